@@ -1,0 +1,51 @@
+"""Schedules: functions from progress in [0, 1] to a multiplier in [0, 1].
+
+The same functions serve the learning rate and sigma, the width of the selection's noise.
+"""
+
+import math
+from collections.abc import Callable
+
+Schedule = Callable[[float], float]
+
+
+def constant(progress: float) -> float:
+    """Always 1."""
+    return 1.0
+
+
+def linear(progress: float) -> float:
+    """From 1 straight down to 0: the paper's decay of sigma."""
+    return 1.0 - progress
+
+
+def cosine(progress: float) -> float:
+    """From 1 to 0 along half a cosine.
+
+    >>> cosine(0.5)
+    0.5
+    """
+    return round((1.0 + math.cos(math.pi * progress)) / 2, 12)
+
+
+def warm_up(schedule: Schedule, share: float) -> Schedule:
+    """Rise linearly from 0 to 1 over the first `share` of the time, then follow `schedule`.
+
+    Args:
+        schedule: what follows; it sees the remaining time as progress from 0 to 1.
+        share: 0 <= share < 1; 0 returns `schedule` itself.
+
+    Raises:
+        ValueError: share lies outside [0, 1).
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"share must lie in [0, 1): got {share}")
+    if share == 0:
+        return schedule
+
+    def warmed(progress: float) -> float:
+        if progress < share:
+            return progress / share
+        return schedule((progress - share) / (1 - share))
+
+    return warmed

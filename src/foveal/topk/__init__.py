@@ -1,0 +1,11 @@
+"""Operators that turn scores (B, N) into a `Selection` of K of the N candidates.
+
+Scores come in any float type on any device; every operator raises ``ValueError`` naming the values
+for k outside 1..N and for NaN or infinite scores.
+"""
+
+from foveal.topk.hard import hard
+from foveal.topk.perturbed import perturbed
+from foveal.topk.selection import Selection
+
+__all__ = ["Selection", "hard", "perturbed"]

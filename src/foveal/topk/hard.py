@@ -1,0 +1,48 @@
+"""The K best candidates and nothing else: the selection of prediction, and the limit of no noise."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foveal.topk.selection import Selection
+
+
+def hard(scores: Float[Tensor, "B N"], k: int) -> Selection:
+    """Select the k highest scores; slot j is the j-th of them in index order.
+
+    Ties go to the lowest index, so the result does not depend on the device or the batch.
+
+    Args:
+        scores: relevance of the N candidates.
+        k: number of slots, 1..N.
+
+    Returns:
+        A selection with M = K and one-hot rows, without gradient.
+
+    Raises:
+        ValueError: k lies outside 1..N, or a score is NaN or infinite.
+    """
+    check(scores, k)
+    best = scores.detach().sort(dim=1, descending=True, stable=True).indices[:, :k]
+    candidates = best.sort(dim=1).values  # (B, K)
+    one_hot = torch.eye(k, dtype=scores.dtype, device=scores.device)
+    return Selection(candidates, one_hot.repeat(scores.shape[0], 1, 1))
+
+
+def check(scores: Float[Tensor, "B N"], k: int) -> None:
+    """Raise an error that names the values unless k of the scores can be selected."""
+    if not isinstance(scores, Tensor) or not scores.is_floating_point():
+        met = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__
+        raise TypeError(f"scores must be a tensor of floats: got {met}")
+    if scores.ndim != 2:
+        raise ValueError(f"scores must have shape (B, N): got {tuple(scores.shape)}")
+    if not 1 <= k <= scores.shape[1]:
+        raise ValueError(f"k must lie in 1..N: got k={k} for N={scores.shape[1]} candidates")
+    bad = ~scores.detach().isfinite()
+    if bad.any():
+        image, number = bad.nonzero()[0].tolist()
+        value = scores[image, number].item()
+        raise ValueError(
+            f"scores must be finite: got {value} at image {image}, candidate {number} "
+            f"({int(bad.sum())} such scores); is the learning rate too high?"
+        )

@@ -1,0 +1,73 @@
+"""The perturbed Top-K: the expected selection when every score carries Gaussian noise.
+
+    W(s) = E_z[ Y(s + sigma z) ]      z ~ N(0, I_N)
+
+Y(u), of shape (K, N), holds the one-hot rows of the k largest entries of u *in index order*. W is
+smooth in s, equals the hard selection where the scores are far apart in units of sigma, and has a
+useful gradient near the k-th score. The estimators differ in how they reach W and its gradient.
+"""
+
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foveal.topk.exact import exact
+from foveal.topk.hard import check, hard
+from foveal.topk.sampled import sampled
+from foveal.topk.selection import Selection
+
+Estimator = Literal["exact", "conditional", "score_function", "diagonal", "diagonal_centred"]
+
+
+def perturbed(
+    scores: Float[Tensor, "B N"],
+    k: int,
+    sigma: float | Float[Tensor, ""],
+    *,
+    estimator: Estimator = "exact",
+    samples: int = 500,
+    generator: torch.Generator | None = None,
+) -> Selection:
+    """Select k candidates softly, differentiable in the scores.
+
+    Which estimator: ``exact`` has neither noise nor bias and is the default. ``conditional`` samples,
+    is unbiased and nearly as quiet. ``score_function`` (with a leave-one-out baseline) is unbiased
+    and very noisy. ``diagonal`` is the gradient the paper was trained with: it keeps d W[k,i] / d s_i
+    and drops all d W[k,j] / d s_i, so a constant added to every patch's value (the brightness of the
+    picture) drowns what it should learn. ``diagonal_centred`` takes that constant out first.
+
+    Args:
+        scores: relevance of the N candidates, normalised per image so that sigma has a meaning.
+        k: number of slots, 1..N.
+        sigma: standard deviation of the noise in units of the scores, >= 0; 0 is `hard`, to the bit.
+            With ``exact`` it may be a tensor and receives a gradient.
+        estimator: see above.
+        samples: noise draws per image, >= 1; ``exact`` ignores it.
+        generator: source of the noise; ``exact`` ignores it.
+
+    Returns:
+        A selection whose rows are nonnegative and sum to one; the expected index rises with the slot.
+
+    Raises:
+        ValueError: k outside 1..N, sigma < 0, samples < 1, an unknown estimator, or scores that are
+            NaN or infinite.
+
+    References:
+        Cordonnier et al., Differentiable Patch Selection for Image Recognition, CVPR 2021, eq. 2-5;
+        Berthet et al., Learning with Differentiable Perturbed Optimizers, NeurIPS 2020.
+    """
+    check(scores, k)
+    if estimator not in get_args(Estimator):
+        names = ", ".join(get_args(Estimator))
+        raise ValueError(f"estimator must be one of {names}: got {estimator!r}")
+    if not float(sigma) >= 0 or float(sigma) == float("inf"):
+        raise ValueError(f"sigma must be finite and >= 0: got {float(sigma)}")
+    if samples < 1:
+        raise ValueError(f"samples must be >= 1: got {samples}")
+    if float(sigma) == 0:
+        return hard(scores, k)
+    if estimator == "exact":
+        return exact(scores, k, sigma)
+    return sampled(scores, k, float(sigma), estimator, samples, generator)

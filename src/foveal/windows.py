@@ -1,0 +1,109 @@
+"""Where the candidates lie: Int (N, 4), top left bottom right in full-resolution pixels, end excluded.
+
+Windows may overhang the image; outside it there are zeros.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def regular(
+    image_size: tuple[int, int], grid_size: tuple[int, int], patch_size: tuple[int, int]
+) -> Int[Tensor, "N 4"]:
+    """One window about the centre of every cell of a grid laid evenly over the image.
+
+    Args:
+        image_size: (H, W) in pixels.
+        grid_size: (rows, columns), N = rows x columns, row by row.
+        patch_size: (h, w) of every window, in pixels.
+
+    Returns:
+        Windows of exactly the patch size.
+
+    Raises:
+        ValueError: a size is not positive, or there are more cells than pixels along a side.
+
+    >>> regular((4, 4), (2, 2), (2, 2)).tolist()
+    [[0, 0, 2, 2], [0, 2, 2, 4], [2, 0, 4, 2], [2, 2, 4, 4]]
+    """
+    if min(*image_size, *grid_size, *patch_size) < 1:
+        raise ValueError(
+            f"sizes must be positive: got image {image_size}, grid {grid_size}, patch {patch_size}"
+        )
+    if grid_size[0] > image_size[0] or grid_size[1] > image_size[1]:
+        raise ValueError(f"a grid of {grid_size} cells has more cells than pixels in {image_size}")
+    stride = torch.tensor(image_size, dtype=torch.float64) / torch.tensor(grid_size)
+    return centred(grid(stride / 2, stride, grid_size), patch_size)
+
+
+def paper(
+    image_size: tuple[int, int], grid_size: tuple[int, int], patch_size: tuple[int, int]
+) -> Int[Tensor, "N 4"]:
+    """The grid of the paper's code, for comparison: whole strides counted from the top left corner.
+
+    With its scorer the patch lies 12 px (traffic signs) to 15 px (billiards) off the pixels that made
+    the score; `foveal.models.PatchClassifier` therefore centres windows on the scorer's own cells.
+
+    References:
+        Cordonnier et al., CVPR 2021; released code, `extract_patches_from_indicators`.
+    """
+    stride = torch.tensor([image_size[0] // grid_size[0], image_size[1] // grid_size[1]])
+    corner = -torch.div(torch.tensor(patch_size) - stride, 2, rounding_mode="floor")
+    top_left = grid(corner.double(), stride.double(), grid_size).long()
+    return torch.cat((top_left, top_left + torch.tensor(patch_size)), dim=1)
+
+
+def grid(
+    first: Float[Tensor, "2"], stride: Float[Tensor, "2"], size: tuple[int, int]
+) -> Float[Tensor, "N 2"]:
+    """The points first + stride x (row, column), row by row."""
+    rows = first[0] + stride[0] * torch.arange(size[0], dtype=torch.float64)
+    columns = first[1] + stride[1] * torch.arange(size[1], dtype=torch.float64)
+    return torch.cartesian_prod(rows, columns)
+
+
+def centred(
+    centres: Float[Tensor, "*N 2"], patch_size: tuple[int, int]
+) -> Int[Tensor, "*N 4"]:
+    """Windows of exactly the patch size about points (y, x), moved by less than a pixel to whole ones."""
+    size = torch.tensor(patch_size, device=centres.device)
+    top_left = torch.floor(centres - size / 2 + 0.5).long()
+    return torch.cat((top_left, top_left + size), dim=-1)
+
+
+def centres(windows: Int[Tensor, "*N 4"]) -> Float[Tensor, "*N 2"]:
+    """The middle (y, x) of each window, in pixels."""
+    return (windows[..., :2] + windows[..., 2:]).float() / 2
+
+
+def area(windows: Int[Tensor, "*N 4"]) -> Int[Tensor, "*N"]:
+    """Pixels in each window; an inverted one has none."""
+    sides = (windows[..., 2:] - windows[..., :2]).clamp(min=0)
+    return sides[..., 0] * sides[..., 1]
+
+
+def intersection(windows: Int[Tensor, "N 4"], boxes: Int[Tensor, "n 4"]) -> Int[Tensor, "N n"]:
+    """Pixels that each window shares with each box."""
+    a, b = windows[:, None], boxes[None]
+    top_left = torch.maximum(a[..., :2], b[..., :2])
+    bottom_right = torch.minimum(a[..., 2:], b[..., 2:])
+    return area(torch.cat((top_left, bottom_right), dim=-1))
+
+
+def overlap(windows: Int[Tensor, "N 4"], boxes: Int[Tensor, "n 4"]) -> Float[Tensor, "N n"]:
+    """The share of each box that each window covers, in [0, 1]."""
+    return intersection(windows, boxes) / area(boxes).clamp(min=1)
+
+
+def hits(
+    windows: Int[Tensor, "N 4"], boxes: Int[Tensor, "n 4"], share: float = 0.5
+) -> Bool[Tensor, "N n"]:
+    """Which windows cover at least `share` of which boxes."""
+    return overlap(windows, boxes) >= share
+
+
+def iou(windows: Int[Tensor, "N 4"], boxes: Int[Tensor, "n 4"]) -> Float[Tensor, "N n"]:
+    """Intersection over union, in [0, 1]."""
+    common = intersection(windows, boxes)
+    return common / (area(windows)[:, None] + area(boxes) - common).clamp(min=1)
