@@ -1,0 +1,134 @@
+"""Aggregators: from the features of K patches (B, K, D) to one vector an image (B, E).
+
+All are called with the features, the selection and where the candidates are centred: (y, x) as shares
+of the image's height and width, (N, 2) or (B, N, 2). Those that do not ask where ignore the rest.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from foveal.topk import Selection
+
+
+def mean(
+    features: Float[Tensor, "B K D"], selection: Selection, centres: Float[Tensor, "*B N 2"]
+) -> Float[Tensor, "B D"]:
+    """The average patch: every look counts the same."""
+    return features.mean(dim=1)
+
+
+def max(
+    features: Float[Tensor, "B K D"], selection: Selection, centres: Float[Tensor, "*B N 2"]
+) -> Float[Tensor, "B D"]:
+    """The largest response of any patch, feature by feature: one good look suffices."""
+    return features.amax(dim=1)
+
+
+def concat(
+    features: Float[Tensor, "B K D"], selection: Selection, centres: Float[Tensor, "*B N 2"]
+) -> Float[Tensor, "B E"]:
+    """All patches side by side, in index order; E = K D."""
+    return features.flatten(1)
+
+
+class Transformer(nn.Module):
+    """Self-attention among the patches and where they were seen; the sum of what comes out.
+
+    As in the paper: post-norm layers, ReLU, feed-forward width twice the model's, no dropout in the
+    attention. Unlike its code, dropout is off in evaluation.
+
+    Args:
+        features: D of the encoder.
+        width: of the model.
+        layers: number of layers.
+        heads: number of attention heads; divides the width.
+        dropout: chance, in [0, 1).
+        position: a module from (selection, centres) to (B, K, features); `FourierPosition` by default.
+
+    References:
+        Cordonnier et al., CVPR 2021, section 5.2; Vaswani et al., Attention Is All You Need, 2017.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        width: int = 256,
+        layers: int = 3,
+        heads: int = 8,
+        dropout: float = 0.1,
+        position: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.position = FourierPosition(features) if position is None else position
+        self.project = nn.Linear(features, width)
+        layer = nn.TransformerEncoderLayer(
+            width, heads, 2 * width, dropout, layer_norm_eps=1e-6, batch_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        for each in self.layers.layers:
+            each.self_attn.dropout = 0.0
+
+    def forward(
+        self,
+        features: Float[Tensor, "B K D"],
+        selection: Selection,
+        centres: Float[Tensor, "*B N 2"],
+    ) -> Float[Tensor, "B E"]:
+        """Join the patches."""
+        tokens = self.project(features + self.position(selection, centres))
+        joined: Tensor = self.layers(tokens)
+        return joined.sum(dim=1)
+
+
+class FourierPosition(nn.Module):
+    """Where a slot looks, as sines and cosines of the expected centre, projected to the features.
+
+    It knows places, not candidates: the same for any grid, and for images of differing sizes.
+
+    Args:
+        features: D of the result.
+        octaves: wavelengths 2, 1, 1/2, ... of the image's side.
+
+    References:
+        Tancik et al., Fourier Features Let Networks Learn High Frequency Functions, NeurIPS 2020.
+    """
+
+    def __init__(self, features: int, *, octaves: int = 6) -> None:
+        super().__init__()
+        self.octaves = octaves
+        self.project = nn.Linear(4 * octaves, features)
+
+    def forward(
+        self, selection: Selection, centres: Float[Tensor, "*B N 2"]
+    ) -> Float[Tensor, "B K D"]:
+        """Encode the expected centre of every slot."""
+        place = selection.expected(centres)  # (B, K, 2)
+        frequency = math.pi * 2.0 ** torch.arange(self.octaves, device=place.device)
+        angle = (place[..., None] * frequency.to(place.dtype)).flatten(2)
+        encoded: Tensor = self.project(torch.cat((angle.sin(), angle.cos()), dim=2))
+        return encoded
+
+
+class TablePosition(nn.Module):
+    """The paper's position encoding: a learned vector per candidate, mixed by the slot's weights.
+
+    Args:
+        candidates: N; the model then works on this grid alone.
+        features: D of the result.
+    """
+
+    def __init__(self, candidates: int, features: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.empty(candidates, features))
+        self.bias = nn.Parameter(torch.zeros(features))
+        nn.init.normal_(self.table, std=features**-0.5)
+
+    def forward(
+        self, selection: Selection, centres: Float[Tensor, "*B N 2"]
+    ) -> Float[Tensor, "B K D"]:
+        """Mix the vectors of the candidates that a slot looks at."""
+        return selection.expected(self.table) + self.bias

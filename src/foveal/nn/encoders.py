@@ -1,0 +1,155 @@
+"""Encoders: from patches (B, C, h, w) to features (B, D), D as `encoder.features`."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import foveal.torchvision_compat  # noqa: F401  # timm imports torchvision
+from foveal.errors import UserError
+
+# Mean and deviation of ImageNet's pixels, which nearly every published weight expects.
+_MEAN = (0.485, 0.456, 0.406)
+_DEVIATION = (0.229, 0.224, 0.225)
+
+
+def standardised(images: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
+    """Pixels in [0, 1] as networks trained on ImageNet expect them; other channel counts about 0.5."""
+    if images.shape[1] != 3:
+        return (images - 0.45) / 0.225
+    mean = torch.tensor(_MEAN, dtype=images.dtype, device=images.device)[:, None, None]
+    deviation = torch.tensor(_DEVIATION, dtype=images.dtype, device=images.device)[:, None, None]
+    return (images - mean) / deviation
+
+
+class Backbone(nn.Module):
+    """Any timm network by name, averaged over what is left of the patch.
+
+    Args:
+        name: a timm network that gives feature maps, "resnet18" for instance.
+        stage: which of its feature maps to stop at, 0 the finest, -1 the last.
+        weights: a state dict (.pt or .safetensors) with the network's own key names, or None.
+        pretrained: download timm's weights instead.
+        channels: of the patches.
+    """
+
+    def __init__(
+        self,
+        name: str = "resnet18",
+        *,
+        stage: int = -1,
+        weights: Path | None = None,
+        pretrained: bool = False,
+        channels: int = 3,
+    ) -> None:
+        super().__init__()
+        self.network = backbone(name, stage, weights, channels, pretrained=pretrained)
+        self.features: int = self.network.feature_info.channels()[-1]
+
+    def forward(self, patches: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D"]:
+        """Encode every patch by itself."""
+        feature_map: Tensor = self.network(standardised(patches))[-1]
+        return feature_map.mean(dim=(2, 3))
+
+
+class ThinResNet(nn.Module):
+    """The thin residual network of attention sampling: 32 filters, three blocks of stride 2.
+
+    About 60 000 parameters; a patch of 100 px ends as 13 x 13.
+
+    Args:
+        channels: of the patches.
+        width: number of filters, and of features.
+
+    References:
+        Katharopoulos & Fleuret, Processing Megapixel Images with Deep Attention-Sampling Models,
+        ICML 2019; Cordonnier et al., CVPR 2021 (its released `ATSFeatureNetwork`, which does not
+        normalise its features although it says so).
+    """
+
+    def __init__(self, channels: int = 3, *, width: int = 32) -> None:
+        super().__init__()
+        self.features = width
+        self.stem = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        self.blocks = nn.Sequential(*(_Block(width) for _ in range(3)))
+        self.norm = nn.BatchNorm2d(width)
+
+    def forward(self, patches: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D"]:
+        """Encode every patch by itself."""
+        feature_map: Tensor = self.norm(self.blocks(self.stem(patches))).relu()
+        return feature_map.mean(dim=(2, 3))
+
+
+class _Block(nn.Module):
+    """Pre-activation residual block of stride 2; the shortcut starts from the activated input."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(width)
+        self.shortcut = nn.Conv2d(width, width, 1, stride=2, bias=False)
+        self.conv1 = nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+
+    def forward(self, x: Float[Tensor, "B D h w"]) -> Float[Tensor, "B D g v"]:
+        active = self.norm1(x).relu()
+        inner: Tensor = self.conv2(self.norm2(self.conv1(active)).relu())
+        return inner + self.shortcut(active)
+
+
+def backbone(
+    name: str, stage: int, weights: Path | None, channels: int, *, pretrained: bool = False
+) -> Any:
+    """A timm network up to one of its feature maps, with weights from a file where given.
+
+    Raises:
+        UserError: timm has no such network, the network no such stage, or the weights do not fit.
+    """
+    import timm
+
+    if not timm.is_model(name.split(".")[0]):
+        close = ", ".join(timm.list_models(f"*{name[:6]}*")[:5]) or "timm.list_models() has them all"
+        raise UserError(f"timm has no network {name!r}; did you mean: {close}?")
+    if stage < 0:
+        stages = timm.create_model(name, features_only=True).feature_info.channels()
+        stage += len(stages)
+    try:
+        network = timm.create_model(
+            name, features_only=True, out_indices=(stage,), in_chans=channels, pretrained=pretrained
+        )
+    except (AssertionError, IndexError, RuntimeError) as error:
+        raise UserError(f"the network {name!r} gives no feature map {stage}: {error}") from error
+    if weights is not None:
+        _fill(network, weights)
+    return network
+
+
+def _fill(network: nn.Module, path: Path) -> None:
+    """Load the weights the network has; a file may hold more (later stages, a classifier)."""
+    try:
+        if Path(path).suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"no weights at {path}: give the path of a .pt or .safetensors") from error
+    except Exception as error:
+        raise UserError(f"cannot read weights from {path}: {error}".splitlines()[0]) from error
+    own = network.state_dict()
+    missing = [key for key in own if key not in state and "num_batches" not in key]
+    if missing:
+        raise UserError(
+            f"the weights in {path} lack {len(missing)} of {len(own)} tensors of the network, "
+            f"{missing[0]} for instance: choose an earlier stage or the network they were made for"
+        )
+    fitting = {key: value for key, value in state.items() if key in own}
+    wrong = [key for key, value in fitting.items() if value.shape != own[key].shape]
+    if wrong:
+        raise UserError(
+            f"the weights in {path} have another shape at {wrong[0]}: "
+            f"{tuple(fitting[wrong[0]].shape)}, the network {tuple(own[wrong[0]].shape)}"
+        )
+    network.load_state_dict(fitting, strict=False)

@@ -1,0 +1,112 @@
+"""Scorers: from a small view (B, C, h, w) of the whole image to a map of relevance (B, rows, columns).
+
+A scorer says where its cells look: cell (i, j) is made from the pixels around (offset + stride i,
+offset + stride j) of the view, in pixels from the top left corner. A window's patch is cut around the
+same place, so that the score and the patch speak of the same thing.
+"""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from foveal.nn.encoders import backbone, standardised
+
+
+class ConvScorer(nn.Module):
+    """The paper's scorer: four 3x3 convolutions without padding, then an 8x8 maximum.
+
+    6 321 parameters for 3 channels. The map has ((h - 8) // 8, (w - 8) // 8) cells, and cell (i, j)
+    sees the 16x16 pixels from (8 i, 8 j) on.
+
+    Args:
+        channels: of the view.
+        pool: side and stride of the final maximum, in pixels of the view. 8 is the paper's; a smaller
+            one gives a finer grid of windows.
+
+    References:
+        Cordonnier et al., CVPR 2021, appendix F.
+    """
+
+    def __init__(self, channels: int = 3, *, pool: int = 8) -> None:
+        super().__init__()
+        self.stride = pool
+        self.offset = 4 + pool / 2
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, 8, 3),
+            nn.ReLU(),
+            nn.Conv2d(8, 16, 3),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3),
+            nn.ReLU(),
+            nn.Conv2d(32, 1, 3),
+            nn.MaxPool2d(pool),
+        )
+
+    def forward(self, view: Float[Tensor, "B C h w"]) -> Float[Tensor, "B rows columns"]:
+        """Score every cell."""
+        scores: Tensor = self.layers(view)
+        return scores[:, 0]
+
+
+class BackboneScorer(nn.Module):
+    """The early stages of a timm network, warm-started or not, and a 3x3 convolution to one score.
+
+    Args:
+        name: a timm network that gives feature maps, "resnet18" for instance.
+        stage: which of its feature maps, 0 the finest; 2 is stride 8 in a ResNet.
+        weights: a state dict (.pt or .safetensors) with the network's own key names, or None.
+        channels: of the view.
+        frozen: keep the network as it is and train the last convolution alone.
+
+    References:
+        Bergner et al., Iterative Patch Selection, ICLR 2023 (its Top-K baseline scores like this).
+    """
+
+    def __init__(
+        self,
+        name: str = "resnet18",
+        *,
+        stage: int = 2,
+        weights: Path | None = None,
+        channels: int = 3,
+        frozen: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network = backbone(name, stage, weights, channels)
+        self.stride = int(self.network.feature_info.reduction()[-1])
+        self.offset = 0.5  # odd kernels with symmetric padding: cell i is centred on pixel stride * i
+        self.frozen = frozen
+        self.score = nn.Conv2d(self.network.feature_info.channels()[-1], 1, 3, padding=1)
+        self.network.requires_grad_(not frozen)
+
+    def train(self, mode: bool = True) -> "BackboneScorer":
+        """Switch between training and prediction; a frozen network always predicts."""
+        super().train(mode)
+        if self.frozen:
+            self.network.eval()
+        return self
+
+    def forward(self, view: Float[Tensor, "B C h w"]) -> Float[Tensor, "B rows columns"]:
+        """Score every cell."""
+        features = self.network(standardised(view))[-1]
+        scores: Tensor = self.score(features)
+        return scores[:, 0]
+
+
+def min_max(scores: Float[Tensor, "B N"], epsilon: float = 1e-5) -> Float[Tensor, "B N"]:
+    """Scale each image's scores to [0, 1], which gives sigma a meaning.
+
+    References:
+        Cordonnier et al., CVPR 2021, section 3 ("zerooneeps" in the released code).
+    """
+    low = scores.amin(dim=1, keepdim=True)
+    high = scores.amax(dim=1, keepdim=True)
+    return (scores - low) / (high - low + epsilon)
+
+
+def entropy(scores: Float[Tensor, "B N"]) -> Float[Tensor, "B"]:
+    """Entropy of the softmax of raw scores, in nats: log N where all are equal, 0 where one rules."""
+    log_share = torch.log_softmax(scores, dim=1)
+    return -(log_share.exp() * log_share).sum(dim=1)

@@ -1,0 +1,169 @@
+import math
+
+import pytest
+import torch
+from miniatures_weights import save_backbone
+from torch import nn
+
+from foveal.errors import UserError
+from foveal.nn import aggregators, encoders, scorers, selectors
+from foveal.topk import Selection, hard, perturbed
+
+
+@pytest.mark.parametrize("pool", [8, 4])
+def test_the_convolutional_scorer_has_the_papers_size_and_grid(pool):
+    scorer = scorers.ConvScorer(pool=pool)
+    assert sum(p.numel() for p in scorer.parameters()) == 6321
+    assert scorer(torch.rand(2, 3, 250, 320)).shape == (2, (250 - 8) // pool, (320 - 8) // pool)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: scorers.ConvScorer(pool=4), lambda: scorers.BackboneScorer(stage=1)]
+)
+def test_a_cell_looks_where_its_scorer_says(make):
+    # the gradient of one cell's score is centred on offset + stride x (row, column)
+    torch.manual_seed(0)
+    scorer = make().eval().double()
+    for parameter in scorer.parameters():
+        parameter.data.abs_()  # every path counts, whatever the pixels
+    view = torch.full((1, 3, 96, 96), 0.5, dtype=torch.float64, requires_grad=True)
+    row, column = 9, 12
+    scorer(view)[0, row, column].backward()
+    density = view.grad.abs().sum(dim=(0, 1))
+    where = torch.arange(96, dtype=torch.float64) + 0.5  # middles of the pixels
+    mean_row = (density.sum(dim=1) * where).sum() / density.sum()
+    mean_column = (density.sum(dim=0) * where).sum() / density.sum()
+    # a maximum passes its gradient through one of its pool x pool cells alone
+    slack = scorer.stride / 2 + 0.5
+    assert abs(mean_row - (scorer.offset + scorer.stride * row)) <= slack
+    assert abs(mean_column - (scorer.offset + scorer.stride * column)) <= slack
+
+
+def test_min_max_spans_nought_to_one_and_ignores_offset_and_scale():
+    scores = torch.rand(3, 50, dtype=torch.float64)
+    scaled = scorers.min_max(scores)
+    assert (scaled.amin(dim=1) == 0).all()
+    torch.testing.assert_close(scaled.amax(dim=1), torch.ones(3).double(), rtol=0, atol=1e-4)
+    torch.testing.assert_close(scorers.min_max(5 * scores - 2), scaled, rtol=1e-4, atol=0)
+
+
+def test_min_max_of_equal_scores_is_finite():
+    assert (scorers.min_max(torch.ones(2, 5)) == 0).all()
+
+
+def test_entropy_is_log_n_for_equal_scores_and_nought_for_a_ruler():
+    assert scorers.entropy(torch.zeros(1, 8)).item() == pytest.approx(math.log(8))
+    assert scorers.entropy(torch.tensor([[100.0, 0, 0]])).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_selector_is_soft_in_training_and_hard_in_evaluation():
+    scores = torch.rand(2, 20, requires_grad=True)
+    select = selectors.TopK(3, sigma=0.1)
+    soft = select.train()(scores)
+    torch.testing.assert_close(soft.weights, perturbed(scores, 3, 0.1).weights)
+    assert soft.weights.requires_grad
+    firm = select.eval()(scores)
+    assert torch.equal(firm.candidates, hard(scores, 3).candidates)
+    assert not firm.weights.requires_grad
+
+
+def test_the_thin_network_has_the_sizes_of_attention_sampling():
+    encoder = encoders.ThinResNet()
+    assert 59_000 < sum(p.numel() for p in encoder.parameters()) < 61_000
+    inner = encoder.blocks(encoder.stem(torch.rand(1, 3, 100, 100)))
+    assert inner.shape == (1, 32, 13, 13)
+    assert encoder(torch.rand(5, 3, 40, 56)).shape == (5, 32)
+
+
+def test_any_timm_network_encodes_and_says_its_features():
+    encoder = encoders.Backbone("mobilenetv3_small_050", stage=2)
+    assert encoder(torch.rand(2, 3, 64, 64)).shape == (2, encoder.features)
+
+
+def test_an_unknown_network_is_named_with_close_ones():
+    with pytest.raises(UserError, match="did you mean: .*resnet"):
+        encoders.Backbone("resnet17")
+
+
+def test_a_missing_stage_is_named():
+    with pytest.raises(UserError, match="no feature map 9"):
+        encoders.Backbone("resnet18", stage=9)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_weights_from_a_file_are_the_networks(tmp_path, suffix):
+    path, state = save_backbone(tmp_path / f"w{suffix}", stage=1)
+    encoder = encoders.Backbone("resnet18", stage=1, weights=path)
+    for key, value in encoder.network.state_dict().items():
+        assert torch.equal(value, state[key]), key
+
+
+def test_weights_that_do_not_reach_the_stage_are_refused(tmp_path):
+    path, _ = save_backbone(tmp_path / "w.pt", stage=1)
+    with pytest.raises(UserError, match="lack .* choose an earlier stage"):
+        encoders.Backbone("resnet18", stage=3, weights=path)
+
+
+def test_weights_that_are_not_there_or_not_weights_are_one_clear_line(tmp_path):
+    with pytest.raises(UserError, match="no weights at"):
+        encoders.Backbone("resnet18", stage=1, weights=tmp_path / "none.pt")
+    (tmp_path / "text.pt").write_text("hello")
+    with pytest.raises(UserError, match="cannot read weights") as caught:
+        encoders.Backbone("resnet18", stage=1, weights=tmp_path / "text.pt")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_frozen_scorer_keeps_its_network_and_trains_its_score():
+    scorer = scorers.BackboneScorer(stage=1, frozen=True).train()
+    before = {k: v.clone() for k, v in scorer.network.state_dict().items()}
+    scorer(torch.rand(2, 3, 64, 64)).sum().backward()
+    assert scorer.score.weight.grad is not None
+    assert all(p.grad is None for p in scorer.network.parameters())
+    assert all(torch.equal(v, before[k]) for k, v in scorer.network.state_dict().items())
+
+
+def looked(k=4, n=30, batch=3, features=8):
+    scores = torch.rand(batch, n)
+    return torch.rand(batch, k, features), hard(scores, k), torch.rand(n, 2)
+
+
+def test_mean_max_and_concat_are_what_they_say():
+    features, selection, centres = looked()
+    torch.testing.assert_close(
+        aggregators.mean(features, selection, centres), features.sum(dim=1) / 4
+    )
+    assert torch.equal(aggregators.max(features, selection, centres), features.max(dim=1).values)
+    assert aggregators.concat(features, selection, centres).tolist() == features.view(3, -1).tolist()
+
+
+@pytest.mark.parametrize(
+    "position", [lambda: aggregators.FourierPosition(8), lambda: aggregators.TablePosition(30, 8)]
+)
+def test_the_transformer_does_not_mind_the_order_of_its_patches(position):
+    features, selection, centres = looked()
+    model = aggregators.Transformer(8, width=16, layers=2, heads=4, position=position()).eval()
+    turned = Selection(selection.candidates, selection.weights.flip(1))
+    torch.testing.assert_close(
+        model(features.flip(1), turned, centres), model(features, selection, centres)
+    )
+
+
+@pytest.mark.parametrize(
+    "position", [lambda: aggregators.FourierPosition(8), lambda: aggregators.TablePosition(30, 8)]
+)
+def test_the_transformer_minds_where_its_patches_were(position):
+    features, selection, centres = looked()
+    model = aggregators.Transformer(8, width=16, layers=2, heads=4, position=position()).eval()
+    elsewhere = Selection((selection.candidates + 7) % 30, selection.weights)
+    assert not torch.allclose(
+        model(features, elsewhere, centres), model(features, selection, centres), atol=1e-4
+    )
+
+
+def test_the_transformer_drops_nothing_in_evaluation_and_not_in_its_attention():
+    features, selection, centres = looked()
+    model = aggregators.Transformer(8, width=16, layers=2, heads=4).eval()
+    first = model(features, selection, centres)
+    assert torch.equal(first, model(features, selection, centres))
+    assert all(layer.self_attn.dropout == 0 for layer in model.layers.layers)
+    assert any(isinstance(m, nn.Dropout) and m.p == 0.1 for m in model.modules())
