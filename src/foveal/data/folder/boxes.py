@@ -1,0 +1,89 @@
+"""Evidence that people drew: `boxes.csv`, only ever used to report what the model looked at."""
+
+import math
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from foveal.data.folder import table
+from foveal.data.folder.listing import Entry
+from foveal.data.folder.table import fault, first_three
+from foveal.images import FileImage, ImageError
+
+
+def read(
+    path: Path, entries: Iterable[Entry]
+) -> tuple[dict[Path, Int[Tensor, "n 4"]], tuple[str, ...]]:
+    """Read `boxes.csv`: a row `file,x0,y0,x1,y1` per box, in pixels of the upright image.
+
+    Coordinates with a fraction are rounded outwards. The headers of the images named are opened,
+    for a box must lie inside its image.
+
+    Args:
+        path: the CSV; `file` is relative to its folder.
+        entries: the images of the data set.
+
+    Returns:
+        Boxes top, left, bottom, right, end excluded, by the image's path, and what should be said:
+        files that exist but are not in the data set are left out.
+
+    Raises:
+        UserError: for rows that are no box in an image of the data set.
+    """
+    known = {entry.path for entry in entries}
+    found: dict[Path, list[tuple[int, int, int, int]]] = defaultdict(list)
+    malformed, unknown, outside, unlisted = [], [], [], 0
+    rows = table.read(path, ("file", "x0", "y0", "x1", "y1"))
+    size = cache(_size)
+    for line, cells in rows:
+        place = f"{cells['file']} (line {line})"
+        file = Path(os.path.normpath(path.parent / cells["file"]))
+        box = _box(cells)
+        if box is None:
+            malformed.append(place)
+        elif file not in known:
+            unlisted += file.is_file()
+            unknown += [] if file.is_file() else [place]
+        else:
+            height, width = size(file) or (math.inf, math.inf)
+            top, left, bottom, right = box
+            if top < 0 or left < 0 or bottom > height or right > width:
+                outside.append(f"{place} in {height} x {width} pixels")
+            found[file].append(box)
+    remedy = "coordinates must be numbers with x0 < x1 and y0 < y1"
+    _refuse(path, len(rows), malformed, "no box", remedy)
+    _refuse(path, len(rows), unknown, "of unknown files", f"names are relative to {path.parent}")
+    _refuse(
+        path, len(rows), outside, "outside the image", "give pixels of the upright image, clipped"
+    )
+    notes = (f"ignored {unlisted} boxes of images that are not listed",) if unlisted else ()
+    return {file: torch.tensor(drawn) for file, drawn in found.items()}, notes
+
+
+def _box(cells: dict[str, str]) -> tuple[int, int, int, int] | None:
+    try:
+        x0, y0, x1, y1 = (float(cells[name]) for name in ("x0", "y0", "x1", "y1"))
+        box = (math.floor(y0), math.floor(x0), math.ceil(y1), math.ceil(x1))
+    except (ValueError, OverflowError):
+        return None
+    return box if x0 < x1 and y0 < y1 else None
+
+
+def _size(file: Path) -> tuple[int, int] | None:
+    try:
+        return FileImage(file).size
+    # an unreadable image is for `check` to report
+    except ImageError:
+        return None
+
+
+def _refuse(path: Path, rows: int, faulty: list[str], what: str, remedy: str) -> None:
+    if faulty:
+        names = first_three(faulty)
+        raise fault(f"{path}: {len(faulty)} of {rows} rows are {what}: {names}; {remedy}")

@@ -1,0 +1,202 @@
+"""Image files of every kind become upright uint8 RGB, or one line that says why they cannot.
+
+The EXIF orientation is applied, gray and palette are spread over three channels, 16 bits are scaled
+to 8 (65535 is white), CMYK is converted, and what is transparent shows white, as on a page. A file
+of several pictures is refused, unless the others are smaller copies of the first.
+"""
+
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import torch
+from jaxtyping import UInt8
+from PIL.TiffImagePlugin import TiffImageFile
+from torch import Tensor
+
+from foveal.errors import UserError
+
+LARGEST = 2**30  # pixels in the largest file that is decoded, 3 GiB of memory
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000", "PPM")
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
+_SCALED = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # 0 .. 65535 to 0 .. 255, rounded
+# what Pillow raises on damaged files; a warning is one where a program turns warnings into errors
+_DAMAGE: tuple[type[Exception], ...] = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    AttributeError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+    Warning,
+)
+
+
+class ImageError(UserError):
+    """A file that cannot be used as an image: one line that names it, the fault and the remedy."""
+
+
+def decoded(path: Path, at_least: tuple[int, int] | None = None) -> UInt8[Tensor, "3 h w"]:
+    """Decode a file; a JPEG at 1/2, 1/4 or 1/8 of its size if that is still `at_least` so large."""
+    with opened(path) as image:
+        orientation = _orientation(image)
+        if at_least is not None:
+            height, width = at_least
+            image.draft(None, (height, width) if orientation > 4 else (width, height))
+        image.load()
+        upright = _rgb(image)
+        # TIFF is turned by Pillow
+        if not isinstance(image, TiffImageFile):
+            upright = _turned(upright, orientation)
+        pixels = np.empty((upright.height, upright.width, 3), np.uint8)
+        # in strips: at once, Pillow would copy the whole image twice more
+        for top in range(0, upright.height, 64):
+            bottom = min(top + 64, upright.height)
+            pixels[top:bottom] = np.asarray(upright.crop((0, top, upright.width, bottom)))
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    if image.mode not in _MODES:  # 16-bit gray, which Pillow would clip
+        values = _SCALED[np.asarray(image)]
+        if _white_is_zero(image):
+            values = 255 - values
+        return PIL.Image.fromarray(values).convert("RGB")
+    if not image.has_transparency_data:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    image = image.convert("RGBA")
+    page = PIL.Image.new("RGB", image.size, "white")
+    page.paste(image, mask=image.getchannel("A"))
+    return page
+
+
+def _white_is_zero(image: PIL.Image.Image) -> bool:
+    return isinstance(image, TiffImageFile) and image.tag_v2.get(262) == 0
+
+
+def _orientation(image: PIL.Image.Image) -> int:
+    """EXIF orientation 1..8; 5 and above swap height and width. Read without decoding."""
+    try:
+        # not image.getexif(): PNG's would decode the file
+        return int(PIL.Image.Image.getexif(image).get(274, 1))
+    except _DAMAGE:
+        return 1
+
+
+def _turned(image: PIL.Image.Image, orientation: int) -> PIL.Image.Image:
+    turn = PIL.Image.Transpose
+    methods = {
+        2: turn.FLIP_LEFT_RIGHT,
+        3: turn.ROTATE_180,
+        4: turn.FLIP_TOP_BOTTOM,
+        5: turn.TRANSPOSE,
+        6: turn.ROTATE_270,
+        7: turn.TRANSVERSE,
+        8: turn.ROTATE_90,
+    }
+    return image.transpose(methods[orientation]) if orientation in methods else image
+
+
+def upright_size(image: PIL.Image.Image) -> tuple[int, int]:
+    """Height and width once the orientation is applied, from the header."""
+    width, height = image.size
+    # versions of Pillow differ in which size they give before a TIFF is decoded
+    if isinstance(image, TiffImageFile):
+        width, height = image.tag_v2[256], image.tag_v2[257]
+    return (width, height) if 5 <= _orientation(image) <= 8 else (height, width)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[PIL.Image.Image]:
+    """Open a file whose header is in order; what goes wrong in the body is an `ImageError` too."""
+    try:
+        with _without_pillow_limit(), PIL.Image.open(path, formats=_FORMATS) as image:
+            _check_header(image)
+            yield image
+    except ImageError as error:
+        raise ImageError(_line(f"{path}: {error}")) from None
+    except FileNotFoundError:
+        raise ImageError(_line(f"{path}: no such file; check the path")) from None
+    except IsADirectoryError:
+        raise ImageError(_line(f"{path}: a folder, not an image; name a file in it")) from None
+    except PermissionError:
+        raise ImageError(_line(f"{path}: may not be read; change its permissions")) from None
+    except PIL.UnidentifiedImageError:
+        raise ImageError(_line(f"{path}: {_unidentified(path)}")) from None
+    except _DAMAGE as error:
+        remedy = "copy it again or leave it out"
+        raise ImageError(_line(f"{path}: damaged or cut short ({error}); {remedy}")) from error
+
+
+def _line(message: str) -> str:
+    return " ".join(message.splitlines())
+
+
+def _unidentified(path: Path) -> str:
+    if path.stat().st_size == 0:
+        return "empty file (0 bytes); copy it again or leave it out"
+    return "not an image, or of an unusual kind; convert it to JPEG, PNG, WebP or TIFF of 8 bits"
+
+
+def _check_header(image: PIL.Image.Image) -> None:
+    width, height = image.size
+    if width * height > LARGEST:
+        raise ImageError(
+            f"{height} x {width} pixels are more than the limit of {LARGEST}; cut it into tiles"
+        )
+    gray16 = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+    if image.mode not in _MODES and not gray16:
+        raise ImageError(
+            f"pixels of mode {image.mode} have no fixed black and white; save it with 8 or 16 bits"
+        )
+    # what a camera adds to a JPEG (format MPO) is a preview, a depth map or the like
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    if frames > 1 and not (isinstance(image, TiffImageFile) and _is_pyramid(image, frames)):
+        raise ImageError(f"holds {frames} pictures; save the one you mean as a file of its own")
+
+
+def _is_pyramid(image: TiffImageFile, frames: int) -> bool:
+    """Whether all further pages are smaller copies (or masks) of the first, which stays current."""
+    width, height = image.size
+    smaller = []
+    for frame in range(1, frames):
+        image.seek(frame)
+        w, h = image.size
+        marked = image.tag_v2.get(254, 0) & 0b101  # reduced resolution, or transparency mask
+        same_shape = abs(w * height - h * width) <= 2 * (width + height)
+        smaller.append(marked or (w < width and h < height and same_shape))
+    image.seek(0)
+    return all(smaller)
+
+
+_lock = threading.Lock()
+_inside = 0
+_pillow_limit: int | None = None
+
+
+@contextmanager
+def _without_pillow_limit() -> Iterator[None]:
+    """Lift Pillow's own, lower limit while any thread is in here, then restore it."""
+    global _inside, _pillow_limit
+    with _lock:
+        if _inside == 0:
+            _pillow_limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                PIL.Image.MAX_IMAGE_PIXELS = _pillow_limit
