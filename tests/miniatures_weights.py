@@ -10,7 +10,8 @@ from foveal.nn.encoders import backbone
 
 
 def save_backbone(path: Path, *, stage: int) -> tuple[Path, dict[str, Tensor]]:
-    """Write the state dict of a ResNet-18 up to a stage, with a classifier that nobody asked for."""
+    """Write the state dict of a ResNet-18 up to a stage, with a classifier that nobody asked
+    for."""
     torch.manual_seed(7)
     state = backbone("resnet18", stage, None, 3).state_dict()
     state = {key: torch.rand_like(v) if v.is_floating_point() else v for key, v in state.items()}

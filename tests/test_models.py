@@ -56,7 +56,8 @@ def test_an_answer_does_not_depend_on_the_batch_and_repeats_itself():
         together, again = net(images), net(images)
         alone = [net(image[None]) for image in images]
     assert torch.equal(together.logits, again.logits)
-    # convolutions over another number of images may add in another order: one unit in the last place
+    # convolutions over another number of images may add in another order: one unit in the last
+    # place
     torch.testing.assert_close(
         torch.cat([each.logits for each in alone]), together.logits, rtol=1e-5, atol=1e-6
     )
@@ -98,7 +99,8 @@ def test_patches_are_pixels_of_the_full_image_and_not_resampled():
 
 
 def test_a_window_is_cut_where_its_score_was_made():
-    # a bright spot raises the score of one cell; the patch of that cell shows the spot in its middle
+    # a bright spot raises the score of one cell; the patch of that cell shows the spot in its
+    # middle
     net = model(k=1, view=(44, 44), patch=(24, 24), pool=4).eval()
     for parameter in net.scorer.parameters():
         parameter.data.abs_()

@@ -2,12 +2,12 @@ import math
 
 import pytest
 import torch
-from miniatures_weights import save_backbone
 from torch import nn
 
 from foveal.errors import UserError
 from foveal.nn import aggregators, encoders, scorers, selectors
 from foveal.topk import Selection, hard, perturbed
+from miniatures_weights import save_backbone
 
 
 @pytest.mark.parametrize("pool", [8, 4])
@@ -81,7 +81,7 @@ def test_any_timm_network_encodes_and_says_its_features():
 
 
 def test_an_unknown_network_is_named_with_close_ones():
-    with pytest.raises(UserError, match="did you mean: .*resnet"):
+    with pytest.raises(UserError, match=r"did you mean: .*resnet"):
         encoders.Backbone("resnet17")
 
 
@@ -100,7 +100,7 @@ def test_weights_from_a_file_are_the_networks(tmp_path, suffix):
 
 def test_weights_that_do_not_reach_the_stage_are_refused(tmp_path):
     path, _ = save_backbone(tmp_path / "w.pt", stage=1)
-    with pytest.raises(UserError, match="lack .* choose an earlier stage"):
+    with pytest.raises(UserError, match=r"lack .* choose an earlier stage"):
         encoders.Backbone("resnet18", stage=3, weights=path)
 
 
@@ -133,7 +133,9 @@ def test_mean_max_and_concat_are_what_they_say():
         aggregators.mean(features, selection, centres), features.sum(dim=1) / 4
     )
     assert torch.equal(aggregators.max(features, selection, centres), features.max(dim=1).values)
-    assert aggregators.concat(features, selection, centres).tolist() == features.view(3, -1).tolist()
+    assert (
+        aggregators.concat(features, selection, centres).tolist() == features.view(3, -1).tolist()
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,7 @@ sides = st.integers(1, 60)
 
 
 @given(sides, sides, st.integers(1, 8), st.integers(1, 8), sides, sides)
-def test_regular_windows_have_the_patch_size_and_cover_the_grid(
-    height, width, rows, columns, h, w
-):
+def test_regular_windows_have_the_patch_size_and_cover_the_grid(height, width, rows, columns, h, w):
     rows, columns = min(rows, height), min(columns, width)
     found = windows.regular((height, width), (rows, columns), (h, w))
     assert found.shape == (rows * columns, 4)

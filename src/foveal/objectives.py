@@ -19,8 +19,8 @@ def classification(
 
         loss = CE(logits, labels) - entropy x mean_b H(softmax(scores_b))
 
-    The entropy is that of the *raw* scores over all candidates and is maximised (the released code has
-    a negative coefficient and minimises); without it a scorer may fix on a place before it has
+    The entropy is that of the *raw* scores over all candidates and is maximised (the released code
+    has a negative coefficient and minimises); without it a scorer may fix on a place before it has
     learned anything.
 
     Args:

@@ -27,7 +27,8 @@ def extract(
     selection: Selection,
     size: tuple[int, int],
 ) -> Float[Tensor, "B K C h w"]:
-    """Cut out what the slots look at, differentiable in the weights and in a float tensor of images.
+    """Cut out what the slots look at, differentiable in the weights and in a float tensor of
+    images.
 
     Time and memory, forward and backward, follow the candidates in reach, never all N.
 
@@ -52,9 +53,13 @@ def extract(
         near = windows.to(index.device).gather(1, index)
     if _is_hard(selection) and not (isinstance(images, Tensor) and images.requires_grad):
         crops = [_crops(image, each, size) for image, each in zip(images, near, strict=True)]
-        return torch.stack([_as_float(each, selection.weights.dtype) for each in crops])
+        dtype = _dtype(images, selection.weights)
+        return torch.stack([_as_float(each, dtype) for each in crops])
     tensor = images if isinstance(images, Tensor) else None
-    return _Soft.apply(selection.weights, tensor, images, near, size)
+    patches: Tensor = _Soft.apply(  # type: ignore[no-untyped-call]
+        selection.weights, tensor, images, near, size
+    )
+    return patches
 
 
 def _check(
@@ -81,6 +86,13 @@ def _check(
         raise ValueError(f"a patch must have at least one pixel: got {size}")
 
 
+def _dtype(images: Tensor | Sequence[Image], weights: Tensor) -> torch.dtype:
+    """Of the patches: that of float tensors, else that of the weights."""
+    if isinstance(images, Tensor) and images.is_floating_point():
+        return images.dtype
+    return weights.dtype
+
+
 def _is_hard(selection: Selection) -> bool:
     weights = selection.weights
     if weights.requires_grad or weights.shape[1] != weights.shape[2]:
@@ -102,8 +114,7 @@ class _Soft(torch.autograd.Function):
         size: tuple[int, int],
     ) -> Float[Tensor, "B K C h w"]:
         channels = images.shape[1] if isinstance(images, Tensor) else images[0].channels
-        floats = tensor is not None and tensor.is_floating_point()
-        dtype = tensor.dtype if tensor is not None and floats else weights.dtype
+        dtype = _dtype(images, weights)
         sums = torch.zeros(
             *weights.shape[:2], channels * size[0] * size[1], dtype=dtype, device=weights.device
         )
@@ -161,7 +172,9 @@ def _crops(image: Tensor | Image, windows: Int[Tensor, "M 4"], size: tuple[int, 
     inside = (windows[:, :2] >= 0).all(dim=1)
     inside &= (windows[:, 2] <= height) & (windows[:, 3] <= width)
     if height >= h and width >= w:
-        places = image.unfold(1, h, 1).unfold(2, w, 1).permute(1, 2, 0, 3, 4)  # a view: nothing copied
+        places = (
+            image.unfold(1, h, 1).unfold(2, w, 1).permute(1, 2, 0, 3, 4)
+        )  # a view: nothing copied
         top, left = windows[:, 0].clamp(0, height - h), windows[:, 1].clamp(0, width - w)
         crops = places[top, left]
     else:

@@ -1,4 +1,5 @@
-"""Where the candidates lie: Int (N, 4), top left bottom right in full-resolution pixels, end excluded.
+"""Where the candidates lie: Int (N, 4), top left bottom right in full-resolution pixels, end
+excluded.
 
 Windows may overhang the image; outside it there are zeros.
 """
@@ -42,8 +43,9 @@ def paper(
 ) -> Int[Tensor, "N 4"]:
     """The grid of the paper's code, for comparison: whole strides counted from the top left corner.
 
-    With its scorer the patch lies 12 px (traffic signs) to 15 px (billiards) off the pixels that made
-    the score; `foveal.models.PatchClassifier` therefore centres windows on the scorer's own cells.
+    With its scorer the patch lies 12 px (traffic signs) to 15 px (billiards) off the pixels that
+    made the score; `foveal.models.PatchClassifier` therefore centres windows on the scorer's own
+    cells.
 
     References:
         Cordonnier et al., CVPR 2021; released code, `extract_patches_from_indicators`.
@@ -63,10 +65,9 @@ def grid(
     return torch.cartesian_prod(rows, columns)
 
 
-def centred(
-    centres: Float[Tensor, "*N 2"], patch_size: tuple[int, int]
-) -> Int[Tensor, "*N 4"]:
-    """Windows of exactly the patch size about points (y, x), moved by less than a pixel to whole ones."""
+def centred(centres: Float[Tensor, "*N 2"], patch_size: tuple[int, int]) -> Int[Tensor, "*N 4"]:
+    """Windows of exactly the patch size about points (y, x), moved by less than a pixel to whole
+    ones."""
     size = torch.tensor(patch_size, device=centres.device)
     top_left = torch.floor(centres - size / 2 + 0.5).long()
     return torch.cat((top_left, top_left + size), dim=-1)

@@ -17,7 +17,8 @@ class Example:
         image: the pixels, in memory or on disk.
         label: class number, 0 <= label < number of classes.
         file: the name people know the image by.
-        boxes: evidence, top left bottom right in pixels, or None where nobody drew any. Never used in
+        boxes: evidence, top left bottom right in pixels, or None where nobody drew any. Never used
+        in
             training: only to report how often a chosen window hits a box.
     """
 

@@ -8,21 +8,21 @@ from torch import Tensor, nn
 
 from foveal import windows as places
 from foveal.images import Image, TensorImage
+from foveal.nn.parts import Aggregate, Encoder, Scorer, Selector
 from foveal.nn.scorers import min_max
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.topk import Selection
 
-Aggregate = Callable[[Tensor, Selection, Tensor], Tensor]
 Place = Callable[[tuple[int, int], tuple[int, int], tuple[int, int]], Tensor]
 
 
 class PatchClassifier(nn.Module):
     """Classify images by a few patches that the model chooses itself.
 
-    An image is fitted into the view with its aspect kept, whatever its size: what is left of the view
-    stays black and is never chosen. Patches are cut at full resolution, around the very pixels that
-    made their score.
+    An image is fitted into the view with its aspect kept, whatever its size: what is left of the
+    view stays black and is never chosen. Patches are cut at full resolution, around the very
+    pixels that made their score.
 
     Args:
         scorer: view (B, C, h, w) -> map (B, rows, columns), with `stride` and `offset`.
@@ -47,9 +47,9 @@ class PatchClassifier(nn.Module):
     def __init__(
         self,
         *,
-        scorer: nn.Module,
-        select: nn.Module,
-        encoder: nn.Module,
+        scorer: Scorer,
+        select: Selector,
+        encoder: Encoder,
         aggregate: Aggregate,
         classes: int,
         view: tuple[int, int],
@@ -72,7 +72,8 @@ class PatchClassifier(nn.Module):
         self.head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, classes))
 
     def forward(self, images: Tensor | Sequence[Tensor] | Sequence[Image]) -> Prediction:
-        """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any sizes."""
+        """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any
+        sizes."""
         sources = self._sources(images)
         windows, inside = self._windows(sources)
         scores = self.scorer(self._views(sources)).flatten(1)  # (B, N)
@@ -80,7 +81,8 @@ class PatchClassifier(nn.Module):
 
         selection = self.select(self.normalise(scores))  # (B, M), (B, K, M)
         patches = extract(sources, windows, selection, self.patch)  # (B, K, C, h, w)
-        features = self.encoder(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])  # (B, K, D)
+        features = self.encoder(patches.flatten(0, 1))  # (B K, D)
+        features = features.view(*patches.shape[:2], -1)  # (B, K, D)
         centres = self._relative_centres(windows, sources)
         logits = self.head(self.aggregate(features, selection, centres))
         return Prediction(
@@ -105,7 +107,7 @@ class PatchClassifier(nn.Module):
         return scale, (min(covered[0], self.view[0]), min(covered[1], self.view[1]))
 
     def _views(self, images: Sequence[Image]) -> Float[Tensor, "B C h w"]:
-        parameter = next(self.scorer.parameters())
+        parameter = next(self.parameters())
         views = torch.zeros(len(images), self.channels, *self.view, device=parameter.device)
         for view, image in zip(views, images, strict=True):
             height, width = self._fitted(image.size)[1]
@@ -123,10 +125,8 @@ class PatchClassifier(nn.Module):
         each = [by_size[size] for size in sizes]
         return torch.stack([w for w, _ in each]), torch.stack([i for _, i in each])
 
-    def _windows_in(
-        self, size: tuple[int, int]
-    ) -> tuple[Int[Tensor, "N 4"], Bool[Tensor, "N"]]:
-        device = next(self.scorer.parameters()).device
+    def _windows_in(self, size: tuple[int, int]) -> tuple[Int[Tensor, "N 4"], Bool[Tensor, "N"]]:
+        device = next(self.parameters()).device
         if self.place is not None:
             windows = self.place(size, self.grid, self.patch).to(device)
             return windows, torch.ones(len(windows), dtype=torch.bool, device=device)
@@ -137,9 +137,9 @@ class PatchClassifier(nn.Module):
         inside = (cells < torch.tensor(covered)).all(dim=1)
         if int(inside.sum()) < self.select.k:
             raise ValueError(
-                f"an image of {size[0]} x {size[1]} px has {int(inside.sum())} windows in a view of "
-                f"{self.view[0]} x {self.view[1]} px, fewer than k={self.select.k}; choose a smaller "
-                "k, or a view of the image's aspect"
+                f"an image of {size[0]} x {size[1]} px has {int(inside.sum())} windows in a view "
+                f"of {self.view[0]} x {self.view[1]} px, fewer than k={self.select.k}; choose a "
+                "smaller k, or a view of the image's aspect"
             )
         return places.centred(cells / scale, self.patch).to(device), inside.to(device)
 

@@ -1,7 +1,8 @@
 """Aggregators: from the features of K patches (B, K, D) to one vector an image (B, E).
 
-All are called with the features, the selection and where the candidates are centred: (y, x) as shares
-of the image's height and width, (N, 2) or (B, N, 2). Those that do not ask where ignore the rest.
+All are called with the features, the selection and where the candidates are centred: (y, x) as
+shares of the image's height and width, (N, 2) or (B, N, 2). Those that do not ask where ignore the
+rest.
 """
 
 import math
@@ -46,7 +47,8 @@ class Transformer(nn.Module):
         layers: number of layers.
         heads: number of attention heads; divides the width.
         dropout: chance, in [0, 1).
-        position: a module from (selection, centres) to (B, K, features); `FourierPosition` by default.
+        position: a module from (selection, centres) to (B, K, features); `FourierPosition` by
+        default.
 
     References:
         Cordonnier et al., CVPR 2021, section 5.2; Vaswani et al., Attention Is All You Need, 2017.

@@ -17,7 +17,8 @@ _DEVIATION = (0.229, 0.224, 0.225)
 
 
 def standardised(images: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
-    """Pixels in [0, 1] as networks trained on ImageNet expect them; other channel counts about 0.5."""
+    """Pixels in [0, 1] as networks trained on ImageNet expect them; other channel counts about
+    0.5."""
     if images.shape[1] != 3:
         return (images - 0.45) / 0.225
     mean = torch.tensor(_MEAN, dtype=images.dtype, device=images.device)[:, None, None]
@@ -79,8 +80,8 @@ class ThinResNet(nn.Module):
 
     def forward(self, patches: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D"]:
         """Encode every patch by itself."""
-        feature_map: Tensor = self.norm(self.blocks(self.stem(patches))).relu()
-        return feature_map.mean(dim=(2, 3))
+        feature_map: Tensor = self.norm(self.blocks(self.stem(patches)))
+        return torch.relu(feature_map).mean(dim=(2, 3))
 
 
 class _Block(nn.Module):
@@ -95,9 +96,10 @@ class _Block(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
 
     def forward(self, x: Float[Tensor, "B D h w"]) -> Float[Tensor, "B D g v"]:
-        active = self.norm1(x).relu()
-        inner: Tensor = self.conv2(self.norm2(self.conv1(active)).relu())
-        return inner + self.shortcut(active)
+        active = torch.relu(self.norm1(x))
+        inner: Tensor = self.conv2(torch.relu(self.norm2(self.conv1(active))))
+        shortcut: Tensor = self.shortcut(active)
+        return inner + shortcut
 
 
 def backbone(
@@ -111,11 +113,13 @@ def backbone(
     import timm
 
     if not timm.is_model(name.split(".")[0]):
-        close = ", ".join(timm.list_models(f"*{name[:6]}*")[:5]) or "timm.list_models() has them all"
+        close = (
+            ", ".join(timm.list_models(f"*{name[:6]}*")[:5]) or "timm.list_models() has them all"
+        )
         raise UserError(f"timm has no network {name!r}; did you mean: {close}?")
     if stage < 0:
-        stages = timm.create_model(name, features_only=True).feature_info.channels()
-        stage += len(stages)
+        whole: Any = timm.create_model(name, features_only=True)
+        stage += len(whole.feature_info.channels())
     try:
         network = timm.create_model(
             name, features_only=True, out_indices=(stage,), in_chans=channels, pretrained=pretrained

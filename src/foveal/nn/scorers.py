@@ -1,8 +1,9 @@
-"""Scorers: from a small view (B, C, h, w) of the whole image to a map of relevance (B, rows, columns).
+"""Scorers: from a small view (B, C, h, w) of the whole image to a map of relevance (B, rows,
+columns).
 
 A scorer says where its cells look: cell (i, j) is made from the pixels around (offset + stride i,
-offset + stride j) of the view, in pixels from the top left corner. A window's patch is cut around the
-same place, so that the score and the patch speak of the same thing.
+offset + stride j) of the view, in pixels from the top left corner. A window's patch is cut around
+the same place, so that the score and the patch speak of the same thing.
 """
 
 from pathlib import Path
@@ -22,7 +23,8 @@ class ConvScorer(nn.Module):
 
     Args:
         channels: of the view.
-        pool: side and stride of the final maximum, in pixels of the view. 8 is the paper's; a smaller
+        pool: side and stride of the final maximum, in pixels of the view. 8 is the paper's; a
+        smaller
             one gives a finer grid of windows.
 
     References:
@@ -76,7 +78,9 @@ class BackboneScorer(nn.Module):
         super().__init__()
         self.network = backbone(name, stage, weights, channels)
         self.stride = int(self.network.feature_info.reduction()[-1])
-        self.offset = 0.5  # odd kernels with symmetric padding: cell i is centred on pixel stride * i
+        self.offset = (
+            0.5  # odd kernels with symmetric padding: cell i is centred on pixel stride * i
+        )
         self.frozen = frozen
         self.score = nn.Conv2d(self.network.feature_info.channels()[-1], 1, 3, padding=1)
         self.network.requires_grad_(not frozen)
@@ -107,6 +111,7 @@ def min_max(scores: Float[Tensor, "B N"], epsilon: float = 1e-5) -> Float[Tensor
 
 
 def entropy(scores: Float[Tensor, "B N"]) -> Float[Tensor, "B"]:
-    """Entropy of the softmax of raw scores, in nats: log N where all are equal, 0 where one rules."""
+    """Entropy of the softmax of raw scores, in nats: log N where all are equal, 0 where one
+    rules."""
     log_share = torch.log_softmax(scores, dim=1)
     return -(log_share.exp() * log_share).sum(dim=1)

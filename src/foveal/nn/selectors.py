@@ -29,9 +29,7 @@ class TopK(nn.Module):
         """Select K of the N candidates."""
         if not self.training or not torch.is_grad_enabled():
             return hard(scores, self.k)
-        return perturbed(
-            scores, self.k, self.sigma, estimator=self.estimator, samples=self.samples
-        )
+        return perturbed(scores, self.k, self.sigma, estimator=self.estimator, samples=self.samples)
 
     def extra_repr(self) -> str:
         """The settings."""

@@ -1,4 +1,4 @@
-"""The K best candidates and nothing else: the selection of prediction, and the limit of no noise."""
+"""The K best candidates and nothing else: how models predict, and the limit of no noise."""
 
 import torch
 from jaxtyping import Float

@@ -7,6 +7,7 @@ smooth in s, equals the hard selection where the scores are far apart in units o
 useful gradient near the k-th score. The estimators differ in how they reach W and its gradient.
 """
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -32,23 +33,24 @@ def perturbed(
 ) -> Selection:
     """Select k candidates softly, differentiable in the scores.
 
-    Which estimator: ``exact`` has neither noise nor bias and is the default. ``conditional`` samples,
-    is unbiased and nearly as quiet. ``score_function`` (with a leave-one-out baseline) is unbiased
-    and very noisy. ``diagonal`` is the gradient the paper was trained with: it keeps d W[k,i] / d s_i
-    and drops all d W[k,j] / d s_i, so a constant added to every patch's value (the brightness of the
-    picture) drowns what it should learn. ``diagonal_centred`` takes that constant out first.
+    Which estimator: ``exact`` has neither noise nor bias and is the default. ``conditional``
+    samples, is unbiased and nearly as quiet. ``score_function`` (with a leave-one-out baseline) is
+    unbiased and very noisy. ``diagonal`` is the gradient the paper was trained with: it keeps
+    dW[k,i]/ds_i and drops every other dW[k,j]/ds_i, so that a constant added to every patch's value
+    (the brightness of the picture) drowns what it should learn. ``diagonal_centred`` takes that
+    constant out first.
 
     Args:
         scores: relevance of the N candidates, normalised per image so that sigma has a meaning.
         k: number of slots, 1..N.
-        sigma: standard deviation of the noise in units of the scores, >= 0; 0 is `hard`, to the bit.
+        sigma: standard deviation of the noise in units of the scores; 0 is `hard`, to the bit.
             With ``exact`` it may be a tensor and receives a gradient.
         estimator: see above.
         samples: noise draws per image, >= 1; ``exact`` ignores it.
         generator: source of the noise; ``exact`` ignores it.
 
     Returns:
-        A selection whose rows are nonnegative and sum to one; the expected index rises with the slot.
+        A selection whose rows are nonnegative and sum to one; expected indices rise with the slot.
 
     Raises:
         ValueError: k outside 1..N, sigma < 0, samples < 1, an unknown estimator, or scores that are
@@ -62,12 +64,13 @@ def perturbed(
     if estimator not in get_args(Estimator):
         names = ", ".join(get_args(Estimator))
         raise ValueError(f"estimator must be one of {names}: got {estimator!r}")
-    if not float(sigma) >= 0 or float(sigma) == float("inf"):
-        raise ValueError(f"sigma must be finite and >= 0: got {float(sigma)}")
+    width = float(sigma.detach()) if isinstance(sigma, Tensor) else float(sigma)
+    if not 0 <= width < math.inf:
+        raise ValueError(f"sigma must be finite and >= 0: got {width}")
     if samples < 1:
         raise ValueError(f"samples must be >= 1: got {samples}")
-    if float(sigma) == 0:
+    if width == 0:
         return hard(scores, k)
     if estimator == "exact":
         return exact(scores, k, sigma)
-    return sampled(scores, k, float(sigma), estimator, samples, generator)
+    return sampled(scores, k, width, estimator, samples, generator)

@@ -1,17 +1,17 @@
 """The perturbed Top-K from samples of the noise, with four gradients.
 
-Only the chosen indices (B, S, K) are kept, never one-hots of length N nor the noise: the backward pass
-draws the same noise again from a saved seed. W is the mean of the samples; with G the incoming gradient,
-Y one sample, z its noise and T its chosen set, the gradients per sample are
+Only the chosen indices (B, S, K) are kept, never one-hots of length N nor the noise: the backward
+pass draws the same noise again from a saved seed. W is the mean of the samples; with G the
+incoming gradient, Y one sample, z its noise and T its chosen set, the gradients per sample are
 
     score_function    (<G, Y> - mean of <G, Y> over the other samples) z / sigma
     diagonal          g_i = sum_k G[k,i] Y[k,i] z_i / sigma                             (biased)
     diagonal_centred  the same, with the mean of G under W taken off every row of G     (biased)
     conditional       g_i = phi((s_i - tau_i) / sigma) / sigma (V_in(i) - V_out(i))
 
-where tau_i is the k-th largest of the others' noisy scores and V_in, V_out are the values of <G, .> of
-the chosen set with i and without it: the expectation over z_i, given all other noise, in closed form.
-(In simulation: smoothed perturbation analysis, Gong & Ho 1987; Fu & Hu 1997.)
+where tau_i is the k-th largest of the others' noisy scores and V_in, V_out are the values of <G,
+.> of the chosen set with i and without it: the expectation over z_i, given all other noise, in
+closed form. (In simulation: smoothed perturbation analysis, Gong & Ho 1987; Fu & Hu 1997.)
 """
 
 import math
@@ -53,7 +53,9 @@ def sampled(
     reached.scatter_(1, index.flatten(1), True)
     candidates, real, place = _compact(reached)
     position = place.gather(1, index.flatten(1)).view_as(index)
-    weights = _Mean.apply(scores, candidates, real, position, k, sigma, estimator, seed)
+    weights: Tensor = _Mean.apply(  # type: ignore[no-untyped-call]
+        scores, candidates, real, position, k, sigma, estimator, seed
+    )
     return Selection(candidates, weights)
 
 
@@ -61,7 +63,9 @@ def _device(generator: torch.Generator | None) -> torch.device | str:
     return generator.device if generator is not None else "cpu"
 
 
-def _noise(scores: Float[Tensor, "B N"], samples: int, seed: int) -> Iterator[Float[Tensor, "B S N"]]:
+def _noise(
+    scores: Float[Tensor, "B N"], samples: int, seed: int
+) -> Iterator[Float[Tensor, "B S N"]]:
     """Standard normal noise in pieces; the same for the same seed."""
     source = torch.Generator(scores.device).manual_seed(seed)
     at_once = max(1, _DRAWN_AT_ONCE // scores.numel())
@@ -73,7 +77,7 @@ def _noise(scores: Float[Tensor, "B N"], samples: int, seed: int) -> Iterator[Fl
 def _compact(
     reached: Bool[Tensor, "B N"],
 ) -> tuple[Int[Tensor, "B M"], Bool[Tensor, "B M"], Int[Tensor, "B N"]]:
-    """The marked candidates' numbers, short rows filled up with 0; which are real; where each went."""
+    """The marked candidates, short rows filled up with 0; which are real; where each one went."""
     place = reached.cumsum(dim=1) - 1  # (B, N)
     image, number = reached.nonzero(as_tuple=True)
     candidates = torch.zeros(
@@ -100,10 +104,12 @@ class _Mean(torch.autograd.Function):
         seed: int,
     ) -> Float[Tensor, "B K M"]:
         batch, samples, _ = position.shape
-        shape = (batch, k, candidates.shape[1])
-        weights = torch.zeros(shape, dtype=scores.dtype, device=scores.device)
-        share = torch.full((), 1 / samples, dtype=scores.dtype, device=scores.device)
-        weights.scatter_add_(2, position.transpose(1, 2), share.expand(batch, k, samples))
+        # Whole numbers are added without rounding: a certain choice has weight 1 to the bit.
+        wide = torch.promote_types(scores.dtype, torch.float32)
+        counts = torch.zeros(batch, k, candidates.shape[1], dtype=wide, device=scores.device)
+        one = torch.ones((), dtype=wide, device=scores.device).expand(batch, k, samples)
+        counts.scatter_add_(2, position.transpose(1, 2), one)
+        weights = (counts / samples).to(scores.dtype)
         ctx.save_for_backward(scores, candidates, real, position, weights)
         ctx.sigma, ctx.estimator, ctx.seed = sigma, estimator, seed
         return weights

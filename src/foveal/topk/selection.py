@@ -2,8 +2,8 @@
 
     candidates Int (B, M)     weights Float (B, K, M)
 
-Row j of the weights says where slot j looks. A hard selection has M = K and one-hot rows, so nothing
-that takes a selection needs to know whether the model trains or predicts.
+Row j of the weights says where slot j looks. A hard selection has M = K and one-hot rows, so
+nothing that takes a selection needs to know whether the model trains or predicts.
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,166 @@
+"""What the two operators cost on this machine, beside a plain version of each.
+
+    selection    `foveal.topk.perturbed`    beside  one-hots (B, S, K, N) of every sample, kept
+    extraction   `foveal.patches.extract`   beside  all patches (B, N, C, h, w) unfolded, and einsum
+
+Times are medians of interleaved runs, one forward and one backward pass each, after a warm-up. Peak
+memory is taken in a fresh process for each side, over what it holds once its inputs are made.
+Importing this does not import torch.
+"""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foveal.benchmark.table import Row, Table
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Row", "Table", "extraction", "selection"]
+
+_ESTIMATORS = ("exact", "conditional", "score_function", "diagonal", "diagonal_centred")
+
+
+def selection(
+    *,
+    batch: int = 16,
+    candidates: int = 900,
+    slots: int = 10,
+    samples: int = 500,
+    sigma: float = 0.05,
+    estimators: tuple[str, ...] = _ESTIMATORS,
+    repeats: int = 5,
+    threads: int = 1,
+    device: str = "cpu",
+) -> Table:
+    """Compare the perturbed Top-K's estimators with the paper's manner of computing it.
+
+    The scores are uniform in [0, 1]. Results differ from the plain one's by its sampling error, at
+    most about 2 / sqrt(samples).
+
+    Args:
+        batch: B, images at once.
+        candidates: N, windows to choose from.
+        slots: K, windows chosen.
+        samples: S, draws of the noise; exact has none.
+        sigma: standard deviation of the noise.
+        estimators: the sides to measure, see `foveal.topk.perturbed`.
+        repeats: timed runs of each side.
+        threads: of the processor.
+        device: cpu or cuda.
+    """
+    settings: dict[str, Any] = {
+        "batch": batch,
+        "candidates": candidates,
+        "slots": slots,
+        "samples": samples,
+    }
+    settings |= {"sigma": sigma, "estimators": tuple(estimators)}
+    return _compare("selection", settings, repeats, threads, device)
+
+
+def extraction(
+    *,
+    batch: int = 4,
+    channels: int = 3,
+    image: tuple[int, int] = (1000, 1000),
+    grid: tuple[int, int] = (30, 30),
+    patch: tuple[int, int] = (100, 100),
+    slots: int = 10,
+    reach: int = 100,
+    repeats: int = 5,
+    threads: int = 1,
+    device: str = "cpu",
+) -> Table:
+    """Compare soft extraction with all patches unfolded and one einsum.
+
+    As in training, the weights ask for a gradient and the images do not.
+
+    Args:
+        batch: B, images at once.
+        channels: C of the images.
+        image: (H, W) in pixels.
+        grid: (rows, columns) of the candidates, N = rows x columns.
+        patch: (h, w) in pixels.
+        slots: K, patches extracted from each image.
+        reach: M, candidates that have a weight, 1..N.
+        repeats: timed runs of each side.
+        threads: of the processor.
+        device: cpu or cuda.
+    """
+    settings: dict[str, Any] = {
+        "batch": batch,
+        "channels": channels,
+        "image": tuple(image),
+        "grid": tuple(grid),
+    }
+    settings |= {"patch": tuple(patch), "slots": slots, "reach": reach}
+    return _compare("extraction", settings, repeats, threads, device)
+
+
+def _compare(task: str, settings: dict[str, Any], repeats: int, threads: int, device: str) -> Table:
+    """Memory first, each side alone; then the time of those that fit, in turns."""
+    from foveal.benchmark import peak, tasks
+
+    names = tasks.names(task, settings)
+    memory = {name: peak.fresh(task, name, settings, threads, device) for name in names}
+    with _threads(threads):
+        runs = tasks.runs(task, settings, device)
+        fitting = {name: runs[name] for name in names if memory[name] is not None}
+        values = {name: run() for name, run in fitting.items()}
+        seconds = _interleaved(fitting, repeats, device)
+    rows = []
+    for name, size in memory.items():
+        apart = None
+        if name in values and tasks.PLAIN in values:
+            apart = (values[name] - values[tasks.PLAIN]).abs().max().item()
+        megabytes = None if size is None else size / 1e6
+        rows.append(Row(name, seconds.get(name), megabytes, apart))
+    return Table(task, settings, _machine(threads, device), tuple(rows))
+
+
+def _interleaved(
+    runs: Mapping[str, "Callable[[], Tensor]"], repeats: int, device: str
+) -> dict[str, float]:
+    """The median seconds of each: ours, theirs, ours, theirs, so that a busy machine hits both."""
+    import torch
+
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            begin = time.perf_counter()
+            run()
+            if device != "cpu":
+                torch.cuda.synchronize(device)
+            seconds[name].append(time.perf_counter() - begin)
+    return {name: statistics.median(each) for name, each in seconds.items()}
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _machine(threads: int, device: str) -> str:
+    import torch
+
+    name = platform.processor() or platform.machine()
+    processors = Path("/proc/cpuinfo")
+    if processors.exists():
+        lines = processors.read_text().splitlines()
+        name = next((x.split(": ")[1] for x in lines if x.startswith("model name")), name)
+    if device != "cpu":
+        name = f"{torch.cuda.get_device_name(device)}, {name}"
+    return f"{name}, {threads} threads, {platform.system()}, torch {torch.__version__}"

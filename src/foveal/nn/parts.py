@@ -1,0 +1,46 @@
+"""What the parts of a model owe each other; anything that fits may stand in their place."""
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from foveal.topk import Selection
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """View (B, C, h, w) -> scores (B, rows, columns).
+
+    Cell (i, j) looks at the view around the pixel (offset + stride i, offset + stride j).
+    """
+
+    stride: int
+    offset: float
+
+    def __call__(self, view: Tensor) -> Tensor:
+        """Score every cell."""
+
+
+@runtime_checkable
+class Selector(Protocol):
+    """Normalised scores (B, N) -> a selection of k of them."""
+
+    k: int
+
+    def __call__(self, scores: Tensor) -> Selection:
+        """Select."""
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Patches (B, C, h, w) -> features (B, D), D as `features`."""
+
+    features: int
+
+    def __call__(self, patches: Tensor) -> Tensor:
+        """Encode every patch by itself."""
+
+
+# (features (B, K, D), selection, centres (N, 2) or (B, N, 2)) -> (B, E)
+Aggregate = Callable[[Tensor, Selection, Tensor], Tensor]

@@ -1,0 +1,140 @@
+"""The benchmark compares like with like, and gives every figure. No time is judged here."""
+
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import reference
+from foveal import benchmark
+from foveal.benchmark import peak, plain, tasks
+from foveal.windows import regular
+
+SELECTION = {
+    "batch": 2,
+    "candidates": 20,
+    "slots": 3,
+    "samples": 400,
+    "sigma": 0.1,
+    "estimators": ("exact", "conditional", "score_function", "diagonal", "diagonal_centred"),
+}
+EXTRACTION = {
+    "batch": 2,
+    "channels": 3,
+    "image": (30, 26),
+    "grid": (4, 5),
+    "patch": (9, 7),
+    "slots": 3,
+    "reach": 8,
+}
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_the_plain_selection_is_the_mean_of_one_hots() -> None:
+    scores = torch.rand(2, 9, generator=seeded(0), dtype=torch.float64)
+    noise = torch.randn(2, 30, 9, generator=seeded(1), dtype=torch.float64)
+    counts = torch.zeros(2, 3, 9, dtype=torch.float64)
+    for b in range(2):
+        for sample in noise[b]:
+            order = sorted(range(9), key=lambda i: -(scores[b] + 0.1 * sample)[i].item())
+            for slot, number in enumerate(sorted(order[:3])):
+                counts[b, slot, number] += 1
+    found = plain.selection(scores, 3, 0.1, 30, seeded(1))
+    torch.testing.assert_close(found, counts / 30)
+
+
+def test_the_plain_selection_has_the_papers_gradient() -> None:
+    scores = torch.rand(5, generator=seeded(0), dtype=torch.float64)
+    incoming = torch.randn(2, 5, generator=seeded(1), dtype=torch.float64)
+    leaf = scores.expand(500, 5).clone().requires_grad_()
+    (plain.selection(leaf, 2, 0.2, 100, seeded(2)) * incoming).sum().backward()
+    assert leaf.grad is not None
+    error = leaf.grad.std(dim=0) / math.sqrt(500)
+    truth = reference.diagonal(scores, 2, 0.2, incoming)
+    assert ((leaf.grad.mean(dim=0) - truth).abs() <= 4 * error).all()
+
+
+def test_the_plain_extraction_is_the_dense_sum() -> None:
+    images = torch.rand(2, 3, 20, 17, generator=seeded(0), dtype=torch.float64)
+    weights = torch.rand(2, 3, 12, generator=seeded(1), dtype=torch.float64)
+    places = regular((20, 17), (4, 3), (9, 8))
+    truth = reference.extract(list(images), places.expand(2, 12, 4), weights, (9, 8))
+    torch.testing.assert_close(plain.extraction(images, places, weights), truth)
+
+
+def test_every_estimator_is_set_the_plain_ones_task() -> None:
+    runs = tasks.runs("selection", SELECTION, "cpu")
+    assert list(runs) == [*SELECTION["estimators"], tasks.PLAIN]
+    values = {name: run() for name, run in runs.items()}
+    exact = values["exact"]
+    error = (exact * (1 - exact) / 400).sqrt()  # of 400 samples
+    for value in values.values():
+        assert ((value - exact).abs() <= 5 * error + 2 / 400).all()
+
+
+def test_extraction_is_set_the_plain_ones_task() -> None:
+    runs = tasks.runs("extraction", EXTRACTION, "cpu")
+    assert list(runs) == ["extract", tasks.PLAIN]
+    torch.testing.assert_close(runs["extract"](), runs[tasks.PLAIN]())
+
+
+@pytest.mark.parametrize("task", ["selection", "extraction"])
+def test_the_table_has_all_its_figures(task: str) -> None:
+    if task == "selection":
+        settings = SELECTION | {"estimators": ("exact",), "candidates": 1000}
+        table = benchmark.selection(**settings, repeats=2)
+        assert table.rows[-1].megabytes is not None
+        kept = 2 * 400 * 3 * 1000 * 4 / 1e6  # one-hots (B, S, K, N) of float32
+        # at first they are integers, twice as long; there is the noise, and its sum with the scores
+        assert kept <= table.rows[-1].megabytes < 6 * kept
+    else:
+        settings = EXTRACTION
+        table = benchmark.extraction(**settings, repeats=2)
+    assert table.settings == settings
+    assert [row.name for row in table.rows] == list(tasks.names(task, settings))
+    for row in table.rows:
+        assert row.seconds is not None
+        assert row.seconds > 0
+        assert row.megabytes is not None
+        assert row.megabytes >= 0
+        assert row.difference is not None
+        assert row.difference < 0.2
+    ours, theirs = json.loads(json.dumps(table.summary()))["rows"]
+    assert ours["times_faster"] == pytest.approx(theirs["seconds"] / ours["seconds"])
+    printed = str(table)
+    for word in (task, "seconds", "MB", "1 threads", torch.__version__, *settings):
+        assert word in printed
+
+
+def test_a_failure_in_the_fresh_process_is_told() -> None:
+    with pytest.raises(RuntimeError, match=r"magic with exact failed(.|\n)*KeyError"):
+        peak.fresh("magic", "exact", SELECTION, 1, "cpu")
+
+
+def test_what_does_not_fit_is_a_row_without_figures() -> None:
+    rows = (
+        benchmark.Row("exact", 0.5, 10.0, None),
+        benchmark.Row("plain", None, None, None),
+    )
+    table = benchmark.Table("selection", SELECTION, "a machine", rows)
+    assert table.summary()["rows"][0]["times_faster"] is None
+    assert "-" in str(table).splitlines()[-3]
+
+
+def test_importing_it_does_not_import_torch() -> None:
+    program = "import sys, foveal.benchmark; print('torch' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.stdout.strip() == "False", ended.stderr
+
+
+def test_the_threads_are_given_back() -> None:
+    before = torch.get_num_threads()
+    with benchmark._threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
