@@ -1,0 +1,145 @@
+"""Billiards: which is the larger of the numbers on the left-most and the right-most ball?
+
+The paper's pictures are no longer to be had, so these are painted here: four to eight balls on a
+table, 1000 x 1000 pixels, with numbers that can be read at full size but not on a view of a quarter
+of it. A picture is a function of (seed, split, index) and the settings alone.
+
+Many pictures are painted by several processes: a script that makes a data set needs the usual
+`if __name__ == "__main__":`.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from foveal.data import Example, Splits
+from foveal.data.billiards_layout import scene
+from foveal.data.billiards_picture import picture
+from foveal.data.billiards_pool import spread
+from foveal.data.billiards_scene import Ball, Scene
+from foveal.images import TensorImage
+
+Label = Callable[[Sequence[Ball]], int]
+
+NUMBERS = ("1", "2", "3", "4", "5", "6", "7", "8", "9")
+STREAMS = ("train", "valid", "test")
+# Up to this many bytes of pixels are kept in memory; more are painted when asked for.
+MEMORY = 2 * 1024**3
+
+
+def ends(balls: Sequence[Ball]) -> tuple[Ball, Ball]:
+    """The left-most and the right-most ball, by x in space."""
+    across = sorted(balls, key=lambda ball: ball.position[0])
+    return across[0], across[-1]
+
+
+def max_left_right(balls: Sequence[Ball]) -> int:
+    """The larger of the numbers of the left-most and the right-most ball, less one: 0 to 8."""
+    return max(ball.number for ball in ends(balls)) - 1
+
+
+class Billiards:
+    """Painted billiards pictures, a data set.
+
+    Attributes:
+        classes: names of the classes.
+        labels: class number of each picture.
+        images: all pixels, (n, 3, size, size), or None where they are painted when asked for.
+
+    Args:
+        count: number of pictures.
+        seed: nonnegative.
+        split: train, valid or test; no picture is in two of them.
+        size: height and width in pixels.
+        balls: fewest and most balls on a table.
+        radius: of a ball in sides of the picture.
+        digit: height of the numerals in radii of the ball.
+        label: class number from the balls of a picture.
+        classes: names of what `label` returns.
+        workers: processes that paint; None: one for each core.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        seed: int,
+        split: str = "train",
+        size: int = 1000,
+        balls: tuple[int, int] = (4, 8),
+        radius: float = 0.037,
+        digit: float = 0.40,
+        label: Label = max_left_right,
+        classes: tuple[str, ...] = NUMBERS,
+        workers: int | None = None,
+    ) -> None:
+        if count < 1:
+            raise ValueError(f"count must be at least 1: got {count}")
+        if split not in STREAMS:
+            raise ValueError(f"split must be one of {', '.join(STREAMS)}: got {split!r}")
+        self.classes = classes
+        self.size, self.split = size, split
+        stream = STREAMS.index(split)
+        self.draw = partial(scene, seed, stream=stream, balls=balls, radius=radius, digit=digit)
+        self.records = [self.draw(index).records(size) for index in range(count)]
+        self.labels: Int[Tensor, n] = torch.tensor(
+            [label(record) for record in self.records], dtype=torch.int64
+        )
+        self.images: UInt8[Tensor, "n 3 H W"] | None = None
+        if 3 * count * size * size <= MEMORY:
+            self.images = _painted(self.draw, count, size, workers)
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Example:
+        """A picture, with the boxes of its left-most and right-most ball."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{index} of {len(self)} pictures")
+        index %= len(self)
+        if self.images is None:
+            pixels = torch.from_numpy(picture(self.draw(index), self.size))
+        else:
+            pixels = self.images[index]
+        boxes = torch.tensor([ball.box for ball in ends(self.records[index])])
+        name = f"{self.split}/{index:05d}.png"
+        return Example(TensorImage(pixels), int(self.labels[index]), name, boxes)
+
+    def __repr__(self) -> str:
+        """Number and size of the pictures."""
+        kept = "painted when asked for" if self.images is None else "in memory"
+        return f"Billiards({len(self)} pictures of {self.size} x {self.size}, {kept})"
+
+
+def splits(train: int, validation: int, test: int, *, seed: int, **settings: Any) -> Splits:
+    """So many training, validation and test pictures; `settings` are those of `Billiards`."""
+    parts = (
+        Billiards(count, seed=seed, split=split, **settings)
+        for count, split in zip((train, validation, test), STREAMS, strict=True)
+    )
+    return Splits(*parts)
+
+
+def _painted(
+    draw: Callable[[int], Scene], count: int, size: int, workers: int | None
+) -> UInt8[Tensor, "n 3 H W"]:
+    """All pictures, painted in chunks: by this process alone where that takes a second or two."""
+    chunk = max(1, 400_000 // (size * size))
+    chunks = [range(start, min(start + chunk, count)) for start in range(0, count, chunk)]
+    if workers is None and count * size * size < 10_000_000:
+        workers = 1
+    images = torch.empty((count, 3, size, size), dtype=torch.uint8)
+    paint = partial(_chunk, draw, size)
+    for indices, pixels in zip(chunks, spread(paint, chunks, workers), strict=True):
+        images[indices.start : indices.stop] = torch.from_numpy(pixels)
+    return images
+
+
+def _chunk(draw: Callable[[int], Scene], size: int, indices: range) -> UInt8[np.ndarray, "n 3 H W"]:
+    return np.stack([picture(draw(index), size) for index in indices])

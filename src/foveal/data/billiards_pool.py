@@ -1,0 +1,62 @@
+"""Work spread over the machine's cores, tidily: nothing goes on once the caller has stopped."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import wait
+from typing import TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def spread(
+    work: Callable[[Task], Result], tasks: Sequence[Task], workers: int | None = None
+) -> Iterator[Result]:
+    """Results of `work(task)`, in the order of the tasks.
+
+    Args:
+        work: a function of a module; must not depend on the order of calls.
+        tasks: what to call it with.
+        workers: processes; None: one for each core; 1: none, the work is done here.
+
+    Raises:
+        Exception: what `work` raised; the work left is then given up.
+    """
+    count = min(cores() if workers is None else workers, len(tasks))
+    if count <= 1:
+        yield from map(work, tasks)
+        return
+    # Not a plain fork: the caller may have threads. A fork server imports this package only once.
+    kinds = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in kinds else "spawn")
+    if "forkserver" in kinds:
+        context.set_forkserver_preload([__name__.rpartition(".")[0] + ".billiards_picture"])
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
+    try:
+        yield from pool.map(work, tasks)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def cores() -> int:
+    """Number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _begin() -> None:
+    """Leave Ctrl-C to the parent, and end when it does, however it does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
