@@ -81,7 +81,8 @@ class PatchClassifier(nn.Module):
 
         selection = self.select(self.normalise(scores))  # (B, M), (B, K, M)
         patches = extract(sources, windows, selection, self.patch)  # (B, K, C, h, w)
-        features = self.encoder(patches.flatten(0, 1))  # (B K, D)
+        looks = patches.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        features = self.encoder(looks)  # (B K, D)
         features = features.view(*patches.shape[:2], -1)  # (B, K, D)
         centres = self._relative_centres(windows, sources)
         logits = self.head(self.aggregate(features, selection, centres))
@@ -112,7 +113,8 @@ class PatchClassifier(nn.Module):
         for view, image in zip(views, images, strict=True):
             height, width = self._fitted(image.size)[1]
             view[:, :height, :width] = image.view((height, width))
-        return views
+        # Convolutions on a CPU are up to twice as fast with channels last.
+        return views.contiguous(memory_format=torch.channels_last)
 
     def _windows(
         self, images: Sequence[Image]

@@ -1,0 +1,71 @@
+"""From settings to an optimiser, and what it is told at each step."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from foveal import schedules
+from foveal.schedules import Schedule
+from foveal.training.settings import Settings
+
+_SCHEDULES: dict[str, Schedule] = {
+    "constant": schedules.constant,
+    "linear": schedules.linear,
+    "cosine": schedules.cosine,
+}
+
+
+def optimiser(model: nn.Module, settings: Settings) -> Optimizer:
+    """The optimiser of all weights that are to learn, in groups of equal treatment."""
+    groups = [group for group in _groups(model, settings) if group["params"]]
+    if not groups:
+        raise ValueError("there is nothing to train: no weight of the model requires a gradient")
+    if settings.optimiser == "sgd":
+        return SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
+    return AdamW(groups, lr=settings.learning_rate)
+
+
+def _groups(model: nn.Module, settings: Settings) -> Iterator[dict[str, Any]]:
+    """Scorer, encoder and the rest, each with and without weight decay; `scale` is on the rate."""
+    parts = {
+        "scorer": settings.scorer_learning_rate,
+        "encoder": settings.encoder_learning_rate,
+        "rest": 1.0,
+    }
+    for part, scale in parts.items():
+        weights = [
+            weight
+            for name, weight in model.named_parameters()
+            if weight.requires_grad and _part(name) == part
+        ]
+        matrices = [weight for weight in weights if weight.ndim > 1]
+        vectors = [weight for weight in weights if weight.ndim <= 1]  # biases, norms
+        yield {"params": matrices, "scale": scale, "weight_decay": settings.weight_decay}
+        yield {"params": vectors, "scale": scale, "weight_decay": 0.0}
+
+
+def _part(name: str) -> str:
+    first = name.split(".")[0]
+    return first if first in ("scorer", "encoder") else "rest"
+
+
+def set_pace(
+    model: nn.Module, optimiser: Optimizer, settings: Settings, step: int
+) -> tuple[float, float | None]:
+    """Set the learning rates and sigma of a step, and return both; no sigma without a selection.
+
+    Step t of T, counted from 0, stands at progress t / T: with a linear schedule the sigma of the
+    last step is sigma / T and never 0.
+    """
+    progress = step / settings.steps
+    pace = schedules.warm_up(_SCHEDULES[settings.schedule], settings.warm_up)(progress)
+    for group in optimiser.param_groups:
+        group["lr"] = settings.learning_rate * group["scale"] * pace
+    learning_rate = settings.learning_rate * pace
+    select: Any = getattr(model, "select", None)
+    if not hasattr(select, "sigma"):
+        return learning_rate, None
+    select.sigma = settings.sigma * _SCHEDULES[settings.sigma_schedule](progress)
+    return learning_rate, float(select.sigma)

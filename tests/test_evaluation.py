@@ -1,0 +1,313 @@
+"""Laws of evaluation: every image counts, once, whoever stands beside it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+from torch import Tensor, nn
+
+from foveal.data import Example
+from foveal.errors import UserError
+from foveal.evaluation import Result, chosen_windows, evaluate, judging, predict
+from foveal.images import FileImage, Image, TensorImage
+from foveal.prediction import Prediction
+from foveal.topk import hard
+from foveal.windows import regular
+
+COLOURS = ("red", "green", "blue")
+
+
+class Brightest(nn.Module):
+    """Looks at the K brightest 4x4 cells, and says which colour is the strongest there."""
+
+    def __init__(self, k: int = 1, classes: int = 3) -> None:
+        super().__init__()
+        self.k, self.classes, self.drop = k, classes, nn.Dropout(0.5)
+
+    def forward(self, images: Tensor | Sequence[Tensor]) -> Prediction:
+        parts = [self.one(image / 255) for image in images]
+        alike = all(torch.equal(p[1], parts[0][1]) for p in parts)
+        scores, windows, patches = zip(*parts, strict=True)
+        stacked = torch.stack(patches)
+        logits = self.drop(10 * stacked.mean(dim=(1, 3, 4)))[:, : self.classes]
+        selection = hard(torch.stack(scores), self.k)
+        where = windows[0] if alike else torch.stack(windows)
+        return Prediction(logits, torch.stack(scores), where, selection, stacked)
+
+    def one(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if image.shape[1] < 8:
+            raise ValueError(f"an image of {tuple(image.shape[1:])} px\nis too small")
+        side = (image.shape[1] // 4, image.shape[2] // 4)
+        windows = regular(tuple(image.shape[1:]), (4, 4), side)
+        crops = torch.stack([image[:, a:c, b:d] for a, b, c, d in windows.tolist()])
+        scores = crops.sum(dim=(1, 2, 3)) / (side[0] * side[1])
+        best = hard(scores[None], self.k).candidates[0]
+        return scores, windows, crops[best][:, :, :2, :2]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A data set of the examples it is given."""
+
+    examples: tuple[Example, ...]
+    classes: tuple[str, ...] = COLOURS
+
+    @property
+    def labels(self) -> Tensor:
+        return torch.tensor([e.label for e in self.examples])
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> Example:
+        return self.examples[index]
+
+
+def picture(colour: int, cell: tuple[int, int], size: tuple[int, int] = (16, 16)) -> Tensor:
+    image = torch.zeros(3, *size, dtype=torch.uint8)
+    h, w = size[0] // 4, size[1] // 4
+    y, x = cell[0] * h, cell[1] * w
+    image[colour, y : y + h, x : x + w] = 200
+    return image
+
+
+def box(cell: tuple[int, int]) -> Tensor:
+    y, x = 4 * cell[0], 4 * cell[1]
+    return torch.tensor([[y, x, y + 4, x + 4]])
+
+
+def example(i: int, colour: int, truth: int, size: tuple[int, int] = (16, 16)) -> Example:
+    cell = (i % 4, i // 4 % 4)
+    return Example(TensorImage(picture(colour, cell, size)), truth, f"{i}.png", None)
+
+
+def listed(said: Sequence[int], truth: Sequence[int]) -> Listed:
+    return Listed(tuple(example(i, s, t) for i, (s, t) in enumerate(zip(said, truth, strict=True))))
+
+
+labels = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=20)
+
+
+@settings(max_examples=25, deadline=None)
+@given(pairs=labels, batch=st.integers(1, 9))
+def test_the_numbers_are_those_of_a_count_by_hand(pairs: list[tuple[int, int]], batch: int):
+    said, truth = zip(*pairs, strict=True)
+    report = evaluate(Brightest(), listed(said, truth), batch)
+    right = {c: [s == t for s, t in pairs if t == c] for c in set(truth)}
+    recalls = {COLOURS[c]: sum(r) / len(r) for c, r in sorted(right.items())}
+    assert report.n == len(pairs) == len(report.results)
+    assert report.accuracy == pytest.approx(sum(s == t for s, t in pairs) / len(pairs))
+    assert report.per_class == pytest.approx(recalls)
+    assert report.balanced_accuracy == pytest.approx(sum(recalls.values()) / len(recalls))
+    assert report.majority == pytest.approx(max(truth.count(c) for c in truth) / len(truth))
+    for t in range(3):
+        assert report.confusion[t] == [pairs.count((s, t)) for s in range(3)]
+
+
+def test_the_report_does_not_depend_on_the_batch():
+    dataset = listed([0, 1, 2, 1, 0, 2, 2], [0, 1, 2, 2, 1, 0, 2])
+    first = evaluate(Brightest(), dataset, 1)
+    for batch in (2, 3, 7, 32):
+        other = evaluate(Brightest(), dataset, batch)
+        assert other.results == first.results
+        assert other.summary() == first.summary()
+
+
+def test_the_order_of_the_data_changes_nothing_but_the_order():
+    dataset = listed([0, 1, 2, 1, 0], [0, 1, 2, 2, 1])
+    backwards = replace(dataset, examples=dataset.examples[::-1])
+    first, last = evaluate(Brightest(), dataset, 2), evaluate(Brightest(), backwards, 2)
+    assert first.results == last.results[::-1]
+
+
+def test_images_of_differing_sizes_are_judged_as_if_alone():
+    sizes = [(16, 16), (16, 24), (16, 16), (32, 16)]
+    examples = tuple(example(i, i % 3, 0, size) for i, size in enumerate(sizes))
+    together = evaluate(Brightest(), Listed(examples), 4).results
+    alone = [evaluate(Brightest(), Listed((e,)), 1).results[0] for e in examples]
+    assert together == alone
+    assert together[3].windows == [(24, 0, 32, 4)]
+
+
+def test_evaluation_changes_neither_modes_nor_gradients():
+    model = nn.Sequential(Brightest())
+    model.train()
+    model[0].drop.eval()  # frozen by its owner
+    evaluate(model, listed([0, 1], [0, 1]))
+    assert model.training
+    assert model[0].training
+    assert not model[0].drop.training
+
+
+def test_modes_come_back_after_an_error():
+    model = Brightest().train()
+
+    def fail() -> None:
+        with judging(model):
+            assert not model.training
+            assert not torch.is_grad_enabled()
+            raise RuntimeError("within")
+
+    with pytest.raises(RuntimeError, match="within"):
+        fail()
+    assert model.training
+    assert torch.is_grad_enabled()
+
+
+def test_two_evaluations_are_identical():
+    dataset = listed([0, 1, 2, 1], [0, 1, 2, 2])
+    assert evaluate(Brightest(), dataset) == evaluate(Brightest(), dataset)
+
+
+def test_probabilities_sum_to_one_and_the_label_is_the_most_probable():
+    for result in evaluate(Brightest(), listed([0, 1, 2], [0, 0, 0])).results:
+        assert sum(result.probabilities.values()) == pytest.approx(1)
+        assert result.probability == max(result.probabilities.values())
+        assert result.probabilities[result.label] == result.probability
+        assert result.truth == "red"
+
+
+def test_the_loss_is_the_mean_cross_entropy():
+    dataset = listed([0, 1, 2], [0, 0, 1])
+    images = torch.stack([e.image.pixels for e in dataset.examples])  # type: ignore[attr-defined]
+    logits = Brightest().eval()(images).logits
+    loss = nn.functional.cross_entropy(logits, dataset.labels)
+    assert evaluate(Brightest(), dataset).loss == pytest.approx(float(loss), rel=1e-5)
+
+
+def boxed(*boxes: Tensor | None) -> Listed:
+    examples = [Example(TensorImage(picture(0, (1, 2))), 0, "x", b) for b in boxes]
+    return Listed(tuple(examples))
+
+
+def test_a_hit_is_a_window_that_covers_half_of_a_box():
+    cell = torch.tensor([[4, 8, 8, 12]])
+    half, less = torch.tensor([[4, 10, 8, 14]]), torch.tensor([[4, 10, 8, 15]])
+    report = evaluate(Brightest(), boxed(cell, half, less, None, torch.zeros(0, 4).long()))
+    assert report.hit_rate == pytest.approx(2 / 3)
+    assert report.n == 5
+
+
+def test_one_box_of_two_is_a_hit_but_not_all():
+    two = torch.tensor([[4, 8, 8, 12], [0, 0, 4, 4]])
+    report = evaluate(Brightest(), boxed(two))
+    assert (report.hit_rate, report.hit_all_rate) == (1, 0)
+
+
+def test_without_boxes_there_is_no_hit_rate():
+    report = evaluate(Brightest(), boxed(None, None))
+    assert report.hit_rate is None
+    assert report.hit_all_rate is None
+
+
+def test_windows_are_those_of_the_chosen_slots():
+    prediction = Brightest(k=3).eval()(picture(1, (2, 3))[None] + 1)
+    windows = chosen_windows(prediction)
+    assert windows.shape == (1, 3, 4)
+    assert [8, 12, 12, 16] in windows[0].tolist()
+    dense = prediction.selection.dense(16)[0] @ prediction.windows.float()
+    assert torch.equal(windows[0].float(), dense)
+
+
+def test_the_summary_is_json():
+    report = evaluate(Brightest(), listed([0, 1], [0, 0]))
+    summary = json.loads(json.dumps(report.summary(), allow_nan=False))
+    assert summary["accuracy"] == 0.5
+    assert summary["n"] == 2
+    assert "results" not in summary
+    assert list(summary["per_class"]) == ["red"]
+
+
+def written(folder: Path, names: Sequence[str]) -> list[Image]:
+    for i, name in enumerate(names):
+        array = picture(i % 3, (1, 1)).permute(1, 2, 0).numpy()
+        Pillow.fromarray(array).save(folder / name)
+    return [FileImage(folder / name) for name in names]
+
+
+def test_a_bad_file_is_a_result_with_an_error_and_the_rest_go_on(tmp_path: Path):
+    images = written(tmp_path, ["a.png", "b.png", "c.png", "d.png"])
+    (tmp_path / "b.png").write_bytes(b"nonsense")
+    (tmp_path / "d.png").unlink()
+    results = list(predict(Brightest(), images, COLOURS))
+    assert [Path(r.file).name for r in results] == ["a.png", "b.png", "c.png", "d.png"]
+    assert [r.error is None for r in results] == [True, False, True, False]
+    assert [r.label for r in results] == ["red", "", "blue", ""]
+    for result in (results[1], results[3]):
+        assert result.error is not None
+        assert Path(result.file).name in result.error
+        assert "\n" not in result.error
+
+
+def test_an_image_the_model_refuses_does_not_take_others_with_it():
+    sizes = [(16, 16), (4, 16), (16, 16)]
+    images = [TensorImage(picture(1, (0, 0), size)) for size in sizes]
+    results = list(predict(Brightest(), images, COLOURS))
+    assert [r.label for r in results] == ["green", "", "green"]
+    assert results[1].error == "an image of (4, 16) px is too small"
+    assert [r.file for r in results] == ["image 0", "image 1", "image 2"]
+
+
+def test_images_with_errors_count_in_nothing_else(tmp_path: Path):
+    good = listed([0, 1], [0, 0])
+    bad = Example(FileImage(tmp_path / "none.png"), 2, "none.png", box((0, 0)))
+    report = evaluate(Brightest(), replace(good, examples=(bad, *good.examples)))
+    alone = evaluate(Brightest(), good)
+    assert report.failed == 1
+    assert report.summary() | {"failed": 0} == alone.summary()
+    assert report.results[1:] == alone.results
+
+
+def test_where_no_image_can_be_judged_the_first_reason_is_given(tmp_path: Path):
+    bad = Example(FileImage(tmp_path / "none.png"), 2, "none.png", None)
+    with pytest.raises(UserError, match=r"none of the 1 images could be judged.*none\.png"):
+        evaluate(Brightest(), Listed((bad,)))
+
+
+def test_classes_are_matched_by_name():
+    dataset = replace(listed([0, 1], [0, 1]), classes=("green", "red"))
+    report = evaluate(Brightest(), dataset, classes=COLOURS)
+    assert report.accuracy == 0
+    assert report.classes == COLOURS
+    assert [r.truth for r in report.results] == ["green", "red"]
+
+
+def test_a_class_the_model_does_not_know_is_a_users_mistake():
+    dataset = replace(listed([0], [0]), classes=("red", "green", "mauve"))
+    with pytest.raises(UserError, match="does not know: mauve; it knows red, green, blue"):
+        evaluate(Brightest(), dataset, classes=COLOURS)
+
+
+def test_every_class_of_the_model_needs_a_name():
+    with pytest.raises(ValueError, match="each of the model's 3 classes: got 2"):
+        list(predict(Brightest(), [TensorImage(picture(0, (0, 0)))], ("a", "b")))
+
+
+def test_an_empty_data_set_is_refused():
+    with pytest.raises(ValueError, match="0 images"):
+        evaluate(Brightest(), Listed(()))
+
+
+def test_predictions_can_be_watched():
+    seen: list[tuple[int, int]] = []
+
+    def watch(prediction: Prediction, sizes: list[tuple[int, int]]) -> None:
+        assert len(prediction.logits) == len(sizes)
+        seen.extend(sizes)
+
+    evaluate(Brightest(), listed([0] * 5, [0] * 5), 2, watch=watch)
+    assert seen == [(16, 16)] * 5
+
+
+def test_predicting_stops_nowhere_and_says_no_truth():
+    results = list(predict(Brightest(), [TensorImage(picture(2, (3, 3)))], COLOURS))
+    assert isinstance(results[0], Result)
+    assert results[0].label == "blue"
+    assert results[0].truth is None
+    assert results[0].windows == [(12, 12, 16, 16)]
