@@ -1,0 +1,124 @@
+"""Billiards small enough for two processor cores: the same question on fewer, smaller pictures."""
+
+from functools import cache
+from pathlib import Path
+
+from foveal.recipes import Estimator, Experiment, seeded
+
+
+def billiards_mini(
+    *,
+    train: int = 3000,
+    validation: int = 300,
+    test: int = 1000,
+    size: int = 192,
+    balls: tuple[int, int] = (2, 4),
+    radius: float = 0.06,
+    digit: float = 0.7,
+    view: int = 64,
+    pool: int = 4,
+    patch: int = 32,
+    k: int = 5,
+    width: int = 32,
+    tokens: int = 64,
+    layers: int = 1,
+    steps: int = 600,
+    batch: int = 32,
+    learning_rate: float = 1e-3,
+    scorer_learning_rate: float = 1.0,
+    weight_decay: float = 1e-4,
+    warm_up: float = 0.05,
+    sigma: float = 0.05,
+    estimator: Estimator = "exact",
+    entropy: float = 0.01,
+    shift: int = 8,
+    workers: int = 0,
+    seed: int = 0,
+) -> Experiment:
+    """Billiards in minutes on a laptop: fewer balls on small pictures, a small network.
+
+    Command:  foveal train billiards_mini
+    Hardware: 2 processor cores, no GPU
+    Time:     not measured yet
+    Ours:     not measured yet
+
+    Args:
+        train: pictures to learn from
+        validation: pictures to choose the best model by
+        test: pictures to report on
+        size: height and width of a picture in pixels
+        balls: fewest and most balls on a table
+        radius: of a ball in sides of the picture
+        digit: height of the numerals in radii of a ball
+        view: height and width of the view in pixels
+        pool: pixels of the view from one window to the next
+        patch: side of a patch in pixels of the full picture
+        k: how many patches are looked at
+        width: number of filters of the patches' network
+        tokens: width of the transformer that joins the patches
+        layers: of that transformer
+        steps: of training
+        batch: pictures a step
+        learning_rate: the highest, after warming up
+        scorer_learning_rate: what it is multiplied by for the scorer
+        weight_decay: pull of all weights towards zero, times the learning rate
+        warm_up: share of the steps in which the learning rate rises
+        sigma: noise on the scores at the start; it falls to 0 in a straight line
+        estimator: of the selection's gradient
+        entropy: reward for a scorer that keeps its options open
+        shift: largest random translation in pixels
+        workers: processes that load pictures
+        seed: of the pictures and of all random numbers
+    """
+    settings = dict(locals())  # before any other name exists
+    from foveal.data import Splits
+    from foveal.data import billiards_archive as archive
+    from foveal.data.billiards import NUMBERS, splits
+    from foveal.models import PatchClassifier
+    from foveal.nn.aggregators import Transformer
+    from foveal.nn.encoders import ThinResNet
+    from foveal.nn.scorers import ConvScorer
+    from foveal.nn.selectors import TopK
+    from foveal.training import Settings
+
+    look = {"size": size, "balls": balls, "radius": radius, "digit": digit}
+
+    @cache
+    def painted() -> Splits:
+        return splits(train, validation, test, seed=seed, **look)
+
+    def write(directory: Path) -> None:
+        archive.write(directory, vars(painted()).values())
+
+    with seeded(seed):
+        model = PatchClassifier(
+            scorer=ConvScorer(pool=pool),
+            select=TopK(k, sigma=sigma, estimator=estimator),
+            encoder=ThinResNet(width=width),
+            aggregate=Transformer(width, width=tokens, layers=layers, heads=4),
+            classes=len(NUMBERS),
+            view=(view, view),
+            patch=(patch, patch),
+        )
+    return Experiment(
+        recipe="billiards_mini",
+        settings=settings,
+        classes=NUMBERS,
+        model=model,
+        splits=painted,
+        write=write,
+        training=Settings(
+            steps=steps,
+            batch=batch,
+            learning_rate=learning_rate,
+            scorer_learning_rate=scorer_learning_rate,
+            weight_decay=weight_decay,
+            warm_up=warm_up,
+            entropy=entropy,
+            sigma=sigma,
+            shift=shift,
+            validate_every=max(1, steps // 20),
+            workers=workers,
+            seed=seed,
+        ),
+    )

@@ -1,0 +1,104 @@
+"""How large a view, how many patches of what size and how many steps suit a set of images."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from foveal.data import Dataset
+
+FEW = 20  # images of a class
+
+Size = tuple[int, int]
+
+
+def sizes(images: "Dataset", most: int = 200) -> list[Size]:
+    """Heights and widths of up to 200 images, from their headers."""
+    count = min(len(images), most)
+    return [images[i * len(images) // count].image.size for i in range(count)]
+
+
+def median(sizes: list[Size]) -> Size:
+    """The median height and the median width.
+
+    >>> median([(60, 80), (90, 100), (70, 300)])
+    (70, 100)
+    """
+    heights, widths = (sorted(side) for side in zip(*sizes, strict=True))
+    return heights[len(heights) // 2], widths[len(widths) // 2]
+
+
+def view(image: Size) -> Size:
+    """A third of the image, its longer side 64 to 384 px; whole cells of the scorer."""
+    scale = min(384, max(64, max(image) / 3)) / max(image)
+    height, width = (max(32, round(side * scale / 8) * 8) for side in image)
+    return height, width
+
+
+def patch(image: Size) -> int:
+    """A twelfth of the longer side, 64 to 128 px, but at most half the shorter side."""
+    side = min(128, max(64, round(max(image) / 12 / 16) * 16))
+    return min(side, min(image) // 2)
+
+
+def k(image: Size, patch: int) -> int:
+    """So many patches that they cover about a twelfth of the image, 2 to 10."""
+    return min(10, max(2, round(image[0] * image[1] / patch**2 / 12)))
+
+
+def steps(images: int, batch: int) -> int:
+    """About 40 passes, 600 to 20 000 steps."""
+    return min(20_000, max(600, round(40 * images / batch / 100) * 100))
+
+
+def balanced(images: "Dataset") -> tuple[float, ...]:
+    """Weights with which all classes count the same, 1 on average over the images."""
+    counts = Counter(images.labels.tolist())
+    each = len(images) / len(images.classes)
+    return tuple(round(each / max(1, counts[c]), 6) for c in range(len(images.classes)))
+
+
+def scarce(images: "Dataset") -> list[str]:
+    """A warning where classes have few images to learn from."""
+    counts = Counter(images.labels.tolist())
+    few = [f"{name} {counts[c]}" for c, name in enumerate(images.classes) if counts[c] < FEW]
+    if not few:
+        return []
+    more = f" and {len(few) - 3} more" if len(few) > 3 else ""
+    return [f"warning: fewer than {FEW} images to learn from in class {', '.join(few[:3])}{more}"]
+
+
+class _Blank:
+    """An image of which nothing but the size matters."""
+
+    channels = 3
+
+    def __init__(self, size: Size) -> None:
+        self.size = size
+
+    def view(self, size: Size) -> "Tensor":
+        return _zeros(self.channels, *size)
+
+    def crops(self, windows: "Tensor", size: Size) -> "Tensor":
+        return _zeros(len(windows), self.channels, *size)
+
+
+def _zeros(*shape: int) -> "Tensor":
+    import torch
+
+    return torch.zeros(shape)
+
+
+def try_shapes(model: "nn.Module", sizes: list[Size]) -> None:
+    """Meet the most elongated images before training does: they may have fewer windows than k.
+
+    Raises:
+        ValueError: they do.
+    """
+    from foveal.evaluation import judging
+
+    by_shape = sorted(set(sizes), key=lambda size: size[0] / size[1])
+    with judging(model):
+        for size in {by_shape[0], by_shape[-1]}:
+            model([_Blank(size)])

@@ -1,0 +1,163 @@
+"""Recipes: importable without torch, complete, and chosen sensibly from the data."""
+
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from foveal import recipes
+from foveal.errors import UserError
+from foveal.recipes import sizing
+
+
+def photos(root: Path, size: tuple[int, int] = (96, 128), count: int = 4) -> Path:
+    """Class folders of noise, red and blue."""
+    random = np.random.default_rng(0)
+    for colour, channel in (("blue", 2), ("red", 0)):
+        (root / colour).mkdir(parents=True)
+        for number in range(count):
+            pixels = random.integers(60, 120, (*size, 3), dtype=np.uint8)
+            pixels[8:24, 8:24, channel] = 255
+            Image.fromarray(pixels).save(root / colour / f"{number}.png")
+    return root
+
+
+@pytest.mark.parametrize("name", recipes.NAMES)
+def test_every_keyword_of_a_recipe_is_a_setting_and_explained(name: str) -> None:
+    recipe = recipes.find(name)
+    text = inspect.getdoc(recipe) or ""
+    for parameter in inspect.signature(recipe).parameters.values():
+        assert parameter.kind is parameter.KEYWORD_ONLY
+        assert f"    {parameter.name}: " in text
+    assert recipes.facts(recipe)["command"].startswith(f"foveal train {name}")
+
+
+def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean billiards_mini"):
+        recipes.find("biliards_mini")
+
+
+def test_the_settings_of_an_experiment_make_its_model_again() -> None:
+    first = recipes.made("billiards_mini", {"k": 3, "seed": 5})
+    again = recipes.made("billiards_mini", first.settings)
+    assert set(first.settings) == set(inspect.signature(recipes.find("billiards_mini")).parameters)
+    assert again.settings == first.settings
+    for one, other in zip(first.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_making_a_model_leaves_the_randomness_of_torch_alone() -> None:
+    before = torch.random.get_rng_state()
+    recipes.made("billiards_mini", {})
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"k": 0}, "k must be 1 or more"),
+        ({"k": 1000}, "k=1000"),
+        ({"view": 8}, "too small for the scorer"),
+        ({"warm_up": 1.5}, "warm_up must lie in"),
+    ],
+)
+def test_impossible_settings_are_the_users_to_mend(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        recipes.made("billiards_mini", settings)
+
+
+def test_billiards_has_the_papers_sizes() -> None:
+    experiment = recipes.made("billiards", {})
+    assert experiment.model.grid == (30, 30)
+    assert experiment.model.patch == (100, 100)
+    assert experiment.model.select.k == 10
+    assert (experiment.training.steps, experiment.training.batch) == (30_000, 64)
+
+
+def test_the_pictures_of_billiards_mini_are_labelled() -> None:
+    experiment = recipes.made("billiards_mini", {"train": 2, "validation": 1, "test": 1})
+    splits = experiment.splits()
+    example = splits.train[0]
+    assert example.image.size == (192, 192)
+    assert splits.train.classes == experiment.classes
+    assert splits.test is not None
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (2, 1, 1)
+
+
+def test_a_folder_is_looked_at_once_and_then_rebuilt_without_it(tmp_path: Path) -> None:
+    data = photos(tmp_path / "photos")
+    first = recipes.made("folder", {"data": data, "encoder": "thin"})
+    assert None not in (first.settings[name] for name in ("classes", "view", "patch", "k", "steps"))
+    assert any("chosen from the images" in note for note in first.notes)
+    for file in (*data.rglob("*.png"),):
+        file.unlink()
+    again = recipes.made("folder", first.settings)
+    assert again.classes == first.classes == ("blue", "red")
+    assert again.model.view == first.model.view
+    assert again.training == first.training
+
+
+def test_what_is_given_is_not_chosen(tmp_path: Path) -> None:
+    given = {"view": (64, 64), "patch": 24, "k": 3, "steps": 7, "shift": 0}
+    experiment = recipes.made(
+        "folder", {"data": photos(tmp_path / "p"), "encoder": "thin", **given}
+    )
+    assert given.items() <= experiment.settings.items()
+
+
+def test_few_images_of_a_class_are_warned_of(tmp_path: Path) -> None:
+    experiment = recipes.made("folder", {"data": photos(tmp_path / "p"), "encoder": "thin"})
+    assert any("fewer than 20" in note and "blue 2" in note for note in experiment.notes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "size", "said"),
+    [
+        ({}, (28, 28), "too small"),
+        ({"patch": 500}, (96, 128), "a patch must be smaller than the images"),
+        ({"k": 500}, (96, 128), "k=500"),
+        ({"k": 30, "view": (64, 64)}, (64, 640), "fewer than k=30"),
+        ({"encoder": "resnet19"}, (96, 128), "timm has no network"),
+        ({"weights": Path("nowhere.pt"), "encoder": "resnet10t"}, (96, 128), "no weights at"),
+    ],
+)
+def test_settings_that_do_not_fit_the_images_are_refused(
+    settings: dict[str, object], size: tuple[int, int], said: str, tmp_path: Path
+) -> None:
+    data = photos(tmp_path / "photos", size)
+    with pytest.raises(UserError, match=said):
+        recipes.made("folder", {"data": data, "encoder": "thin"} | settings)
+
+
+@pytest.mark.parametrize(
+    ("image", "view", "patch", "k"),
+    [
+        ((192, 192), (64, 64), 64, 2),
+        ((640, 640), (216, 216), 64, 8),
+        ((800, 1360), (224, 384), 112, 7),
+        ((460, 1130), (152, 376), 96, 5),
+        ((4000, 6000), (256, 384), 128, 10),
+    ],
+)
+def test_larger_images_get_larger_views_and_more_patches(
+    image: tuple[int, int], view: tuple[int, int], patch: int, k: int
+) -> None:
+    assert sizing.view(image) == view
+    assert sizing.patch(image) == patch
+    assert sizing.k(image, patch) == k
+
+
+def test_balanced_weights_make_every_class_count_the_same() -> None:
+    class Labels:
+        classes = ("many", "few")
+        labels = torch.tensor([0] * 9 + [1] * 3)
+
+        def __len__(self) -> int:
+            return 12
+
+    weights = sizing.balanced(Labels())  # type: ignore[arg-type]
+    assert 9 * weights[0] == pytest.approx(3 * weights[1])
+    assert 9 * weights[0] + 3 * weights[1] == pytest.approx(12)
