@@ -178,13 +178,16 @@ def explain(arguments: list[str]) -> int:
     """Show where the model looked: pictures, and a page of them that needs no server."""
     parser = options.parser("explain", explain.__doc__)
     parser.add_argument("run", type=str, help=RUN)
-    parser.add_argument("images", type=str, nargs="+", help=IMAGES)
+    parser.add_argument(
+        "images", type=str, nargs="*", help=f"{IMAGES}; none: the recipe's own test images"
+    )
     parser.add_argument("--output", type=str, required=True, help="folder for the page")
+    parser.add_argument("--most", type=int, default=200, help="of the recipe's own images")
     asked = options.parse(parser, arguments)
 
     from foveal.commands.explain import explain as run
 
-    return run(asked["run"], asked["images"], output=asked["output"])
+    return run(asked["run"], asked["images"], output=asked["output"], most=asked["most"])
 
 
 def benchmark(arguments: list[str]) -> int:

@@ -8,7 +8,7 @@ import torch
 
 from foveal import report, runs
 from foveal.checkpoints import RunFolder
-from foveal.commands.telling import loaded, say, status, tracked
+from foveal.commands.telling import loaded, own, say, status, tracked
 from foveal.data.folder import ImageFiles, read_whole
 from foveal.errors import UserError
 from foveal.evaluation import Result
@@ -21,14 +21,26 @@ from foveal.runs import Run
 from foveal.windows import hits
 
 
-def explain(run_path: str, images: list[str], *, output: str) -> int:
-    """Write a page of pictures: what the model saw in every image, and what it made of it."""
+def explain(run_path: str, images: list[str], *, output: str, most: int) -> int:
+    """Write a page of pictures: what the model saw in every image, and what it made of it.
+
+    Args:
+        run_path: the run.
+        images: files, folders or tables; none: the images that the run is judged by.
+        output: folder of the page.
+        most: how many of the run's own images.
+    """
     run = loaded(run_path)
-    sources = [_source(run, Path(path)) for path in images]
-    tasks = (task(source, index) for source in sources for index in range(len(source)))
-    total = sum(len(source) for source in sources)
-    looks = [_look(run, each) for each in tracked(tasks, "explaining", total)]
-    known = all(isinstance(source, ImageFiles) for source in sources)
+    if images:
+        sources = [_source(run, Path(path)) for path in images]
+        tasks = [task(source, index) for source in sources for index in range(len(source))]
+        known = all(isinstance(source, ImageFiles) for source in sources)
+    else:
+        dataset, what = own(run.experiment)
+        say(f"explaining {min(most, len(dataset))} of {what}")
+        tasks = [task(dataset, index) for index in range(min(most, len(dataset)))]
+        known = True
+    looks = [_look(run, each) for each in tracked(tasks, "explaining", len(tasks))]
     readable = any(look.result.error is None for look in looks)
     summary = (
         summed([(look.result, look.hits) for look in looks], run.classes).summary()

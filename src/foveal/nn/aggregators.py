@@ -6,6 +6,7 @@ rest.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -36,10 +37,10 @@ def concat(
 
 
 class Transformer(nn.Module):
-    """Self-attention among the patches and where they were seen; the sum of what comes out.
+    """Self-attention among the patches and where they were seen, then a sum over the patches.
 
     As in the paper: post-norm layers, ReLU, feed-forward width twice the model's, no dropout in the
-    attention. Unlike its code, dropout is off in evaluation.
+    attention, the sum. Unlike its code, dropout is off in evaluation.
 
     Args:
         features: D of the encoder.
@@ -47,6 +48,9 @@ class Transformer(nn.Module):
         layers: number of layers.
         heads: number of attention heads; divides the width.
         dropout: chance, in [0, 1).
+        norm_first: normalise before attention and feed-forward instead of after; learns sooner.
+        pool: what becomes of the joined patches (B, K, width): `torch.sum` or `torch.amax`, or
+            anything else that takes a tensor and an axis.
         position: a module from (selection, centres) to (B, K, features); `FourierPosition` by
         default.
 
@@ -62,13 +66,22 @@ class Transformer(nn.Module):
         layers: int = 3,
         heads: int = 8,
         dropout: float = 0.1,
+        norm_first: bool = False,
+        pool: Callable[[Tensor, int], Tensor] = torch.sum,
         position: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.position = FourierPosition(features) if position is None else position
         self.project = nn.Linear(features, width)
+        self.pool = pool
         layer = nn.TransformerEncoderLayer(
-            width, heads, 2 * width, dropout, layer_norm_eps=1e-6, batch_first=True
+            width,
+            heads,
+            2 * width,
+            dropout,
+            layer_norm_eps=1e-6,
+            batch_first=True,
+            norm_first=norm_first,
         )
         self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         for each in self.layers.layers:
@@ -83,7 +96,7 @@ class Transformer(nn.Module):
         """Join the patches."""
         tokens = self.project(features + self.position(selection, centres))
         joined: Tensor = self.layers(tokens)
-        return joined.sum(dim=1)
+        return self.pool(joined, 1)
 
 
 class FourierPosition(nn.Module):

@@ -28,10 +28,14 @@ def folder(
     encoder: str = "resnet18",
     stage: int = -1,
     scorer: str | None = None,
+    scorer_stage: int = 2,
+    scorer_frozen: bool = False,
+    aggregate: str = "max",
     weights: Path | None = None,
     steps: int | None = None,
     batch: int = 16,
     learning_rate: float = 3e-4,
+    scorer_learning_rate: float = 1.0,
     weight_decay: float = 1e-4,
     sigma: float = 0.05,
     entropy: float = 0.01,
@@ -60,10 +64,15 @@ def folder(
         encoder: timm network for the patches, or thin for the one of 60 000 parameters
         stage: which feature map of the encoder to stop at, 0 the finest, -1 the last
         scorer: timm network whose early stages score the view, else the paper's four convolutions
+        scorer_stage: which feature map of that network scores; 2 has a stride of 8 in a ResNet
+        scorer_frozen: whether that network stays as it came and only its last layer learns
+        aggregate: what joins the patches: max (one good look suffices), mean, or transformer (where
+            they were and how they relate matters too)
         weights: file (.pt or .safetensors) that encoder and scorer start from
         steps: of training
         batch: images a step
         learning_rate: the highest, after warming up
+        scorer_learning_rate: what it is multiplied by for the scorer
         weight_decay: pull of all weights towards zero, times the learning rate
         sigma: noise on the scores at the start, in [0, 1]; it falls to 0
         entropy: reward for a scorer that keeps its options open, 0 or more
@@ -144,6 +153,8 @@ def _check(settings: dict[str, Any], image: Size) -> None:
             f"--patch {patch}: a patch must be smaller than the images, which are about "
             f"{_shown(image)} px; choose 1 to {min(image)}"
         )
+    if settings["aggregate"] not in ("max", "mean", "transformer"):
+        raise UserError(f"--aggregate {settings['aggregate']}: choose max, mean or transformer")
 
 
 def _chosen(settings: dict[str, Any], given: dict[str, Any], image: Size) -> str:
@@ -164,7 +175,7 @@ def _shown(value: object) -> str:
 
 def _model(settings: dict[str, Any]) -> "nn.Module":
     from foveal.models import PatchClassifier
-    from foveal.nn.aggregators import Transformer
+    from foveal.nn import aggregators
     from foveal.nn.encoders import Backbone, ThinResNet
     from foveal.nn.scorers import BackboneScorer, ConvScorer
     from foveal.nn.selectors import TopK
@@ -174,11 +185,22 @@ def _model(settings: dict[str, Any]) -> "nn.Module":
         encoder: Any = ThinResNet(width=64)
     else:
         encoder = Backbone(settings["encoder"], stage=settings["stage"], weights=weights)
+    scorer: Any = ConvScorer()
+    if name is not None:
+        stage, frozen = settings["scorer_stage"], settings["scorer_frozen"]
+        scorer = BackboneScorer(name, stage=stage, weights=weights, frozen=frozen)
+    joins: dict[str, Any] = {
+        "max": lambda: aggregators.max,
+        "mean": lambda: aggregators.mean,
+        "transformer": lambda: aggregators.Transformer(
+            encoder.features, width=128, layers=1, heads=4
+        ),
+    }
     return PatchClassifier(
-        scorer=ConvScorer() if name is None else BackboneScorer(name, weights=weights),
+        scorer=scorer,
         select=TopK(settings["k"], sigma=settings["sigma"]),
         encoder=encoder,
-        aggregate=Transformer(encoder.features, width=128, layers=1, heads=4),
+        aggregate=joins[settings["aggregate"]](),
         classes=len(settings["classes"]),
         view=tuple(settings["view"]),
         patch=(settings["patch"], settings["patch"]),

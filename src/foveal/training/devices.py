@@ -59,15 +59,14 @@ def fabric_of(settings: Settings) -> Fabric:
                 f"cannot train with devices={settings.devices}, nodes={settings.nodes}, "
                 f"accelerator={settings.accelerator}, precision={settings.precision}: {reason}"
             ) from error
-        _check_processors(fabric)
+        _check_processors(fabric, settings.nodes)
         fabric.launch()
     return fabric
 
 
-def _check_processors(fabric: Fabric) -> None:
+def _check_processors(fabric: Fabric, nodes: int) -> None:
     """On a CPU every "device" is another process: Lightning would start any number of them."""
-    processors = os.cpu_count() or 1
-    here = fabric.world_size // fabric.strategy.num_nodes if fabric.world_size > 1 else 1
+    processors, here = os.cpu_count() or 1, fabric.world_size // nodes
     if fabric.device.type == "cpu" and here > processors:
         raise UserError(
             f"cannot train on {here} devices: this machine has no GPU and {processors} processors"

@@ -1,0 +1,73 @@
+"""What the README claims, runs."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from foveal import cli
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def fenced(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def commands(page: Path) -> list[str]:
+    """The indented lines that call foveal, with continuation lines joined."""
+    text = page.read_text().replace("\\\n", " ")
+    return [line.strip() for line in text.split("\n") if re.match(r"    foveal [a-z]", line)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_programs_of_a_page_run_without_a_warning(page, tmp_path):
+    for program in fenced(page):
+        done = subprocess.run(
+            [sys.executable, "-W", "error::UserWarning", "-c", program],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        claimed = re.findall(r"\((?:\d+, )+\d+\)", "\n".join(re.findall("#(.*)", program)))
+        for shape in claimed:
+            assert shape in done.stdout, f"the page claims {shape}, the program said {done.stdout}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_links_of_a_page_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_options_named_on_a_page_exist(page, capsys):
+    for command in commands(page):
+        words = shlex.split(command, comments=True)[1:]
+        named = [word for word in words[1:2] if not word.startswith("-")]
+        fixed = words[0] in ("train", "benchmark", "data")
+        assert cli.main([words[0], *(named if fixed else []), "--help"]) == 0
+        told = capsys.readouterr().out
+        for option in (word for word in words if word.startswith("--")):
+            assert re.search(rf"{option}\b", told), f"{page.name}: {command}: no {option}"
+
+
+def test_the_two_commands_are_there_and_the_second_is_what_ci_runs():
+    text = (ROOT / "README.md").read_text()
+    for script in ("scripts/first_look.sh", "scripts/test.sh"):
+        assert f"bash {script}" in text
+        assert subprocess.run(["bash", "-n", ROOT / script]).returncode == 0
+    assert "scripts/test.sh" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_pip_line_is_constrained():
+    for page in [*PAGES, *sorted((ROOT / "scripts").iterdir())]:
+        for line in page.read_text().replace("\\\n", " ").split("\n"):
+            if "pip install" in line:
+                assert "-c constraints.txt" in line, f"{page.name}: {line}"
