@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foveal.data.billiards import Billiards, ends, max_left_right, splits
-from foveal.data.billiards_archive import BilliardsArchive, read_archive, write
-from foveal.data.billiards_layout import DISC, MARGIN, scene
-from foveal.data.billiards_picture import picture
-from foveal.data.billiards_scene import COLORS, Ball
+from foveal.data.billiards.archive import BilliardsArchive, read_archive, write
+from foveal.data.billiards.layout import DISC, MARGIN, scene
+from foveal.data.billiards.picture import picture
+from foveal.data.billiards.scene import COLORS, Ball
 from foveal.errors import UserError
 
 MINI = {"balls": (2, 4), "radius": 14 / 192, "digit": 0.62}

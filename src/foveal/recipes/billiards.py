@@ -75,8 +75,8 @@ def billiards(
     """
     settings = dict(locals(), data=data and data.resolve())  # before any other name exists
     from foveal.data import Splits
-    from foveal.data import billiards_archive as archive
     from foveal.data.billiards import NUMBERS, splits
+    from foveal.data.billiards import archive as archive
     from foveal.models import PatchClassifier
     from foveal.nn.aggregators import Transformer
     from foveal.nn.encoders import Backbone

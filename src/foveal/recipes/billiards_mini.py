@@ -79,8 +79,8 @@ def billiards_mini(
     import torch
 
     from foveal.data import Splits
-    from foveal.data import billiards_archive as archive
     from foveal.data.billiards import NUMBERS, splits
+    from foveal.data.billiards import archive as archive
     from foveal.models import PatchClassifier
     from foveal.nn.aggregators import Transformer
     from foveal.nn.encoders import ThinResNet

@@ -9,9 +9,9 @@ import math
 import numpy as np
 from jaxtyping import Float32
 
-from foveal.data.billiards_digits import ink, strokes
-from foveal.data.billiards_ground import Plane, clipped, ground, middles
-from foveal.data.billiards_scene import COLORS, Camera, Scene, Sphere, Vector, dot
+from foveal.data.billiards.digits import ink, strokes
+from foveal.data.billiards.ground import Plane, clipped, ground, middles
+from foveal.data.billiards.scene import COLORS, Camera, Scene, Sphere, Vector, dot
 
 Canvas = Float32[np.ndarray, "3 H W"]
 # Right, up and towards the eye, as seen from a ball; and a direction for each pixel in that frame.

@@ -34,7 +34,7 @@ def spread(
     kinds = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in kinds else "spawn")
     if "forkserver" in kinds:
-        context.set_forkserver_preload([__name__.rpartition(".")[0] + ".billiards_picture"])
+        context.set_forkserver_preload([__name__.rpartition(".")[0] + ".picture"])
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
     try:
         yield from pool.map(work, tasks)

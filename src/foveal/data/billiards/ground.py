@@ -7,7 +7,7 @@ the gaze: ground = place + t (forward + a right + b up), a and b linear in colum
 import numpy as np
 from jaxtyping import Float32
 
-from foveal.data.billiards_scene import Camera
+from foveal.data.billiards.scene import Camera
 
 Plane = Float32[np.ndarray, "#h #w"]
 

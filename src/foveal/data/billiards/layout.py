@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from foveal.data.billiards_scene import COLORS, Camera, Light, Numeral, Scene, Sphere, Table, Vector
+from foveal.data.billiards.scene import COLORS, Camera, Light, Numeral, Scene, Sphere, Table, Vector
 
 FELTS: tuple[Vector, ...] = (
     (0.010, 0.160, 0.062),

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from foveal.data.billiards_ground import Plane, clipped
+from foveal.data.billiards.ground import Plane, clipped
 
 Polyline = list[tuple[float, float]]
 

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from foveal.data import Example, Splits
 from foveal.data.billiards import NUMBERS, STREAMS, Billiards, Label, ends, max_left_right
-from foveal.data.billiards_picture import picture
-from foveal.data.billiards_pool import spread
-from foveal.data.billiards_scene import Ball, Scene
+from foveal.data.billiards.picture import picture
+from foveal.data.billiards.pool import spread
+from foveal.data.billiards.scene import Ball, Scene
 from foveal.errors import UserError
 from foveal.images import FileImage
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from foveal.data.billiards_ground import Plane, clipped, ground, sharpness
-from foveal.data.billiards_noise import TILE, fibres, lines
-from foveal.data.billiards_scene import Camera, Scene, Table
+from foveal.data.billiards.ground import Plane, clipped, ground, sharpness
+from foveal.data.billiards.noise import TILE, fibres, lines
+from foveal.data.billiards.scene import Camera, Scene, Table
 
 Canvas = Float32[np.ndarray, "3 H W"]
 Field = Float32[np.ndarray, "H W"]

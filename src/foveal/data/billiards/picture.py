@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import UInt8
 
-from foveal.data.billiards_balls import paint, shade
-from foveal.data.billiards_scene import Scene
-from foveal.data.billiards_table import BAND, background
+from foveal.data.billiards.balls import paint, shade
+from foveal.data.billiards.scene import Scene
+from foveal.data.billiards.table import BAND, background
 
 
 def picture(scene: Scene, size: int) -> UInt8[np.ndarray, "3 H W"]:

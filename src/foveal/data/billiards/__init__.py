@@ -18,10 +18,10 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from foveal.data import Example, Splits
-from foveal.data.billiards_layout import scene
-from foveal.data.billiards_picture import picture
-from foveal.data.billiards_pool import spread
-from foveal.data.billiards_scene import Ball, Scene
+from foveal.data.billiards.layout import scene
+from foveal.data.billiards.picture import picture
+from foveal.data.billiards.pool import spread
+from foveal.data.billiards.scene import Ball, Scene
 from foveal.images import TensorImage
 
 Label = Callable[[Sequence[Ball]], int]
