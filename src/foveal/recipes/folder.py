@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from foveal.training import Settings
 
 SMALLEST = 64  # pixels of a shorter side below which there is nothing to look at closely
+DECODED = 2000  # images of a part that are decoded before training begins, to find damaged ones
 
 Size = tuple[int, int]
 
@@ -124,7 +125,7 @@ def _complete(settings: dict[str, Any], splits: "Splits") -> tuple[str, ...]:
 
     for part in (splits.train, splits.validation, splits.test):
         if part is not None:
-            check(part)
+            check(part, decode=len(part) <= DECODED)
     sizes = sizing.sizes(splits.train)
     typical = sizing.median(sizes)
     given = {name: value for name, value in settings.items() if value is not None}
