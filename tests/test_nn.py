@@ -169,3 +169,18 @@ def test_the_transformer_drops_nothing_in_evaluation_and_not_in_its_attention():
     assert torch.equal(first, model(features, selection, centres))
     assert all(layer.self_attn.dropout == 0 for layer in model.layers.layers)
     assert any(isinstance(m, nn.Dropout) and m.p == 0.1 for m in model.modules())
+
+
+def test_the_transformer_pools_as_it_is_told():
+    features, selection, centres = looked(k=1)
+    summed = aggregators.Transformer(8, width=16, layers=1, heads=4, norm_first=True).eval()
+    largest = aggregators.Transformer(
+        8, width=16, layers=1, heads=4, norm_first=True, pool=torch.amax
+    ).eval()
+    largest.load_state_dict(summed.state_dict())
+    # of one patch, the sum and the maximum are the patch itself; of four they differ
+    assert torch.equal(summed(features, selection, centres), largest(features, selection, centres))
+    features, selection, centres = looked(k=4)
+    assert not torch.allclose(
+        summed(features, selection, centres), largest(features, selection, centres)
+    )

@@ -268,6 +268,21 @@ def test_a_finished_run_resumed_is_finished(tmp_path: Path):
     assert all(torch.equal(model.state_dict()[name], weight) for name, weight in weights.items())
 
 
+def test_a_scorer_that_waits_stays_as_it_began_and_then_learns():
+    settings = Settings(steps=4, batch=4, scorer_delay=0.5, learning_rate=0.01, weight_decay=0.1)
+    model = classifier()
+    rule = optimiser(model, settings)
+    began = [weight.detach().clone() for weight in model.scorer.parameters()]
+    for step in range(4):
+        set_pace(model, rule, settings, step)
+        for weight in model.parameters():
+            weight.grad = torch.ones_like(weight)
+        rule.step()
+        now = list(model.scorer.parameters())
+        same = [torch.equal(a, b) for a, b in zip(began, now, strict=True)]
+        assert all(same) if step < 2 else not any(same)
+
+
 def floats(images: Tensor) -> Squares:
     return replace(squares(8, 1), images=images)
 

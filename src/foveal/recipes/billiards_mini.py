@@ -18,14 +18,15 @@ def billiards_mini(
     view: int = 48,
     pool: int = 4,
     patch: int = 40,
-    k: int = 7,
+    k: int = 6,
     width: int = 32,
     tokens: int = 64,
     layers: int = 1,
     steps: int = 1600,
     batch: int = 32,
-    learning_rate: float = 2.5e-3,
-    scorer_learning_rate: float = 0.3,
+    learning_rate: float = 2e-3,
+    scorer_learning_rate: float = 1.0,
+    scorer_delay: float = 0.3,
     weight_decay: float = 0.01,
     warm_up: float = 0.05,
     sigma: float = 0.01,
@@ -39,7 +40,7 @@ def billiards_mini(
 
     Nothing tells the scorer where the numbers are before the encoder can read them. So sigma is
     small (patches are cuts, not blends of many), patches are wide enough for an untrained scorer to
-    find most balls, the scorer learns more slowly than the rest, and the transformer normalises
+    find most balls, the scorer begins to learn late, and the transformer normalises
     first and passes on the maximum.
 
     Command:  foveal train billiards_mini
@@ -66,6 +67,7 @@ def billiards_mini(
         batch: pictures a step
         learning_rate: the highest, after warming up
         scorer_learning_rate: what it is multiplied by for the scorer
+        scorer_delay: share of the steps in which the scorer stays as it began
         weight_decay: pull of all weights towards zero, times the learning rate
         warm_up: share of the steps in which the learning rate rises
         sigma: noise on the scores at the start; it falls to 0 in a straight line
@@ -127,6 +129,7 @@ def billiards_mini(
             batch=batch,
             learning_rate=learning_rate,
             scorer_learning_rate=scorer_learning_rate,
+            scorer_delay=scorer_delay,
             weight_decay=weight_decay,
             warm_up=warm_up,
             entropy=entropy,

@@ -42,8 +42,9 @@ def _groups(model: nn.Module, settings: Settings) -> Iterator[dict[str, Any]]:
         ]
         matrices = [weight for weight in weights if weight.ndim > 1]
         vectors = [weight for weight in weights if weight.ndim <= 1]  # biases, norms
-        yield {"params": matrices, "scale": scale, "weight_decay": settings.weight_decay}
-        yield {"params": vectors, "scale": scale, "weight_decay": 0.0}
+        own = {"part": part, "scale": scale}
+        yield {"params": matrices, "weight_decay": settings.weight_decay, **own}
+        yield {"params": vectors, "weight_decay": 0.0, **own}
 
 
 def _part(name: str) -> str:
@@ -62,7 +63,8 @@ def set_pace(
     progress = step / settings.steps
     pace = schedules.warm_up(_SCHEDULES[settings.schedule], settings.warm_up)(progress)
     for group in optimiser.param_groups:
-        group["lr"] = settings.learning_rate * group["scale"] * pace
+        waits = group["part"] == "scorer" and progress < settings.scorer_delay
+        group["lr"] = 0.0 if waits else settings.learning_rate * group["scale"] * pace
     learning_rate = settings.learning_rate * pace
     select: Any = getattr(model, "select", None)
     if not hasattr(select, "sigma"):

@@ -34,6 +34,8 @@ class Settings:
         learning_rate: at its highest.
         encoder_learning_rate: what the learning rate of the encoder is multiplied by.
         scorer_learning_rate: what that of the scorer is multiplied by.
+        scorer_delay: share of the steps in which the scorer stays as it began. Before the encoder
+            can read anything, nothing tells the scorer where to look, and what it learns is noise.
         weight_decay: a step takes away learning_rate x weight_decay of each weight; biases and
             norms are spared. The paper's code does not multiply by the learning rate: its 1e-4 at a
             learning rate of 1e-4 is 1.0 here.
@@ -70,6 +72,7 @@ class Settings:
     learning_rate: float = 1e-4
     encoder_learning_rate: float = 1.0
     scorer_learning_rate: float = 1.0
+    scorer_delay: float = 0.0
     weight_decay: float = 0.05
     momentum: float = 0.9
     warm_up: float = 0.05
@@ -102,8 +105,9 @@ class Settings:
             for name in names:
                 if not getattr(self, name) >= least:
                     raise ValueError(f"{name} must be {least} or more: got {getattr(self, name)}")
-        if not 0 <= self.warm_up < 1:
-            raise ValueError(f"warm_up must lie in [0, 1): got {self.warm_up}")
+        for name in ("warm_up", "scorer_delay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1): got {getattr(self, name)}")
         if self.batch < self.accumulate:
             raise ValueError(
                 f"a batch of {self.batch} images cannot be computed in {self.accumulate} parts"
