@@ -38,7 +38,7 @@ def folder(
     learning_rate: float = 3e-4,
     scorer_learning_rate: float = 1.0,
     weight_decay: float = 1e-4,
-    sigma: float = 0.05,
+    sigma: float = 0.02,
     entropy: float = 0.01,
     class_weights: bool | tuple[float, ...] = True,
     shift: int | None = None,
