@@ -1,5 +1,6 @@
 """Encoders: from patches (B, C, h, w) to features (B, D), D as `encoder.features`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,8 @@ class ThinResNet(nn.Module):
     Args:
         channels: of the patches.
         width: number of filters, and of features.
+        pool: what becomes of the final map (B, D, h, w): `torch.mean`, as published, or `torch.amax`,
+            which finds a small thing anywhere in the patch sooner.
 
     References:
         Katharopoulos & Fleuret, Processing Megapixel Images with Deep Attention-Sampling Models,
@@ -71,9 +74,16 @@ class ThinResNet(nn.Module):
         normalise its features although it says so).
     """
 
-    def __init__(self, channels: int = 3, *, width: int = 32) -> None:
+    def __init__(
+        self,
+        channels: int = 3,
+        *,
+        width: int = 32,
+        pool: Callable[[Tensor, tuple[int, int]], Tensor] = torch.mean,
+    ) -> None:
         super().__init__()
         self.features = width
+        self.pool = pool
         self.stem = nn.Conv2d(channels, width, 3, padding=1, bias=False)
         self.blocks = nn.Sequential(*(_Block(width) for _ in range(3)))
         self.norm = nn.BatchNorm2d(width)
@@ -81,7 +91,7 @@ class ThinResNet(nn.Module):
     def forward(self, patches: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D"]:
         """Encode every patch by itself."""
         feature_map: Tensor = self.norm(self.blocks(self.stem(patches)))
-        return torch.relu(feature_map).mean(dim=(2, 3))
+        return self.pool(torch.relu(feature_map), (2, 3))
 
 
 class _Block(nn.Module):
