@@ -75,6 +75,15 @@ def test_the_thin_network_has_the_sizes_of_attention_sampling():
     assert encoder(torch.rand(5, 3, 40, 56)).shape == (5, 32)
 
 
+def test_the_thin_network_pools_as_it_is_told():
+    patches = torch.rand(2, 3, 32, 32)
+    average = encoders.ThinResNet(width=8).eval()
+    largest = encoders.ThinResNet(width=8, pool=torch.amax).eval()
+    largest.load_state_dict(average.state_dict())
+    assert (largest(patches) >= average(patches)).all()
+    assert (largest(patches) > average(patches)).any()
+
+
 def test_any_timm_network_encodes_and_says_its_features():
     encoder = encoders.Backbone("mobilenetv3_small_050", stage=2)
     assert encoder(torch.rand(2, 3, 64, 64)).shape == (2, encoder.features)

@@ -65,8 +65,8 @@ class ThinResNet(nn.Module):
     Args:
         channels: of the patches.
         width: number of filters, and of features.
-        pool: what becomes of the final map (B, D, h, w): `torch.mean`, as published, or `torch.amax`,
-            which finds a small thing anywhere in the patch sooner.
+        pool: what becomes of the final map (B, D, h, w): `torch.mean`, as published, or
+            `torch.amax`, which finds a small thing anywhere in the patch sooner.
 
     References:
         Katharopoulos & Fleuret, Processing Megapixel Images with Deep Attention-Sampling Models,
