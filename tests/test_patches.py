@@ -1,12 +1,9 @@
 """Laws of patch extraction: the dense sum over all patches unfolded, in value and in gradient."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jaxtyping import config
 from torch import Tensor
 
 import reference
@@ -263,14 +260,6 @@ def test_a_hard_look_at_a_list_slices_each_image() -> None:
 
 
 # --- mistakes
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Types unchecked, as for users, so that the package's own messages are met."""
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.usefixtures("unchecked")

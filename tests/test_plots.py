@@ -103,6 +103,7 @@ def test_equal_scores_are_borne() -> None:
     plots.explanation(image, prediction, classes=CLASSES)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_batch_is_refused() -> None:
     image, prediction = case((60, 80), 2)
     batch = Prediction(

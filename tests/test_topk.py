@@ -1,13 +1,12 @@
 """Laws of the Top-K: hard, smoothed exactly, and smoothed by sampling."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jaxtyping import config
 from torch import Tensor
 
 import reference
@@ -445,14 +444,6 @@ def test_a_constant_ruins_diagonal_and_not_the_others() -> None:
 
 
 # --- mistakes
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Types unchecked, as for users, so that the package's own messages are met."""
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.usefixtures("unchecked")
