@@ -34,7 +34,7 @@ def perturbed(
     """Select k candidates softly, differentiable in the scores.
 
     Which estimator: ``exact`` has neither noise nor bias and is the default. ``conditional``
-    samples, is unbiased and has little variance. ``score_function`` (with a leave-one-out baseline) is
+    samples, is unbiased, of low variance. ``score_function`` (with a leave-one-out baseline) is
     unbiased and very noisy. ``diagonal`` is the gradient the paper was trained with: it keeps
     dW[k,i]/ds_i and drops every other dW[k,j]/ds_i, so that a constant added to every patch's value
     (the brightness of the picture) drowns what it should learn. ``diagonal_centred`` takes that
