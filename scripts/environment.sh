@@ -9,7 +9,7 @@ if [ ! -x .venv/bin/python ]; then
   [ -n "$python" ] || { echo "foveal needs Python 3.11 or newer on the path" >&2; exit 2; }
   "$python" -m venv .venv
 fi
-wanted="$1 $(cat pyproject.toml constraints.txt | cksum)"
+wanted="$1 $(cat pyproject.toml setup.py constraints.txt src/native/* | cksum)"
 if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then
   .venv/bin/python -m pip install --quiet --disable-pip-version-check \
     -c constraints.txt --editable ".[$1]"

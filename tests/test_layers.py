@@ -11,6 +11,8 @@ ROOT = Path(foveal.__file__).parent
 FLOORS = {
     "errors": 0,
     "topk": 0,
+    "threads": 0,
+    "_native": 0,
     "windows": 0,
     "schedules": 0,
     "torchvision_compat": 0,

@@ -23,6 +23,7 @@ def hard(scores: Float[Tensor, "B N"], k: int) -> Selection:
         ValueError: k lies outside 1..N, or a score is NaN or infinite.
     """
     check(scores, k)
+    check_finite(scores)
     best = scores.detach().sort(dim=1, descending=True, stable=True).indices[:, :k]
     candidates = best.sort(dim=1).values  # (B, K)
     one_hot = torch.eye(k, dtype=scores.dtype, device=scores.device)
@@ -30,7 +31,7 @@ def hard(scores: Float[Tensor, "B N"], k: int) -> Selection:
 
 
 def check(scores: Float[Tensor, "B N"], k: int) -> None:
-    """Raise an error that names the values unless k of the scores can be selected."""
+    """Raise an error that names the values unless k of as many scores can be selected."""
     if not isinstance(scores, Tensor) or not scores.is_floating_point():
         met = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__
         raise TypeError(f"scores must be a tensor of floats: got {met}")
@@ -38,6 +39,12 @@ def check(scores: Float[Tensor, "B N"], k: int) -> None:
         raise ValueError(f"scores must have shape (B, N): got {tuple(scores.shape)}")
     if not 1 <= k <= scores.shape[1]:
         raise ValueError(f"k must lie in 1..N: got k={k} for N={scores.shape[1]} candidates")
+
+
+def check_finite(scores: Float[Tensor, "B N"]) -> None:
+    """Raise an error that names the first NaN or infinite score; a compiled graph leaves it out."""
+    if torch.compiler.is_compiling():
+        return
     bad = ~scores.detach().isfinite()
     if bad.any():
         image, number = bad.nonzero()[0].tolist()

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveal.topk.exact import exact
-from foveal.topk.hard import check, hard
+from foveal.topk.hard import check, check_finite, hard
 from foveal.topk.sampled import sampled
 from foveal.topk.selection import Selection
 
@@ -73,4 +73,5 @@ def perturbed(
         return hard(scores, k)
     if estimator == "exact":
         return exact(scores, k, sigma)
+    check_finite(scores)
     return sampled(scores, k, width, estimator, samples, generator)

@@ -1,0 +1,19 @@
+"""The compiled loops; all else is in pyproject.toml.
+
+Without a compiler the package installs all the same (`optional`) and computes the same in PyTorch.
+"""
+
+import sys
+
+from setuptools import Extension, setup
+
+NATIVE = Extension(
+    "foveal._native",
+    sources=[f"src/native/{name}.c" for name in ("module", "reach", "selection")],
+    depends=[f"src/native/{name}.h" for name in ("numbers", "selection", "states")],
+    extra_compile_args=["/O2"] if sys.platform == "win32" else ["-O3", "-fno-math-errno"],
+    py_limited_api=True,
+    optional=True,
+)
+
+setup(ext_modules=[NATIVE], options={"bdist_wheel": {"py_limited_api": "cp311"}})

@@ -1,0 +1,80 @@
+"""`foveal.topk.quadrature` on a CPU in compiled loops; with the same arguments and results.
+
+The package installs without a compiler too: then `AVAILABLE` is false. The loops are C without
+any of torch's or numpy's ABI (src/native), so that one wheel serves every Python and torch.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from foveal.threads import shared
+from foveal.topk.quadrature import BUNDLES, ROW_SUM_TOLERANCE
+from foveal.topk.reach import improbable_means
+
+try:
+    from foveal import _native
+except ImportError:  # no compiler when foveal was installed
+    AVAILABLE = False
+else:
+    AVAILABLE = True
+
+
+def weights(
+    scores: Float[Tensor, "B N"], k: int, sigma: float
+) -> tuple[Int[Tensor, "B M"], Float[Tensor, "B K M"], Float[Tensor, "B 4"], Int[Tensor, "B 2"]]:
+    """The candidates in reach, their weights, and what the gradient needs to know again."""
+    scores = scores.contiguous()
+    b, n = scores.shape
+    wide = scores.dtype == torch.float64
+    plan = torch.empty(b, 4, dtype=torch.float64)
+    found, bundles = torch.empty(2, b, dtype=torch.int64).unbind()
+    few, many = improbable_means(k)
+
+    def reach(first: int, last: int) -> None:
+        _native.reach(
+            first, last, scores.data_ptr(), wide, n, k, sigma, few, many,
+            plan.data_ptr(), found.data_ptr(),
+        )  # fmt: skip
+
+    def weigh(first: int, last: int) -> None:
+        _native.weights(
+            first, last, scores.data_ptr(), wide, n, k, row, sigma, ROW_SUM_TOLERANCE, BUNDLES,
+            plan.data_ptr(), found.data_ptr(), candidates.data_ptr(), into.data_ptr(),
+            bundles.data_ptr(),
+        )  # fmt: skip
+
+    shared(reach, b)
+    row = int(found.max())
+    candidates = torch.zeros(b, row, dtype=torch.int64)
+    into = torch.zeros(b, k, row, dtype=scores.dtype)
+    shared(weigh, b)
+    return candidates, into, plan, torch.stack((found, bundles), dim=1)
+
+
+def slopes(
+    incoming: Float[Tensor, "B K M"],
+    scores: Float[Tensor, "B N"],
+    sigma: float,
+    candidates: Int[Tensor, "B M"],
+    weights: Float[Tensor, "B K M"],
+    plan: Float[Tensor, "B 4"],
+    counts: Int[Tensor, "B 2"],
+) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B"]]:
+    """The gradient to the scores, and each image's to sigma."""
+    scores, incoming = scores.contiguous(), incoming.contiguous()
+    b, k, row = weights.shape
+    n, wide = scores.shape[1], scores.dtype == torch.float64
+    found, bundles = counts.T.contiguous().unbind()
+    into = torch.zeros_like(scores)
+    to_sigma = torch.empty(b, dtype=torch.float64)
+
+    def slope(first: int, last: int) -> None:
+        _native.slopes(
+            first, last, scores.data_ptr(), wide, n, k, row, sigma, plan.data_ptr(),
+            found.data_ptr(), candidates.data_ptr(), bundles.data_ptr(), weights.data_ptr(),
+            incoming.data_ptr(), into.data_ptr(), to_sigma.data_ptr(),
+        )  # fmt: skip
+
+    shared(slope, b)
+    return into, to_sigma

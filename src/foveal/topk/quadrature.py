@@ -1,0 +1,191 @@
+"""The smoothed Top-K by quadrature in plain PyTorch, on any device.
+
+The reference for the compiled loops and the Triton kernel, and what runs where neither is to be
+had. The mathematics is in `foveal.topk.exact`. Everything is in units of sigma, relative to the
+k-th largest score, and in float64.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from foveal.topk.reach import reach
+
+# The rows' sums err by as much as the gradient does: they choose the nodes, image by image.
+ROW_SUM_TOLERANCE = 1e-8
+# Nodes come in bundles of LANES: 1, 2, 4 and at most BUNDLES of them.
+LANES, BUNDLES = 16, 16
+
+_FAR = 25.0  # Phi(-25) is 0 beside 1
+# The recurrences keep their states for as many (image, node) pairs at once as fit into this.
+_STATE_BYTES = 16 * 2**20
+
+
+def weights(
+    scores: Float[Tensor, "B N"], k: int, sigma: float
+) -> tuple[Int[Tensor, "B M"], Float[Tensor, "B K M"], Float[Tensor, "B 4"], Int[Tensor, "B 2"]]:
+    """The candidates in reach, their weights, and what the gradient needs to know again.
+
+    Returns:
+        candidates, weights: of the selection.
+        plan: see `reach`.
+        counts: candidates in reach, and bundles of nodes that were needed.
+    """
+    candidates, plan, found = reach(scores, k, sigma)
+    x = _near(scores, sigma, candidates, plan, found)
+    sums = torch.zeros(k, x.shape[1], x.shape[0], dtype=x.dtype, device=x.device)
+    bundles = torch.zeros_like(found)
+    unfinished, done = torch.arange(x.shape[0], device=x.device), 0
+    while len(unfinished) and done < BUNDLES:
+        until = max(1, 2 * done)
+        for image, t in _nodes(unfinished, plan, range(done, until), x.shape[1], 2 * k):
+            sums.index_add_(2, image, _weights(x.T[:, image] - t, k))
+        done = until
+        bundles[unfinished] = done
+        step = (plan[unfinished, 2] - plan[unfinished, 1]) / (LANES * done)
+        error = (step * sums[..., unfinished].sum(dim=1) - 1).abs().amax(dim=0)  # (b,)
+        unfinished = unfinished[error >= ROW_SUM_TOLERANCE]
+    step = (plan[:, 2] - plan[:, 1]) / (LANES * bundles)
+    value = (sums * step).permute(2, 0, 1).to(scores.dtype).contiguous()
+    return candidates, value, plan, torch.stack((found, bundles), dim=1)
+
+
+def slopes(
+    incoming: Float[Tensor, "B K M"],
+    scores: Float[Tensor, "B N"],
+    sigma: float,
+    candidates: Int[Tensor, "B M"],
+    weights: Float[Tensor, "B K M"],
+    plan: Float[Tensor, "B 4"],
+    counts: Int[Tensor, "B 2"],
+) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B"]]:
+    """The gradient to the scores, and each image's to sigma.
+
+    The arguments after sigma are what `weights` returned.
+    """
+    x = _near(scores, sigma, candidates, plan, counts[:, 0])
+    incoming = incoming.double()
+    # Rows of W sum to one: a constant per slot changes nothing but the rounding.
+    incoming = incoming - (incoming * weights).sum(dim=2, keepdim=True)
+    incoming = incoming.permute(2, 1, 0)  # (M, K, B)
+    sums = torch.zeros_like(x.T)  # (M, B)
+    for count in sorted(set(counts[:, 1].tolist())):
+        images = (counts[:, 1] == count).nonzero()[:, 0]
+        for image, t in _nodes(images, plan, range(count), x.shape[1], 4 * weights.shape[1]):
+            sums.index_add_(1, image, _slopes(x.T[:, image] - t, incoming[..., image]))
+    step = (plan[:, 2] - plan[:, 1]) / (LANES * counts[:, 1]) / sigma
+    slope = (sums * step).T  # (B, M)
+    into = torch.zeros(scores.shape, dtype=x.dtype, device=x.device)
+    into.scatter_add_(1, candidates, slope)
+    return into.to(scores.dtype), -(slope * x).sum(dim=1)
+
+
+def _near(
+    scores: Float[Tensor, "B N"],
+    sigma: float,
+    candidates: Int[Tensor, "B M"],
+    plan: Float[Tensor, "B 4"],
+    found: Int[Tensor, "B"],
+) -> Float[Tensor, "B M"]:
+    """The scores in reach in units of sigma; what fills up a row is out of reach."""
+    x = (scores.gather(1, candidates).double() - plan[:, :1]) / sigma
+    real: Bool[Tensor, "B M"] = torch.arange(x.shape[1], device=x.device) < found[:, None]
+    return torch.where(real, x, -_FAR).clamp(-_FAR, _FAR)
+
+
+def _nodes(
+    images: Int[Tensor, "b"],
+    plan: Float[Tensor, "B 4"],
+    bundles: range,
+    candidates: int,
+    state: int,
+) -> Iterator[tuple[Int[Tensor, "P"], Float[Tensor, "P"]]]:
+    """Pairs of an image and a threshold t, as many at once as their states fit into memory.
+
+    Bundle 0 has LANES even steps over the interval, bundle 1 the points halfway between, bundles 2
+    and 3 those halfway between all of these, and so on: after each power of two, all thresholds so
+    far make one even rule. The integrand dies out smoothly at both ends, where such a rule
+    converges faster than any power (Trefethen & Weideman, SIAM Review 2014).
+    """
+    starts = []
+    for bundle in bundles:
+        level = 1 << (max(bundle, 1).bit_length() - 1)  # bundles level .. 2 level - 1 refine
+        step = 1 / (LANES * level)
+        first = {0: step / 2, 1: 0.0}.get(bundle, step / 2 + step * (bundle - level) * LANES)
+        starts += [first + step * q for q in range(LANES)]
+    share = torch.tensor(starts, dtype=plan.dtype, device=plan.device)
+    low, high = plan[images, 1:3, None].unbind(dim=1)
+    t = low + (high - low) * share  # (b, P / b)
+    image = images.repeat_interleave(len(share))
+    at_once = max(1, _STATE_BYTES // (2 * candidates * state * 8))
+    return zip(torch.split(image, at_once), torch.split(t.flatten(), at_once), strict=True)
+
+
+def _weights(z: Float[Tensor, "M P"], k: int) -> Float[Tensor, "K M P"]:
+    """The integrand of W at each pair's threshold."""
+    p, f = torch.special.ndtr(z), _density(z)
+    (a, d), (b, d_after) = (each.unbind(dim=1) for each in _states(p, f, k, None))  # (M, K, P)
+    mass = f[:, None] * a * b
+    mass[:, 1:].addcmul_(p[:, None] * d[:, :-1], b[:, 1:])
+    mass[:, :-1].addcmul_(p[:, None] * a[:, :-1], d_after[:, 1:])
+    return mass.transpose(0, 1)
+
+
+def _slopes(z: Float[Tensor, "M P"], g: Float[Tensor, "M K P"]) -> Float[Tensor, "M P"]:
+    """d<G, W> / dx at each pair's threshold.
+
+    With X_out, X_above, X_at the values when i is left out, above the threshold and at it, the
+    integrand is (1 - p_i) X_out + p_i X_above + f_i X_at; dp_i = f_i dx_i, df_i = -z_i f_i dx_i.
+    """
+    p, f = torch.special.ndtr(z), _density(z)
+    before, after = _states(p, f, g.shape[1], g)  # (M, 4, K, P)
+    (a, d, v, e), (b, m, u, w) = before.unbind(dim=1), after.unbind(dim=1)
+    out = (d * u).addcmul_(e, b).addcmul_(a, w).addcmul_(v, m).sum(dim=1)
+    upto = torch.addcmul(v, g, a)  # the value of the slots up to and with i's own
+    at = (upto * b).addcmul_(a, u).sum(dim=1)
+    a, d, e, upto, following = a[:, :-1], d[:, :-1], e[:, :-1], upto[:, :-1], g[:, 1:]
+    b, m, u, w = (each[:, 1:] for each in (b, m, u, w))
+    above = upto.mul_(m).addcmul_(a, w).addcmul_(d, u)
+    above = above.addcmul_(torch.addcmul(e, following, d), b).sum(dim=1)
+    return (above - out - z * at) * f
+
+
+def _density(z: Float[Tensor, "M P"]) -> Float[Tensor, "M P"]:
+    return torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+
+
+def _states(
+    p: Float[Tensor, "M P"], f: Float[Tensor, "M P"], k: int, g: Float[Tensor, "M K P"] | None
+) -> tuple[Float[Tensor, "M S K P"], Float[Tensor, "M S K P"]]:
+    """Both recurrences at once: the states before each candidate, and after it with c reversed.
+
+    The states are (A, D), or with g, the incoming gradient, (A, D, V, E). D is A' and E is V' of
+    `foveal.topk.exact`, moved by one: entry c is for c + 1 chosen, of which one is the threshold.
+
+    Returns:
+        before: entry c is for c others chosen before candidate i.
+        after: entry c is for k-1-c others chosen after candidate i.
+    """
+    candidates, pairs = p.shape
+    p, f = torch.stack((p, p.flip(0)), dim=1), torch.stack((f, f.flip(0)), dim=1)  # (M, 2, P)
+    left_out = 1 - p
+    if g is not None:  # seen from the back, the c-th chosen fills slot k-1-c
+        g = torch.stack((g, g.flip(0, 1)), dim=2)  # (M, K, 2, P)
+        g = torch.stack((g, g.roll(-1, dims=1)), dim=1)  # (M, 2, K, 2, P): for A, and for D
+    kinds = 2 if g is None else 4
+    states = torch.empty(candidates, kinds, k, 2, pairs, dtype=p.dtype, device=p.device)
+    states[0].zero_()
+    states[0, 0, 0] = 1
+    for i in range(candidates - 1):
+        state, following = states[i], states[i + 1]
+        torch.mul(state, left_out[i], out=following)
+        following[:2, 1:].addcmul_(state[:2, :-1], p[i])
+        following[1].addcmul_(state[0], f[i])
+        if g is not None:
+            lifted = torch.addcmul(state[2:], g[i], state[:2])
+            following[2:, 1:].addcmul_(lifted[:, :-1], p[i])
+            following[3].addcmul_(lifted[0], f[i])
+    return states[..., 0, :], states[..., 1, :].flip(0, 2)
