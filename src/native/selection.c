@@ -12,8 +12,10 @@
 
 #define FAR 25.0 /* Phi(-FAR) is 0 beside 1 */
 
-#if defined(__GNUC__) && defined(__x86_64__) && defined(__linux__)
-#define FOR_EVERY_PROCESSOR __attribute__((target_clones("avx512f", "arch=haswell", "default")))
+#if defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__) && defined(__x86_64__) && \
+    defined(__linux__)
+#define FOR_EVERY_PROCESSOR \
+    __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define FOR_EVERY_PROCESSOR
 #endif
@@ -127,32 +129,32 @@ static Bundle thresholds(int64_t bundle, double low, double high) {
             trim(&w->now, w->kinds);                                                             \
             copy(&w->marks[i / w->block], &w->now, w->kinds);                                    \
         }                                                                                        \
-        tails(x[i], &bundle, w->p, w->f);                                                              \
-        PASS_BEFORE(&w->now, w->p, w->f);                                                        \
+        tails(x[i], &bundle, w->p, w->f);                                                        \
+        PASS_BEFORE(&w->now, &w->now, w->p, w->f);                                                        \
     }                                                                                            \
     begin(&w->after, k, w->kinds);                                                               \
     for (int64_t b = (w->m - 1) / w->block; b >= 0; b--) {                                       \
         int64_t first = b * w->block, end = first + w->block < w->m ? first + w->block : w->m;   \
         trim(&w->after, w->kinds);                                                               \
-        copy(&w->now, &w->marks[b], w->kinds);                                                   \
+        copy(&w->inside[0], &w->marks[b], w->kinds);                                             \
         for (int64_t i = first; i < end; i++) {                                                  \
-            copy(&w->inside[i - first], &w->now, w->kinds);                                      \
+            State *here = &w->inside[i - first];                                                 \
             double *p = w->p + (i - first) * LANES, *f = w->f + (i - first) * LANES;             \
-            tails(x[i], &bundle, p, f);                                                                \
-            if (i + 1 < end) PASS_BEFORE(&w->now, p, f);                                         \
+            tails(x[i], &bundle, p, f);                                                          \
+            if (i + 1 < end) PASS_BEFORE(here + 1, here, p, f);                                  \
         }                                                                                        \
         for (int64_t i = end - 1; i >= first; i--) {                                             \
             const State *before = &w->inside[i - first];                                         \
             double *p = w->p + (i - first) * LANES, *f = w->f + (i - first) * LANES;             \
             VISIT;                                                                               \
-            PASS_AFTER(&w->after, p, f);                                                         \
+            PASS_AFTER(&w->after, &w->after, p, f);                                              \
         }                                                                                        \
     }
 
 FOR_EVERY_PROCESSOR
 static void add_weights(Work *w, const double *x, Bundle bundle, double *weights) {
     int64_t k = w->k;
-#define PASS(state, p, f) pass(state, k, p, f)
+#define PASS(to, from, p, f) pass(to, from, k, p, f)
     SWEEP(PASS, PASS, weigh(before, &w->after, k, p, f, weights + i * k))
 #undef PASS
 }
@@ -161,8 +163,8 @@ FOR_EVERY_PROCESSOR
 static void add_slopes(Work *w, const double *x, Bundle bundle, const double *g,
                        double *slopes) {
     int64_t k = w->k;
-#define BEFORE(state, p, f) pass_values(state, k, p, f, g + i * k, 1)
-#define AFTER(state, p, f) pass_values(state, k, p, f, g + i * k + k - 1, -1)
+#define BEFORE(to, from, p, f) pass_values(to, from, k, p, f, g + i * k, 1)
+#define AFTER(to, from, p, f) pass_values(to, from, k, p, f, g + i * k + k - 1, -1)
     SWEEP(BEFORE, AFTER, slopes[i] += slope(before, &w->after, k, x[i], bundle.t, f, g + i * k))
 #undef BEFORE
 #undef AFTER

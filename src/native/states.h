@@ -13,7 +13,16 @@
 
 #define LANES 16
 #define TRIMMED 1e-25 /* chance of a count that is left out */
-#define EACH_LANE for (int q = 0; q < LANES; q++)
+
+/* Rows may be written in place, but no lane reads what another one wrote. */
+#if defined(__clang__)
+#define ONE_BY_ONE _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define ONE_BY_ONE _Pragma("GCC ivdep")
+#else
+#define ONE_BY_ONE
+#endif
+#define EACH_LANE ONE_BY_ONE for (int q = 0; q < LANES; q++)
 
 typedef struct {
     int64_t from, to; /* counts outside have no chance */
@@ -90,54 +99,72 @@ INLINE void trim(State *s, int kinds) {
     }
 }
 
-/* One more row for one more candidate. */
-INLINE void grow(State *s, int64_t k, int kinds) {
-    if (s->to == k) return;
-    memset(s->rows + s->to * kinds * LANES, 0, sizeof(double) * (size_t)(kinds * LANES));
-    s->to++;
+/* The counts after one more candidate. */
+INLINE void grow(State *to, const State *from, int64_t k) {
+    int64_t top = from->to < k ? from->to + 1 : k;
+    to->from = from->from;
+    to->to = top;
 }
 
-/* Rows (A, D), from one candidate to the next. */
-INLINE void pass(State *s, int64_t k, const double *restrict p, const double *restrict f) {
-    grow(s, k, 2);
-    for (int64_t c = s->to - 1; c >= s->from; c--) {
-        double *restrict a = s->rows + c * 2 * LANES, *restrict d = a + LANES;
-        if (c == s->from) {
-            EACH_LANE d[q] += f[q] * a[q] - p[q] * d[q];
-            EACH_LANE a[q] -= p[q] * a[q];
+/* Rows (A, D), from one candidate to the next; in place where from is to. */
+INLINE void pass(State *to, const State *from, int64_t k, const double *p, const double *f) {
+    int64_t lowest = from->from, above = from->to;
+    grow(to, from, k);
+    for (int64_t c = to->to - 1; c >= lowest; c--) {
+        const double *a = from->rows + c * 2 * LANES, *d = a + LANES;
+        const double *a1 = a - 2 * LANES, *d1 = a - LANES;
+        double *to_a = to->rows + c * 2 * LANES, *to_d = to_a + LANES;
+        if (c == above) {
+            EACH_LANE {
+                to_d[q] = p[q] * d1[q];
+                to_a[q] = p[q] * a1[q];
+            }
+        } else if (c == lowest) {
+            EACH_LANE {
+                to_d[q] = d[q] - p[q] * d[q] + f[q] * a[q];
+                to_a[q] = a[q] - p[q] * a[q];
+            }
         } else {
-            const double *restrict a1 = a - 2 * LANES, *restrict d1 = a - LANES;
-            EACH_LANE d[q] += p[q] * (d1[q] - d[q]) + f[q] * a[q];
-            EACH_LANE a[q] += p[q] * (a1[q] - a[q]);
+            EACH_LANE {
+                to_d[q] = d[q] + p[q] * (d1[q] - d[q]) + f[q] * a[q];
+                to_a[q] = a[q] + p[q] * (a1[q] - a[q]);
+            }
         }
     }
 }
 
 /* Rows (A, V, D, E): V and E are A and D times the incoming gradient summed over the slots filled
    so far. g + c * step is that of the slot which the candidate fills after c others. */
-INLINE void pass_values(State *s, int64_t k, const double *restrict p, const double *restrict f,
+INLINE void pass_values(State *to, const State *from, int64_t k, const double *p, const double *f,
                         const double *g, int64_t step) {
-    grow(s, k, 4);
-    for (int64_t c = s->to - 1; c >= s->from; c--) {
-        double *restrict a = s->rows + c * 4 * LANES, *restrict v = a + LANES;
-        double *restrict d = a + 2 * LANES, *restrict e = a + 3 * LANES;
-        double own = g[c * step];
-        if (c == s->from) {
+    int64_t lowest = from->from, above = from->to;
+    grow(to, from, k);
+    for (int64_t c = to->to - 1; c >= lowest; c--) {
+        const double *a = from->rows + c * 4 * LANES, *v = a + LANES, *d = v + LANES, *e = d + LANES;
+        const double *a1 = a - 4 * LANES, *v1 = v - 4 * LANES, *d1 = d - 4 * LANES, *e1 = a - LANES;
+        double *to_a = to->rows + c * 4 * LANES, *to_v = to_a + LANES, *to_d = to_v + LANES;
+        double *to_e = to_d + LANES;
+        double own = g[c * step], before = c > lowest ? g[(c - 1) * step] : 0;
+        if (c == above) {
             EACH_LANE {
-                e[q] += f[q] * (v[q] + own * a[q]) - p[q] * e[q];
-                d[q] += f[q] * a[q] - p[q] * d[q];
-                v[q] -= p[q] * v[q];
-                a[q] -= p[q] * a[q];
+                to_e[q] = p[q] * (e1[q] + own * d1[q]);
+                to_d[q] = p[q] * d1[q];
+                to_v[q] = p[q] * (v1[q] + before * a1[q]);
+                to_a[q] = p[q] * a1[q];
+            }
+        } else if (c == lowest) {
+            EACH_LANE {
+                to_e[q] = e[q] - p[q] * e[q] + f[q] * (v[q] + own * a[q]);
+                to_d[q] = d[q] - p[q] * d[q] + f[q] * a[q];
+                to_v[q] = v[q] - p[q] * v[q];
+                to_a[q] = a[q] - p[q] * a[q];
             }
         } else {
-            const double *restrict a1 = a - 4 * LANES, *restrict v1 = a - 3 * LANES;
-            const double *restrict d1 = a - 2 * LANES, *restrict e1 = a - LANES;
-            double before = g[(c - 1) * step];
             EACH_LANE {
-                e[q] += p[q] * (e1[q] + own * d1[q] - e[q]) + f[q] * (v[q] + own * a[q]);
-                d[q] += p[q] * (d1[q] - d[q]) + f[q] * a[q];
-                v[q] += p[q] * (v1[q] + before * a1[q] - v[q]);
-                a[q] += p[q] * (a1[q] - a[q]);
+                to_e[q] = e[q] + p[q] * (e1[q] + own * d1[q] - e[q]) + f[q] * (v[q] + own * a[q]);
+                to_d[q] = d[q] + p[q] * (d1[q] - d[q]) + f[q] * a[q];
+                to_v[q] = v[q] + p[q] * (v1[q] + before * a1[q] - v[q]);
+                to_a[q] = a[q] + p[q] * (a1[q] - a[q]);
             }
         }
     }

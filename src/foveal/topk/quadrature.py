@@ -20,6 +20,7 @@ ROW_SUM_TOLERANCE = 1e-8
 LANES, BUNDLES = 16, 16
 
 _FAR = 25.0  # Phi(-25) is 0 beside 1
+_LEAST = 2.0**-53  # 1 - p below this is none beside 1
 # The recurrences keep their states for as many (image, node) pairs at once as fit into this.
 _STATE_BYTES = 16 * 2**20
 
@@ -70,7 +71,7 @@ def slopes(
     incoming = incoming.double()
     # Rows of W sum to one: a constant per slot changes nothing but the rounding.
     incoming = incoming - (incoming * weights).sum(dim=2, keepdim=True)
-    incoming = incoming.permute(2, 1, 0)  # (M, K, B)
+    incoming = incoming.permute(1, 2, 0)  # (K, M, B)
     sums = torch.zeros_like(x.T)  # (M, B)
     for count in sorted(set(counts[:, 1].tolist())):
         images = (counts[:, 1] == count).nonzero()[:, 0]
@@ -127,29 +128,29 @@ def _nodes(
 def _weights(z: Float[Tensor, "M P"], k: int) -> Float[Tensor, "K M P"]:
     """The integrand of W at each pair's threshold."""
     p, f = torch.special.ndtr(z), _density(z)
-    (a, d), (b, d_after) = (each.unbind(dim=1) for each in _states(p, f, k, None))  # (M, K, P)
-    mass = f[:, None] * a * b
-    mass[:, 1:].addcmul_(p[:, None] * d[:, :-1], b[:, 1:])
-    mass[:, :-1].addcmul_(p[:, None] * a[:, :-1], d_after[:, 1:])
-    return mass.transpose(0, 1)
+    (a, d), (b, d_after) = (each.unbind(dim=1) for each in _states(z, f, k, None))  # (K, M, P)
+    mass = f * a * b
+    mass[1:].addcmul_(p * d[:-1], b[1:])
+    mass[:-1].addcmul_(p * a[:-1], d_after[1:])
+    return mass
 
 
-def _slopes(z: Float[Tensor, "M P"], g: Float[Tensor, "M K P"]) -> Float[Tensor, "M P"]:
+def _slopes(z: Float[Tensor, "M P"], g: Float[Tensor, "K M P"]) -> Float[Tensor, "M P"]:
     """d<G, W> / dx at each pair's threshold.
 
     With X_out, X_above, X_at the values when i is left out, above the threshold and at it, the
     integrand is (1 - p_i) X_out + p_i X_above + f_i X_at; dp_i = f_i dx_i, df_i = -z_i f_i dx_i.
     """
-    p, f = torch.special.ndtr(z), _density(z)
-    before, after = _states(p, f, g.shape[1], g)  # (M, 4, K, P)
+    f = _density(z)
+    before, after = _states(z, f, g.shape[0], g)  # (K, 4, M, P)
     (a, d, v, e), (b, m, u, w) = before.unbind(dim=1), after.unbind(dim=1)
-    out = (d * u).addcmul_(e, b).addcmul_(a, w).addcmul_(v, m).sum(dim=1)
+    out = (d * u).addcmul_(e, b).addcmul_(a, w).addcmul_(v, m).sum(dim=0)
     upto = torch.addcmul(v, g, a)  # the value of the slots up to and with i's own
-    at = (upto * b).addcmul_(a, u).sum(dim=1)
-    a, d, e, upto, following = a[:, :-1], d[:, :-1], e[:, :-1], upto[:, :-1], g[:, 1:]
-    b, m, u, w = (each[:, 1:] for each in (b, m, u, w))
+    at = (upto * b).addcmul_(a, u).sum(dim=0)
+    a, d, e, upto, following = a[:-1], d[:-1], e[:-1], upto[:-1], g[1:]
+    b, m, u, w = (each[1:] for each in (b, m, u, w))
     above = upto.mul_(m).addcmul_(a, w).addcmul_(d, u)
-    above = above.addcmul_(torch.addcmul(e, following, d), b).sum(dim=1)
+    above = above.addcmul_(torch.addcmul(e, following, d), b).sum(dim=0)
     return (above - out - z * at) * f
 
 
@@ -158,34 +159,70 @@ def _density(z: Float[Tensor, "M P"]) -> Float[Tensor, "M P"]:
 
 
 def _states(
-    p: Float[Tensor, "M P"], f: Float[Tensor, "M P"], k: int, g: Float[Tensor, "M K P"] | None
-) -> tuple[Float[Tensor, "M S K P"], Float[Tensor, "M S K P"]]:
+    z: Float[Tensor, "M P"], f: Float[Tensor, "M P"], k: int, g: Float[Tensor, "K M P"] | None
+) -> tuple[Float[Tensor, "K S M P"], Float[Tensor, "K S M P"]]:
     """Both recurrences at once: the states before each candidate, and after it with c reversed.
 
     The states are (A, D), or with g, the incoming gradient, (A, D, V, E). D is A' and E is V' of
     `foveal.topk.exact`, moved by one: entry c is for c + 1 chosen, of which one is the threshold.
 
+    A step over all candidates at once for every c, in place of one over all c for every candidate:
+    divided by the product of 1 - p over the candidates so far, a state's entry c is a cumulative
+    sum of what entry c - 1 was. So that no quotient overflows, the product begins anew after every
+    few candidates where there are many slots.
+
     Returns:
         before: entry c is for c others chosen before candidate i.
         after: entry c is for k-1-c others chosen after candidate i.
     """
-    candidates, pairs = p.shape
-    p, f = torch.stack((p, p.flip(0)), dim=1), torch.stack((f, f.flip(0)), dim=1)  # (M, 2, P)
-    left_out = 1 - p
+    candidates, pairs = z.shape
+    left_out = torch.special.ndtr(-z).clamp_(min=_LEAST)  # 1 - p
+    odds, hazard, log_left_out = torch.special.ndtr(z) / left_out, f / left_out, left_out.log_()
+    odds, hazard, log_left_out = (
+        torch.stack((each, each.flip(0)), dim=1) for each in (odds, hazard, log_left_out)
+    )  # (M, 2, P)
     if g is not None:  # seen from the back, the c-th chosen fills slot k-1-c
-        g = torch.stack((g, g.flip(0, 1)), dim=2)  # (M, K, 2, P)
-        g = torch.stack((g, g.roll(-1, dims=1)), dim=1)  # (M, 2, K, 2, P): for A, and for D
-    kinds = 2 if g is None else 4
-    states = torch.empty(candidates, kinds, k, 2, pairs, dtype=p.dtype, device=p.device)
-    states[0].zero_()
+        g = torch.stack((g, g.flip(0, 1)), dim=2)  # (K, M, 2, P)
+    # One more row of candidates, for what comes after the last.
+    states = z.new_empty(k, 2 if g is None else 4, candidates + 1, 2, pairs)
+    states[:, :, 0] = 0
     states[0, 0, 0] = 1
-    for i in range(candidates - 1):
-        state, following = states[i], states[i + 1]
-        torch.mul(state, left_out[i], out=following)
-        following[:2, 1:].addcmul_(state[:2, :-1], p[i])
-        following[1].addcmul_(state[0], f[i])
+    block = _block(candidates, k)
+    for first in range(0, candidates, block):
+        part = slice(first, min(first + block, candidates))
+        rows = states[:, :, first : part.stop + 1]
+        _divided(rows, odds[part], hazard[part], None if g is None else g[:, part])
+        rows[:, :, 1:] *= log_left_out[part].cumsum(dim=0).exp_()
+    states = states[:, :, :-1]
+    return states[:, :, :, 0], states[:, :, :, 1].flip(0, 2)
+
+
+def _block(candidates: int, k: int) -> int:
+    """How many candidates may share a product: (candidates / _LEAST)^(k-1) must not overflow."""
+    digits = (k - 1) * (math.log10(candidates) - math.log10(_LEAST))
+    return candidates if digits < 300 else 16
+
+
+def _divided(
+    rows: Float[Tensor, "K S M 2 P"],
+    odds: Float[Tensor, "m 2 P"],
+    hazard: Float[Tensor, "m 2 P"],
+    g: Float[Tensor, "K m 2 P"] | None,
+) -> None:
+    """From the states before the first of m = M - 1 candidates, those after each, divided by the product
+    of 1 - p over the candidates passed."""
+    before, after = rows[:, :, :-1], rows[:, :, 1:]
+    none = torch.zeros_like(before[0, 0])
+    for c in range(len(rows)):
+        (a, d, *values), last = rows[c], before[c - 1] if c else [none] * 4
+        torch.mul(odds, last[0], out=after[c, 0])
+        a.cumsum_(dim=0)
+        torch.mul(odds, last[1], out=after[c, 1]).addcmul_(hazard, a[:-1])
+        d.cumsum_(dim=0)
         if g is not None:
-            lifted = torch.addcmul(state[2:], g[i], state[:2])
-            following[2:, 1:].addcmul_(lifted[:, :-1], p[i])
-            following[3].addcmul_(lifted[0], f[i])
-    return states[..., 0, :], states[..., 1, :].flip(0, 2)
+            v, e = values
+            torch.addcmul(last[2], g[c - 1], last[0], out=after[c, 2]).mul_(odds)
+            v.cumsum_(dim=0)
+            torch.addcmul(last[3], g[c], last[1], out=after[c, 3]).mul_(odds)
+            after[c, 3].addcmul_(hazard, torch.addcmul(v[:-1], g[c], a[:-1]))
+            e.cumsum_(dim=0)
