@@ -209,8 +209,8 @@ def _divided(
     hazard: Float[Tensor, "m 2 P"],
     g: Float[Tensor, "K m 2 P"] | None,
 ) -> None:
-    """From the states before the first of m = M - 1 candidates, those after each, divided by the product
-    of 1 - p over the candidates passed."""
+    """From the states before the first candidate those after each, divided by the product of 1 - p
+    over the candidates passed; m = M - 1 of them."""
     before, after = rows[:, :, :-1], rows[:, :, 1:]
     none = torch.zeros_like(before[0, 0])
     for c in range(len(rows)):

@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from foveal.topk.reach import reach
 from foveal.topk.selection import Selection
 
 # As many samples are drawn at once as keep (B, S, N) below this number of elements.
@@ -39,8 +40,15 @@ def sampled(
     samples: int,
     generator: torch.Generator | None,
 ) -> Selection:
-    """The mean selection over draws of the noise; see `foveal.topk.perturbed` for the arguments."""
+    """The mean selection over draws of the noise; see `foveal.topk.perturbed` for the arguments.
+
+    Candidates out of reach of the threshold, which have no chance to be chosen, get no noise.
+    """
     fixed = scores.detach().float() if scores.dtype.itemsize < 4 else scores.detach()
+    inside, _, found = reach(fixed, k, sigma)
+    beyond = torch.arange(inside.shape[1], device=found.device) >= found[:, None]
+    near = scores.gather(1, inside).masked_fill(beyond, -torch.inf)  # (B, R)
+    fixed = near.detach().to(fixed.dtype)
     seed = int(torch.randint(2**62, (), generator=generator, device=_device(generator)))
     chosen, reached = [], torch.zeros_like(fixed, dtype=torch.bool)
     for noise in _noise(fixed, samples, seed):
@@ -54,9 +62,9 @@ def sampled(
     candidates, real, place = _compact(reached)
     position = place.gather(1, index.flatten(1)).view_as(index)
     weights: Tensor = _Mean.apply(  # type: ignore[no-untyped-call]
-        scores, candidates, real, position, k, sigma, estimator, seed
+        near, candidates, real, position, k, sigma, estimator, seed
     )
-    return Selection(candidates, weights)
+    return Selection(inside.gather(1, candidates), weights)
 
 
 def _device(generator: torch.Generator | None) -> torch.device | str:
