@@ -3,6 +3,7 @@
 What the values must be is tested in test_topk.py; here all implementations must give the same.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -160,6 +161,29 @@ torch.testing.assert_close(exported(scores.flip(1)), Soft()(scores.flip(1)))
 def test_compiled_and_exported_graphs_hold_it_whole() -> None:
     # In a process of its own: torch.compile cannot look through the checks of types in tests.
     subprocess.run([sys.executable, "-c", GRAPHS], check=True)
+
+
+INTERPRETED = """
+import torch
+from foveal.topk import gpu, quadrature
+
+for b, n, k, sigma in ((2, 12, 3, 0.2), (3, 20, 1, 0.1), (2, 9, 9, 0.3), (1, 17, 5, 0.05)):
+    scores = torch.rand(b, n, dtype=torch.float64)
+    plain, fused = quadrature.weights(scores, k, sigma), gpu.weights(scores, k, sigma)
+    incoming = torch.randn_like(plain[1])
+    slopes = quadrature.slopes(incoming, scores, sigma, *plain)
+    for ours, theirs in zip(
+        (*fused, *gpu.slopes(incoming, scores, sigma, *plain)), (*plain, *slopes), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+"""
+
+
+def test_the_gpu_kernel_agrees_with_plain_pytorch() -> None:
+    pytest.importorskip("triton", reason="Triton, which comes with torch's CUDA builds, is absent")
+    # Triton reads a kernel's source, which the checks of types in tests would stand before.
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    subprocess.run([sys.executable, "-c", INTERPRETED], check=True, env=environment)
 
 
 def test_the_operators_tell_torch_the_truth_about_themselves() -> None:

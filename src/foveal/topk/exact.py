@@ -32,7 +32,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveal.topk import compiled, quadrature
+from foveal.topk import compiled, gpu, quadrature
 from foveal.topk.hard import check_finite
 from foveal.topk.selection import Selection
 
@@ -65,6 +65,8 @@ def _loops(scores: Tensor) -> ModuleType:
     """The fastest implementation for the device."""
     if scores.device.type == "cpu" and compiled.AVAILABLE:
         return compiled
+    if scores.device.type == "cuda" and gpu.AVAILABLE:
+        return gpu
     return quadrature
 
 

@@ -6,7 +6,7 @@ k-th largest score, and in float64.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -26,15 +26,26 @@ _STATE_BYTES = 16 * 2**20
 
 
 def weights(
-    scores: Float[Tensor, "B N"], k: int, sigma: float
+    scores: Float[Tensor, "B N"],
+    k: int,
+    sigma: float,
+    *,
+    integrand: Callable[[Tensor, int], Tensor] | None = None,
 ) -> tuple[Int[Tensor, "B M"], Float[Tensor, "B K M"], Float[Tensor, "B 4"], Int[Tensor, "B 2"]]:
     """The candidates in reach, their weights, and what the gradient needs to know again.
+
+    Args:
+        scores: finite.
+        k: number of slots.
+        sigma: standard deviation of the noise.
+        integrand: (x - t (M, P), k) -> (K, M, P) in place of the one in PyTorch.
 
     Returns:
         candidates, weights: of the selection.
         plan: see `reach`.
         counts: candidates in reach, and bundles of nodes that were needed.
     """
+    integrand = integrand or _weights
     candidates, plan, found = reach(scores, k, sigma)
     x = _near(scores, sigma, candidates, plan, found)
     sums = torch.zeros(k, x.shape[1], x.shape[0], dtype=x.dtype, device=x.device)
@@ -43,7 +54,7 @@ def weights(
     while len(unfinished) and done < BUNDLES:
         until = max(1, 2 * done)
         for image, t in _nodes(unfinished, plan, range(done, until), x.shape[1], 2 * k):
-            sums.index_add_(2, image, _weights(x.T[:, image] - t, k))
+            sums.index_add_(2, image, integrand(x.T[:, image] - t, k))
         done = until
         bundles[unfinished] = done
         step = (plan[unfinished, 2] - plan[unfinished, 1]) / (LANES * done)
@@ -62,11 +73,15 @@ def slopes(
     weights: Float[Tensor, "B K M"],
     plan: Float[Tensor, "B 4"],
     counts: Int[Tensor, "B 2"],
+    *,
+    integrand: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B"]]:
     """The gradient to the scores, and each image's to sigma.
 
-    The arguments after sigma are what `weights` returned.
+    The arguments after sigma are what `weights` returned; `integrand` is (x - t (M, P), incoming
+    (K, M, P)) -> (M, P) in place of the one in PyTorch.
     """
+    integrand = integrand or _slopes
     x = _near(scores, sigma, candidates, plan, counts[:, 0])
     incoming = incoming.double()
     # Rows of W sum to one: a constant per slot changes nothing but the rounding.
@@ -76,7 +91,7 @@ def slopes(
     for count in sorted(set(counts[:, 1].tolist())):
         images = (counts[:, 1] == count).nonzero()[:, 0]
         for image, t in _nodes(images, plan, range(count), x.shape[1], 4 * weights.shape[1]):
-            sums.index_add_(1, image, _slopes(x.T[:, image] - t, incoming[..., image]))
+            sums.index_add_(1, image, integrand(x.T[:, image] - t, incoming[..., image]))
     step = (plan[:, 2] - plan[:, 1]) / (LANES * counts[:, 1]) / sigma
     slope = (sums * step).T  # (B, M)
     into = torch.zeros(scores.shape, dtype=x.dtype, device=x.device)
@@ -127,7 +142,7 @@ def _nodes(
 
 def _weights(z: Float[Tensor, "M P"], k: int) -> Float[Tensor, "K M P"]:
     """The integrand of W at each pair's threshold."""
-    p, f = torch.special.ndtr(z), _density(z)
+    p, f = torch.special.ndtr(z), density(z)
     (a, d), (b, d_after) = (each.unbind(dim=1) for each in _states(z, f, k, None))  # (K, M, P)
     mass = f * a * b
     mass[1:].addcmul_(p * d[:-1], b[1:])
@@ -141,7 +156,7 @@ def _slopes(z: Float[Tensor, "M P"], g: Float[Tensor, "K M P"]) -> Float[Tensor,
     With X_out, X_above, X_at the values when i is left out, above the threshold and at it, the
     integrand is (1 - p_i) X_out + p_i X_above + f_i X_at; dp_i = f_i dx_i, df_i = -z_i f_i dx_i.
     """
-    f = _density(z)
+    f = density(z)
     before, after = _states(z, f, g.shape[0], g)  # (K, 4, M, P)
     (a, d, v, e), (b, m, u, w) = before.unbind(dim=1), after.unbind(dim=1)
     out = (d * u).addcmul_(e, b).addcmul_(a, w).addcmul_(v, m).sum(dim=0)
@@ -154,7 +169,8 @@ def _slopes(z: Float[Tensor, "M P"], g: Float[Tensor, "K M P"]) -> Float[Tensor,
     return (above - out - z * at) * f
 
 
-def _density(z: Float[Tensor, "M P"]) -> Float[Tensor, "M P"]:
+def density(z: Float[Tensor, "M P"]) -> Float[Tensor, "M P"]:
+    """Of the standard normal distribution."""
     return torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
 
 
