@@ -116,10 +116,11 @@ def _recipe(command: str, arguments: list[str]) -> tuple[str, recipes.Recipe, li
 def list_recipes(arguments: list[str]) -> int:
     """List the recipes, with their time and result."""
     options.parse(options.parser("recipes", list_recipes.__doc__), arguments)
+    width = max(map(len, recipes.NAMES)) + 2
     for name in recipes.NAMES:
         facts = recipes.facts(recipes.find(name))
         told = [f"{key}: {facts[key]}" for key in ("time", "ours") if key in facts]
-        print(f"{name:<16}{'; '.join([facts['what'].rstrip('.'), *told])}")
+        print(f"{name:<{width}}{'; '.join([facts['what'].rstrip('.'), *told])}")
     return SUCCESS
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from foveal.data import Splits
     from foveal.training import Settings
 
-NAMES = ("folder", "billiards", "billiards_mini")
+NAMES = ("folder", "billiards", "billiards_mini", "traffic_signs", "traffic_signs_cnn")
 """All recipes: `foveal.recipes.NAME.NAME` is the function."""
 
 COUNTS = ("k", "patch", "steps", "batch", "train", "validation", "test", "size", "layers", "width")
