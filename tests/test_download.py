@@ -95,3 +95,11 @@ def test_a_host_that_is_silent_is_given_up(tmp_path: Path) -> None:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/a"
         with pytest.raises(UserError, match=r"cannot be reached \(timed out\)"):
             fetch(address, tmp_path / "a", timeout=0.2)
+
+
+def test_where_no_folder_can_be_made_nothing_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with serving(Server({"/a": CONTENT})) as server:
+        with pytest.raises(UserError, match="no folder can be made there"):
+            fetch(f"{server.address}/a", tmp_path / "taken" / "a")
+    assert server.asked == []

@@ -39,7 +39,12 @@ def fetch(url: str, file: Path, *, md5: str | None = None, timeout: float = 60.0
                 "remove it and run the same again"
             )
         return
-    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{file.parent}: no folder can be made there ({error.strerror}); choose another"
+        ) from None
     part = file.with_name(f"{file.name}.part")
     _complete(url, file, part, timeout)
     if md5 is not None and (met := _md5(part)) != md5:
