@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from foveal.nn.aggregators import FourierPosition
-from foveal.nn.cross_attention import CrossAttention
-from foveal.topk import hard
+from foveal.nn.cross_attention import CrossAttention, attention
+from foveal.topk import Selection, hard
 
 
 def made(**settings: object) -> CrossAttention:
@@ -40,9 +40,18 @@ def shares(net: CrossAttention, features: torch.Tensor) -> list:
 def test_attention_is_the_mean_softmax_of_scaled_dot_products() -> None:
     net, (features, *where) = made(), arguments()
     expected = torch.tensor(shares(net, features), dtype=torch.float64).mean(dim=(1, 2))
-    found = net.attention(features, *where)
+    found = attention(net.affinity(features, *where))
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(2, dtype=torch.float64))
+
+
+def test_the_affinity_of_a_patch_does_not_depend_on_the_others() -> None:
+    net, (features, selection, centres) = made(position=FourierPosition(8)), arguments()
+    together = net.affinity(features, selection, centres)
+    for j in range(3):
+        alone = Selection(selection.candidates[:, j : j + 1], selection.weights[:, :1, :1])
+        found = net.affinity(features[:, j : j + 1], alone, centres)
+        torch.testing.assert_close(found, together[..., j : j + 1])
 
 
 def test_the_result_is_what_the_queries_read_head_by_head() -> None:
@@ -68,7 +77,7 @@ def test_the_order_of_the_patches_does_not_matter_without_places() -> None:
 def test_with_places_equal_patches_are_told_apart() -> None:
     net, (features, *where) = made(position=FourierPosition(8)), arguments()
     same = features[:, :1].expand(-1, 3, -1)
-    spread = [each.attention(same, *where).std(dim=1).min() for each in (net, made())]
+    spread = [attention(each.affinity(same, *where)).std(dim=1).min() for each in (net, made())]
     assert spread[0] > 1e-3
     assert spread[1] < 1e-12
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from foveal.images import Image
 from foveal.models.inputs import placed, relative_centres, sources
-from foveal.nn.cross_attention import CrossAttention
+from foveal.nn.cross_attention import CrossAttention, attention
 from foveal.nn.parts import Encoder
 from foveal.patches import extract
 from foveal.prediction import Prediction
@@ -25,10 +25,11 @@ class IterativePatchSelection(nn.Module):
     All N patches of a regular grid pass by, `at_once` together, encoded in evaluation mode and
     without gradient. Those just seen compete for the aggregator's attention with the k kept so far,
     and the best k are kept. Only these are then encoded with gradient and joined. Memory is that of
-    k + `at_once` patches, whatever N; time is that of encoding all of them.
+    `at_once` patches, then of k with gradient, whatever N; time is that of encoding all of them.
 
-    With one head this is exactly the Top-K of the attention over all N. With several, a share also
-    depends on which others are seen with it, and so may the choice.
+    The scores are the attention that each patch has among all N. With one head and one query the
+    choice is exactly their Top-K; with several, a share also depends on which others are seen with
+    it, and so may the choice.
 
     The k here is M in the paper, and `at_once` is I. The paper's code shuffles the patches so that
     equal scores favour none; here the first of equals is kept, and an answer repeats itself.
@@ -97,23 +98,24 @@ class IterativePatchSelection(nn.Module):
         windows: Int[Tensor, "*B N 4"],
         centres: Float[Tensor, "*B N 2"],
     ) -> tuple[Selection, Float[Tensor, "B N"]]:
-        """The k patches of most attention, and the attention each of the N had when last seen."""
+        """The k patches that were left at the end, and the attention of each among all N."""
         batch, n = len(images), windows.shape[-2]
         numbers = torch.arange(n, device=windows.device).expand(batch, n)
-        scores = self.head.weight.new_zeros(batch, n)
         kept = numbers[:, :0]
-        features = self.head.weight.new_zeros(batch, 0, self.encoder.features)
+        affinities = self.head.weight.new_empty(batch, self.aggregate.rows, n)  # (B, L, N)
         with _predicting(self):
             for new in torch.split(numbers, self.at_once, dim=1):  # (B, at_once)
-                patches = extract(images, windows, self._looking_at(new), self.patch)
-                features = torch.cat((features, self._encoded(patches)), dim=1)
+                looks = self._looking_at(new)
+                features = self._encoded(extract(images, windows, looks, self.patch))
+                affinities[..., new[0]] = self.aggregate.affinity(features, looks, centres).to(
+                    affinities.dtype
+                )
                 kept = torch.cat((kept, new), dim=1)  # (B, k + at_once), ascending
-                attention = self.aggregate.attention(features, self._looking_at(kept), centres)
-                scores.scatter_(1, kept, attention.to(scores.dtype))
-                best = hard(attention, min(self.k, kept.shape[1])).candidates
+                index = kept[:, None].expand(-1, self.aggregate.rows, -1)
+                shares = attention(affinities.gather(2, index))
+                best = hard(shares, min(self.k, kept.shape[1])).candidates
                 kept = kept.gather(1, best)
-                features = features.gather(1, best[..., None].expand(-1, -1, features.shape[2]))
-        return self._looking_at(kept), scores
+        return self._looking_at(kept), attention(affinities)
 
     def _encoded(self, patches: Float[Tensor, "B K C h w"]) -> Float[Tensor, "B K D"]:
         looks = patches.flatten(0, 1).contiguous(memory_format=torch.channels_last)

@@ -18,7 +18,8 @@ class WholeImage(nn.Module):
     """Classify images by an encoder that sees all of them.
 
     In the words of the other models: N = 1 window, the image itself, and K = 1 slot that always
-    looks at it; the patch is the image, resampled where a size is given.
+    looks at it; the patch is the image, resampled where a size is given. Every box is therefore
+    hit, which says nothing.
 
     Args:
         encoder: images (B, C, h, w) -> features (B, D), with `features` = D; of `channels` + 2

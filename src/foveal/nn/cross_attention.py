@@ -48,6 +48,7 @@ class CrossAttention(nn.Module):
         hidden = 4 * features if hidden is None else hidden
         bound = (heads / features) ** 0.5
         self.heads, self.position = heads, position
+        self.rows = heads * queries
         self.queries = nn.Parameter(torch.empty(queries, features).uniform_(-bound, bound))
         self.ask = nn.Linear(features, features, bias=False)
         self.key = nn.Linear(features, features, bias=False)
@@ -68,25 +69,24 @@ class CrossAttention(nn.Module):
     ) -> Float[Tensor, "B E"]:
         """Join the patches; E = Q D."""
         tokens = self._tokens(features, selection, centres)
-        shares = self.dropout(self._shares(tokens))  # (B, heads, Q, K)
+        shares = self.dropout(torch.softmax(self._affinity(tokens), dim=-1))  # (B, heads, Q, K)
         read = shares @ self._by_head(self.value(tokens))  # (B, heads, Q, D / heads)
         read = self.dropout(self.join(read.transpose(1, 2).flatten(2)))  # (B, Q, D)
         read = self.norm(self.queries + read)
         joined: Tensor = self.last_norm(read + self.feed_forward(read))
         return joined.flatten(1)
 
-    def attention(
+    def affinity(
         self,
         features: Float[Tensor, "B K D"],
         selection: Selection,
         centres: Float[Tensor, "*B N 2"],
-    ) -> Float[Tensor, "B K"]:
-        """What share of the attention each patch has, averaged over heads and queries.
+    ) -> Float[Tensor, "B L K"]:
+        """What the softmax is taken of, for every head and query; L = heads x Q, `rows`.
 
-        Returns:
-            Nonnegative; rows sum to one.
+        That of a patch does not depend on the others: of many patches it can be had piece by piece.
         """
-        return self._shares(self._tokens(features, selection, centres)).mean(dim=(1, 2))
+        return self._affinity(self._tokens(features, selection, centres)).flatten(1, 2)
 
     def _tokens(self, features: Tensor, selection: Selection, centres: Tensor) -> Tensor:
         if self.position is None:
@@ -94,10 +94,20 @@ class CrossAttention(nn.Module):
         placed: Tensor = features + self.position(selection, centres)
         return placed
 
-    def _shares(self, tokens: Float[Tensor, "B K D"]) -> Float[Tensor, "B heads Q K"]:
+    def _affinity(self, tokens: Float[Tensor, "B K D"]) -> Float[Tensor, "B heads Q K"]:
         queries = self._by_head(self.ask(self.queries)[None])  # (1, heads, Q, D / heads)
         keys = self._by_head(self.key(tokens))  # (B, heads, K, D / heads)
-        return torch.softmax(queries @ keys.mT / keys.shape[-1] ** 0.5, dim=-1)
+        affinity: Tensor = queries @ keys.mT / keys.shape[-1] ** 0.5
+        return affinity
 
     def _by_head(self, tokens: Float[Tensor, "B K D"]) -> Float[Tensor, "B heads K d"]:
         return tokens.reshape(*tokens.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+def attention(affinity: Float[Tensor, "B L K"]) -> Float[Tensor, "B K"]:
+    """What share of the attention each patch has among these, averaged over heads and queries.
+
+    Returns:
+        Nonnegative; rows sum to one.
+    """
+    return torch.softmax(affinity, dim=2).mean(dim=1)
