@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from foveal import recipes
 from foveal.data.folder import read_folder
 from foveal.models import PatchClassifier
 from foveal.nn import aggregators, encoders, scorers, selectors
@@ -65,3 +66,15 @@ def test_a_model_with_real_weights_looks_at_a_real_scene(tmp_path):
     assert prediction.patches.shape == (1, 6, 3, 64, 64)
     assert prediction.logits.isfinite().all()
     assert prediction.patches.std() > 0.01
+
+
+@needs_scenes
+@pytest.mark.parametrize("name", ["traffic_signs", "traffic_signs_cnn"])
+def test_the_papers_recipes_read_real_scenes(tmp_path, name):
+    experiment = recipes.made(name, {"data": folds(tmp_path, "limit", 0)})
+    assert experiment.classes == ("30", "50", "70", "80", "none", "other")
+    example = experiment.splits().test[0]
+    with torch.inference_mode():
+        prediction = experiment.model.eval()([example.image])
+    assert prediction.logits.shape == (1, 6)
+    assert prediction.logits.isfinite().all()
