@@ -99,7 +99,7 @@ def test_a_host_that_is_silent_is_given_up(tmp_path: Path) -> None:
 
 def test_where_no_folder_can_be_made_nothing_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
-    with serving(Server({"/a": CONTENT})) as server:
-        with pytest.raises(UserError, match="no folder can be made there"):
-            fetch(f"{server.address}/a", tmp_path / "taken" / "a")
+    server = Server({"/a": CONTENT})
+    with serving(server), pytest.raises(UserError, match="no folder can be made there"):
+        fetch(f"{server.address}/a", tmp_path / "taken" / "a")
     assert server.asked == []
