@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import example, given
@@ -53,6 +55,89 @@ def test_overlap_is_the_share_of_the_box_and_iou_of_the_union():
 
 def test_a_box_without_area_is_covered_by_nothing():
     assert windows.overlap(torch.tensor([[0, 0, 4, 4]]), torch.tensor([[2, 2, 2, 3]])).item() == 0
+
+
+def test_anchors_are_those_of_the_released_code():
+    # written down from the formulas: level, scale, aspect, row, column, in this order
+    expected = []
+    levels = ((32, 48, (1, 2), 14), (64, 96, (1, 2), 7), (128, 192, (0, 1, 2), 4))
+    for stride, size, powers, cells in levels:
+        for power in powers:
+            for aspect in (0.667, 1, 1.5):
+                h = math.floor(size * 2 ** (power / 3) / math.sqrt(aspect))
+                w = math.floor(size * 2 ** (power / 3) * math.sqrt(aspect))
+                above, before = math.ceil((h - stride) / 2), math.ceil((w - stride) / 2)
+                for i in range(cells):
+                    for j in range(cells):
+                        top, left = i * stride - above, j * stride - before
+                        expected.append([top, left, top + h, left + w])
+    assert len(expected) == 1176 + 294 + 144
+    assert windows.anchors((448, 448)).tolist() == expected
+
+
+@given(st.integers(1, 600), st.integers(1, 600))
+def test_anchors_are_centred_on_points_that_cover_the_image(height, width):
+    found = windows.anchors((height, width))
+    start = 0
+    for stride, _, scales in windows.LEVELS:
+        rows, columns = math.ceil(height / stride), math.ceil(width / stride)
+        for _ in range(3 * len(scales)):
+            middle = windows.centres(found[start : start + rows * columns])
+            start += rows * columns
+            points = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)) + 0.5
+            assert ((middle - stride * points).abs() <= 0.5).all()
+    assert start == len(found)
+
+
+def test_anchors_have_the_aspects_and_are_symmetric_in_the_image():
+    found = windows.anchors((448, 448))
+    sides = (found[:, 2:] - found[:, :2]).double()
+    aspect = sides[:, 1] / sides[:, 0]
+    # whole pixels: both sides are rounded down, by less than one pixel of 49 or more
+    nearest = (aspect[:, None] - torch.tensor(windows.ASPECTS)).abs().amin(dim=1)
+    assert (nearest < 1.5 / 49).all()
+    # a mirrored image has the same windows; the last level has 4 x 128 px, more than the image
+    exact = found[: 1176 + 294]
+    for axis in (0, 1):
+        mirrored = exact.clone()
+        mirrored[:, axis], mirrored[:, axis + 2] = 448 - exact[:, axis + 2], 448 - exact[:, axis]
+        odd = (sides[: len(exact), axis] % 2).long()  # half a pixel up or left, mirrored the other
+        mirrored[:, axis] -= odd
+        mirrored[:, axis + 2] -= odd
+        assert sorted(mirrored.tolist()) == sorted(exact.tolist())
+
+
+def suppressed(boxes, scores, k, most):
+    """Greedy suppression of one image in plain Python."""
+    left = sorted(range(len(boxes)), key=lambda n: (-scores[n], n))
+    kept, passed = [], []
+    while left and len(kept) < k:
+        best, *rest = left
+        kept.append(best)
+        left = []
+        for other in rest:
+            h = max(0, min(boxes[best][2], boxes[other][2]) - max(boxes[best][0], boxes[other][0]))
+            w = max(0, min(boxes[best][3], boxes[other][3]) - max(boxes[best][1], boxes[other][1]))
+            area = [(b[2] - b[0]) * (b[3] - b[1]) for b in (boxes[best], boxes[other])]
+            (passed if h * w / (sum(area) - h * w) >= most else left).append(other)
+    again = sorted(passed, key=lambda n: (-scores[n], n))
+    return kept + again[: k - len(kept)]
+
+
+@given(st.integers(0, 2**31), st.integers(1, 12), st.sampled_from([0.1, 0.25, 0.7]))
+def test_distinct_windows_are_those_of_greedy_suppression(seed, k, most):
+    random = torch.Generator().manual_seed(seed)
+    top_left = torch.randint(0, 30, (12, 2), generator=random)
+    boxes = torch.cat((top_left, top_left + torch.randint(1, 30, (12, 2), generator=random)), dim=1)
+    scores = torch.randint(0, 6, (3, 12), generator=random).double()  # with ties
+    found = windows.distinct(boxes, scores, k, most)
+    expected = [suppressed(boxes.tolist(), each, k, most) for each in scores.tolist()]
+    assert found.tolist() == expected
+
+
+def test_more_distinct_windows_than_there_are_cannot_be_had():
+    with pytest.raises(ValueError, match=r"k=3 for N=2"):
+        windows.distinct(torch.tensor([[0, 0, 2, 2], [2, 2, 4, 4]]), torch.rand(1, 2), 3)
 
 
 @pytest.mark.parametrize(

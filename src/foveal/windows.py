@@ -4,6 +4,10 @@ excluded.
 Windows may overhang the image; outside it there are zeros.
 """
 
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -54,6 +58,104 @@ def paper(
     corner = -torch.div(torch.tensor(patch_size) - stride, 2, rounding_mode="floor")
     top_left = grid(corner.double(), stride.double(), grid_size).long()
     return torch.cat((top_left, top_left + torch.tensor(patch_size)), dim=1)
+
+
+class Level(NamedTuple):
+    """A regular grid of windows of several sizes about the same points.
+
+    Attributes:
+        stride: pixels from one point to the next; the first is half of it from the border.
+        side: of a square window of scale 1, in pixels.
+        scales: what the side is multiplied by.
+    """
+
+    stride: int
+    side: int
+    scales: tuple[float, ...]
+
+
+ASPECTS = (0.667, 1.0, 1.5)
+"""Width by height of the windows about a point."""
+
+LEVELS = (
+    Level(32, 48, (2 ** (1 / 3), 2 ** (2 / 3))),
+    Level(64, 96, (2 ** (1 / 3), 2 ** (2 / 3))),
+    Level(128, 192, (1.0, 2 ** (1 / 3), 2 ** (2 / 3))),
+)
+"""Those of NTS-Net: 49 to 373 px high or wide."""
+
+
+def anchors(
+    image_size: tuple[int, int],
+    levels: Sequence[Level] = LEVELS,
+    aspects: Sequence[float] = ASPECTS,
+) -> Int[Tensor, "N 4"]:
+    """Windows of several sizes and aspects on several grids, 1614 on 448 x 448 pixels.
+
+        height = int(side x scale / sqrt(aspect))      width = int(side x scale x sqrt(aspect))
+        top = stride x row - ceil((height - stride) / 2)      left likewise
+
+    Args:
+        image_size: (H, W) in pixels; a level has ceil(H / stride) x ceil(W / stride) points.
+        levels: grids, one after the other.
+        aspects: width by height.
+
+    Returns:
+        Level by level; in it size by size, by scale and then by aspect; in it row by row. Where
+        size and stride differ by an odd number, the middle is half a pixel up or left of the point.
+
+    References:
+        Yang et al., Learning to Navigate for Fine-grained Classification, ECCV 2018; Cordonnier et
+        al., CVPR 2021, section 5.3. The coordinates are those of the latter's released code.
+    """
+    found = []
+    for stride, side, scales in levels:
+        points = (-(-image_size[0] // stride), -(-image_size[1] // stride))
+        for scale, aspect in itertools.product(scales, aspects):
+            height, width = int(side * scale / aspect**0.5), int(side * scale * aspect**0.5)
+            first = torch.tensor([(stride - height) // 2, (stride - width) // 2])
+            top_left = grid(first.double(), torch.full((2,), stride).double(), points).long()
+            found.append(torch.cat((top_left, top_left + torch.tensor([height, width])), dim=1))
+    return torch.cat(found)
+
+
+def distinct(
+    windows: Int[Tensor, "N 4"], scores: Float[Tensor, "B N"], k: int, most: float = 0.25
+) -> Int[Tensor, "B k"]:
+    """The k best windows that do not overlap much: greedy non-maximum suppression.
+
+    Time and memory O(k B N). Where fewer than k windows are left, the best of those that overlap
+    follow; of equal scores, the lower index comes first.
+
+    Args:
+        windows: the same for all images.
+        scores: relevance of each window, without gradient.
+        k: 1..N.
+        most: intersection over union from which on the lower of two windows is passed over.
+
+    Returns:
+        Window numbers, best first.
+
+    Raises:
+        ValueError: k lies outside 1..N.
+
+    >>> distinct(torch.tensor([[0, 0, 4, 4], [0, 1, 4, 5], [4, 4, 8, 8]]),
+    ...          torch.tensor([[0.9, 0.8, 0.1]]), 2).tolist()
+    [[0, 2]]
+    """
+    n = scores.shape[1]
+    if not 1 <= k <= n:
+        raise ValueError(f"k must lie in 1..N: got k={k} for N={n} windows")
+    order = scores.sort(dim=1, descending=True, stable=True).indices
+    rank = order.argsort(dim=1)  # (B, N), all different: 0 is the best
+    overlaps = torch.zeros_like(rank, dtype=torch.bool)
+    chosen: list[Tensor] = []
+    for _ in range(k):
+        best = (rank + n * overlaps).argmin(dim=1)  # (B,)
+        chosen.append(best)
+        overlaps |= iou(windows[best], windows) >= most
+        rank = rank.scatter(1, best[:, None], 2 * n)
+    return torch.stack(chosen, dim=1)
 
 
 def grid(
