@@ -164,6 +164,14 @@ def test_a_shift_is_padding_and_cropping_at_random(seed: int, distance: int, h: 
     assert abs(places[0][1] - 7) <= distance
 
 
+def test_a_shift_by_a_share_follows_the_sides_of_the_image():
+    image = torch.zeros(1, 20, 50, dtype=torch.uint8)
+    image[0, 10, 25] = 1
+    spots = [shift(0, 0.1)(image, generator(s)).nonzero()[0].tolist() for s in range(300)]
+    assert {row for _, row, _ in spots} == {*range(8, 13)}
+    assert {column for _, _, column in spots} == {*range(20, 31)}
+
+
 def test_shifts_reach_every_distance():
     image = torch.zeros(1, 9, 9, dtype=torch.uint8)
     image[0, 4, 4] = 1

@@ -180,16 +180,17 @@ def stack(images: Sequence[Pixels | Image]) -> Pictures:
     return list(images)
 
 
-def shift(distance: int) -> Augmentation:
+def shift(distance: int, share: float = 0.0) -> Augmentation:
     """Translation by up to the distance in pixels either way, each equally likely; zero comes in.
 
-    The same as the paper's padding by the distance and cropping back to the size at random.
+    The same as the paper's padding by the distance and cropping back to the size at random. The
+    distance may be, or be enlarged by, a share in [0, 1) of each side of the image.
     """
-    return partial(_shift, distance=distance)
+    return partial(_shift, distance=distance, share=share)
 
 
-def _shift(image: Pixels, generator: Generator, *, distance: int) -> Pixels:
-    reach = [min(distance, length - 1) for length in image.shape[1:]]
+def _shift(image: Pixels, generator: Generator, *, distance: int, share: float) -> Pixels:
+    reach = [min(distance + int(share * side), side - 1) for side in image.shape[1:]]
     down, right = (int(torch.randint(-r, r + 1, (), generator=generator)) for r in reach)
     moved: Pixels = pad(image, (right, -right, down, -down))
     return moved

@@ -4,7 +4,7 @@ The same functions serve the learning rate and sigma, the width of the selection
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 Schedule = Callable[[float], float]
 
@@ -26,6 +26,23 @@ def cosine(progress: float) -> float:
     0.5
     """
     return round((1.0 + math.cos(math.pi * progress)) / 2, 12)
+
+
+def stairs(drops: Sequence[float], factor: float = 0.1) -> Schedule:
+    """1 at first, and `factor` times as much from each of the drops on.
+
+    Args:
+        drops: progress in [0, 1].
+        factor: in [0, 1].
+
+    >>> [stairs((0.6, 0.8), 0.5)(p) for p in (0.0, 0.5, 0.6, 0.9)]
+    [1.0, 1.0, 0.5, 0.25]
+    """
+
+    def stepped(progress: float) -> float:
+        return float(factor ** sum(progress >= drop for drop in drops))
+
+    return stepped
 
 
 def warm_up(schedule: Schedule, share: float) -> Schedule:

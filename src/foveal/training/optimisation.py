@@ -52,6 +52,14 @@ def _part(name: str) -> str:
     return first if first in ("scorer", "encoder") else "rest"
 
 
+def _schedule(settings: Settings) -> Schedule:
+    """Of the learning rate after the warm-up, as a function of the time that is then left."""
+    if settings.schedule != "stairs":
+        return _SCHEDULES[settings.schedule]
+    before = settings.warm_up
+    return schedules.stairs([(drop - before) / (1 - before) for drop in settings.drops])
+
+
 def set_pace(
     model: nn.Module, optimiser: Optimizer, settings: Settings, step: int
 ) -> tuple[float, float | None]:
@@ -61,7 +69,7 @@ def set_pace(
     last step is sigma / T and never 0.
     """
     progress = step / settings.steps
-    pace = schedules.warm_up(_SCHEDULES[settings.schedule], settings.warm_up)(progress)
+    pace = schedules.warm_up(_schedule(settings), settings.warm_up)(progress)
     for group in optimiser.param_groups:
         waits = group["part"] == "scorer" and progress < settings.scorer_delay
         group["lr"] = 0.0 if waits else settings.learning_rate * group["scale"] * pace

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 _CHOICES = {
     "optimiser": ("adamw", "sgd"),
-    "schedule": ("cosine", "linear", "constant"),
+    "schedule": ("cosine", "linear", "constant", "stairs"),
     "sigma_schedule": ("linear", "cosine", "constant"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
 }
@@ -41,7 +41,8 @@ class Settings:
             learning rate of 1e-4 is 1.0 here.
         momentum: of "sgd".
         warm_up: share of the steps in which the learning rate rises from 0.
-        schedule: of the learning rate after that: "cosine", "linear" or "constant".
+        schedule: of the learning rate after that: "cosine", "linear", "constant" or "stairs".
+        drops: shares of the steps, warm-up included, at which it falls to a tenth; of "stairs".
         clip_value: each entry of the gradient is clipped to +- this; None: not at all.
         clip_norm: the gradient is shortened to this length; None: not at all.
         accumulate: parts that a batch is computed in, one after the other, to save memory. The step
@@ -53,6 +54,7 @@ class Settings:
         class_weights: relative cost of an error on each class; None: all the same.
         validate_every: steps between validations; there is always one at the end.
         shift: training images are moved at random by up to this many pixels.
+        shift_share: and by up to this share of their height and width.
         colour: the brightness and contrast of training images are changed at random.
         flip: training images are mirrored at random.
         seed: all random numbers come from it.
@@ -77,6 +79,7 @@ class Settings:
     momentum: float = 0.9
     warm_up: float = 0.05
     schedule: str = "cosine"
+    drops: tuple[float, ...] = (0.6, 0.8)
     clip_value: float | None = None
     clip_norm: float | None = 1.0
     accumulate: int = 1
@@ -87,6 +90,7 @@ class Settings:
     class_weights: tuple[float, ...] | None = None
     validate_every: int = 100
     shift: int = 0
+    shift_share: float = 0.0
     colour: bool = False
     flip: bool = False
     seed: int = 0
@@ -105,9 +109,11 @@ class Settings:
             for name in names:
                 if not getattr(self, name) >= least:
                     raise ValueError(f"{name} must be {least} or more: got {getattr(self, name)}")
-        for name in ("warm_up", "scorer_delay"):
+        for name in ("warm_up", "scorer_delay", "shift_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1): got {getattr(self, name)}")
+        if self.schedule == "stairs" and not all(self.warm_up <= d <= 1 for d in self.drops):
+            raise ValueError(f"drops must lie between warm_up and 1: got {self.drops}")
         if self.batch < self.accumulate:
             raise ValueError(
                 f"a batch of {self.batch} images cannot be computed in {self.accumulate} parts"
