@@ -18,6 +18,7 @@ FLOORS = {
     "torchvision_compat": 0,
     "images": 1,
     "patches": 1,
+    "closeups": 1,
     "nn": 2,
     "prediction": 2,
     "models": 3,

@@ -5,6 +5,7 @@ An image is (C, H, W). It gives `view(size)` (C, h, w), the whole resampled, and
 What is stored stays as it is until it is cut, so that no float copy of a large image is made.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -15,7 +16,7 @@ from torch.nn.functional import interpolate
 
 from foveal.images.decoding import ImageError, decoded, opened, upright_size
 
-__all__ = ["FileImage", "Image", "ImageError", "TensorImage", "read"]
+__all__ = ["FileImage", "Image", "ImageError", "TensorImage", "read", "sources"]
 
 
 @runtime_checkable
@@ -130,6 +131,23 @@ class FileImage:
     def crops(self, windows: Int[Tensor, "M 4"], size: tuple[int, int]) -> Float[Tensor, "M 3 h w"]:
         """Cut windows out of the decoded image, as `TensorImage.crops` does."""
         return TensorImage(self.decode()).crops(windows, size)
+
+
+def sources(images: Tensor | Sequence[Tensor] | Sequence[Image], channels: int) -> Sequence[Image]:
+    """Images as models take them, (B, C, H, W) or one by one, behind the one protocol.
+
+    Raises:
+        ValueError: a tensor of another rank, or an image of another number of channels.
+    """
+    if isinstance(images, Tensor) and images.ndim != 4:
+        raise ValueError(f"images must have shape (B, C, H, W): got {tuple(images.shape)}")
+    found: list[Image] = [
+        TensorImage(image) if isinstance(image, Tensor) else image for image in images
+    ]
+    for image in found:
+        if image.channels != channels:
+            raise ValueError(f"the model sees {channels} channels: got {image.channels}")
+    return found
 
 
 def read(path: str | Path) -> UInt8[Tensor, "3 H W"]:

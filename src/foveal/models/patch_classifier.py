@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from foveal import windows as places
-from foveal.images import Image, TensorImage
+from foveal.images import Image, sources
 from foveal.nn.parts import Aggregate, Encoder, Scorer, Selector
 from foveal.nn.scorers import min_max
 from foveal.patches import extract
@@ -74,32 +74,21 @@ class PatchClassifier(nn.Module):
     def forward(self, images: Tensor | Sequence[Tensor] | Sequence[Image]) -> Prediction:
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any
         sizes."""
-        sources = self._sources(images)
-        windows, inside = self._windows(sources)
-        scores = self.scorer(self._views(sources)).flatten(1)  # (B, N)
+        each = sources(images, self.channels)
+        windows, inside = self._windows(each)
+        scores = self.scorer(self._views(each)).flatten(1)  # (B, N)
         scores = self._outside_last(scores, inside)
 
         selection = self.select(self.normalise(scores))  # (B, M), (B, K, M)
-        patches = extract(sources, windows, selection, self.patch)  # (B, K, C, h, w)
+        patches = extract(each, windows, selection, self.patch)  # (B, K, C, h, w)
         looks = patches.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         features = self.encoder(looks)  # (B K, D)
         features = features.view(*patches.shape[:2], -1)  # (B, K, D)
-        centres = self._relative_centres(windows, sources)
+        centres = self._relative_centres(windows, each)
         logits = self.head(self.aggregate(features, selection, centres))
         return Prediction(
             logits=logits, scores=scores, windows=windows, selection=selection, patches=patches
         )
-
-    def _sources(self, images: Tensor | Sequence[Tensor] | Sequence[Image]) -> Sequence[Image]:
-        if isinstance(images, Tensor) and images.ndim != 4:
-            raise ValueError(f"images must have shape (B, C, H, W): got {tuple(images.shape)}")
-        sources: list[Image] = [
-            TensorImage(image) if isinstance(image, Tensor) else image for image in images
-        ]
-        for image in sources:
-            if image.channels != self.channels:
-                raise ValueError(f"the model sees {self.channels} channels: got {image.channels}")
-        return sources
 
     def _fitted(self, size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
         """The scale from an image to the view, and the pixels of the view that it covers."""
