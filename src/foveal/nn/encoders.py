@@ -50,11 +50,16 @@ class Backbone(nn.Module):
         super().__init__()
         self.network = backbone(name, stage, weights, channels, pretrained=pretrained)
         self.features: int = self.network.feature_info.channels()[-1]
+        self.stride: int = self.network.feature_info.reduction()[-1]
 
     def forward(self, patches: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D"]:
         """Encode every patch by itself."""
-        feature_map: Tensor = self.network(standardised(patches))[-1]
-        return feature_map.mean(dim=(2, 3))
+        return self.maps(patches).mean(dim=(2, 3))
+
+    def maps(self, images: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D g v"]:
+        """The feature maps before they are averaged; cells are `stride` pixels apart."""
+        feature_map: Tensor = self.network(standardised(images))[-1]
+        return feature_map
 
 
 class ThinResNet(nn.Module):

@@ -42,5 +42,15 @@ class Encoder(Protocol):
         """Encode every patch by itself."""
 
 
+@runtime_checkable
+class MapEncoder(Encoder, Protocol):
+    """An encoder that also gives its map (B, D, g, v), whose cells are `stride` pixels apart."""
+
+    stride: int
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Encode every place by itself."""
+
+
 # (features (B, K, D), selection, centres (N, 2) or (B, N, 2)) -> (B, E)
 Aggregate = Callable[[Tensor, Selection, Tensor], Tensor]
