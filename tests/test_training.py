@@ -394,6 +394,29 @@ def test_sigma_falls_linearly_and_is_never_zero():
     assert model.select.sigma == sigmas[-1]
 
 
+def test_stairs_drop_at_the_step_that_was_asked_for_whatever_the_warm_up():
+    # the paper's birds: 31 300 steps, 5 % of them warm-up, a tenth from step 18 780 and 25 040 on
+    settings = Settings(steps=31_300, warm_up=0.05, schedule="stairs", learning_rate=1.0)
+    model = classifier()
+    rule = optimiser(model, settings)
+    steps = (0, 313, 1565, 18_779, 18_780, 25_039, 25_040, 31_299)
+    rates = [set_pace(model, rule, settings, step)[0] for step in steps]
+    assert rates == pytest.approx([0, 0.2, 1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_what_is_minimised_is_the_objective_that_was_given():
+    def nothing(prediction, labels, *, entropy, class_weights):
+        assert (entropy, class_weights.tolist()) == (0.5, [1.0, 2.0])
+        return 0 * prediction.logits.sum() + 7
+
+    settings = replace(RANDOM, steps=3, entropy=0.5, class_weights=(1.0, 2.0), weight_decay=0.0)
+    model = classifier()
+    before = [weight.clone() for weight in model.parameters()]
+    rows = fit(model, SPLITS, settings, objective=nothing, progress=False)
+    assert rows[0]["loss"] == 7
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
 def test_augmentation_is_what_was_asked_for():
     assert len(augmentation(RANDOM)) == 3
     assert augmentation(still()) == ()

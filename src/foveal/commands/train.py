@@ -14,6 +14,7 @@ from foveal.checkpoints import RunFolder
 from foveal.commands.telling import SUCCESS, images, loaded, own, say
 from foveal.errors import UserError
 from foveal.evaluation import evaluate
+from foveal.objectives import classification
 from foveal.recipes import Experiment
 from foveal.training import Stopped, fit
 
@@ -56,7 +57,14 @@ def _learn(experiment: Experiment, folder: RunFolder, *, resume: bool) -> None:
     """Train; whoever stops it is told how to go on."""
     command = f"foveal train {experiment.recipe} --resume --output {shlex.quote(str(folder.path))}"
     try:
-        fit(experiment.model, images(experiment), experiment.training, run=folder, resume=resume)
+        fit(
+            experiment.model,
+            images(experiment),
+            experiment.training,
+            objective=experiment.objective or classification,
+            run=folder,
+            resume=resume,
+        )
     except Stopped as stop:
         raise KeyboardInterrupt(f"{stop}; go on with: {command}") from stop
     except KeyboardInterrupt:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from foveal.data import Splits
+    from foveal.objectives import Objective
     from foveal.training import Settings
 
 NAMES = ("folder", "billiards", "billiards_mini", "traffic_signs", "traffic_signs_cnn")
@@ -50,6 +51,7 @@ class Experiment:
         model: untrained, or with pretrained parts.
         splits: makes or reads the images.
         training: how it is trained.
+        objective: what training minimises; None: `foveal.objectives.classification`.
         write: writes the images into a folder as ordinary files; None where they already are.
         notes: what was chosen or noticed, to be said aloud, a line each.
     """
@@ -60,6 +62,7 @@ class Experiment:
     model: nn.Module
     splits: Callable[[], Splits]
     training: Settings
+    objective: Objective | None = None
     write: Callable[[Path], None] | None = None
     notes: tuple[str, ...] = ()
 

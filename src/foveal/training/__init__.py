@@ -16,6 +16,7 @@ from foveal.collapse import Watcher
 from foveal.data import Dataset, Splits
 from foveal.errors import UserError
 from foveal.evaluation import Report, evaluate
+from foveal.objectives import Objective, classification
 from foveal.training.devices import Fabric, fabric_of, own_randomness, set_up
 from foveal.training.interruption import Stopped, polite_stop
 from foveal.training.journal import Clock, Journal
@@ -36,6 +37,7 @@ def fit(
     splits: Splits,
     settings: Settings,
     *,
+    objective: Objective = classification,
     run: RunFolder | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -48,6 +50,8 @@ def fit(
         model: from images to a `Prediction`; trained in place.
         splits: what to learn from, and what to choose the best weights by.
         settings: how.
+        objective: what is minimised, see `foveal.objectives`; told the settings' entropy and class
+            weights.
         run: where to keep checkpoints and metrics; None keeps nothing.
         resume: go on from the run's last checkpoint; where there is none yet, from the beginning.
         progress: whether to tell on standard error how it goes.
@@ -62,7 +66,7 @@ def fit(
     """
     fabric = fabric_of(settings)
     rule = optimiser(model, settings)
-    lesson, stepper = set_up(fabric, Lesson(model, settings), rule)
+    lesson, stepper = set_up(fabric, Lesson(model, settings, objective), rule)
     keeper = Keeper(run, fabric, model, rule)
     state, rows = keeper.restored() if resume else (State(), [])
     watcher, clock = Watcher(), Clock()
@@ -100,7 +104,10 @@ def fit(
 def augmentation(settings: Settings) -> tuple[Augmentation, ...]:
     """What is done to training images, in this order: shift, colour, flip."""
     asked = (
-        (settings.shift > 0, shift(settings.shift)),
+        (
+            settings.shift > 0 or settings.shift_share > 0,
+            shift(settings.shift, settings.shift_share),
+        ),
         (settings.colour, affine_colour()),
         (settings.flip, flip),
     )

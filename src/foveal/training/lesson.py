@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_value_, get_total_norm
 
 from foveal.batches import Batch, Pictures
-from foveal.objectives import classification
+from foveal.objectives import Objective
 from foveal.training.settings import Settings
 from foveal.training.state import Outcome
 
@@ -32,10 +32,10 @@ class Lesson(nn.Module):
 
     class_weights: Float[Tensor, "classes"] | None
 
-    def __init__(self, model: nn.Module, settings: Settings) -> None:
+    def __init__(self, model: nn.Module, settings: Settings, objective: Objective) -> None:
         """Hold the model."""
         super().__init__()
-        self.model, self.entropy = model, settings.entropy
+        self.model, self.objective, self.entropy = model, objective, settings.entropy
         weights = settings.class_weights
         tensor = None if weights is None else torch.tensor(weights)
         self.register_buffer("class_weights", tensor, persistent=False)
@@ -48,7 +48,7 @@ class Lesson(nn.Module):
             if "scores must be finite" not in str(error):
                 raise
             return self._nothing()
-        loss = classification(
+        loss = self.objective(
             prediction, part.labels, entropy=self.entropy, class_weights=self.class_weights
         )
         return loss, (prediction.logits.argmax(dim=1) == part.labels).sum().float()
