@@ -133,3 +133,31 @@ def bad_images(root: Path) -> dict[str, Path]:
         "tiff pages": several(root / "pages.tif"),
         "float": write(root / "float.tif", float_tiff),
     }
+
+
+def birds(root: Path, train: int = 4, test: int = 2, classes: int = 3) -> Path:
+    """Write tiny JPEGs in the layout of CUB-200-2011: so many of every class, bright in one box.
+
+    Class c is bright in channel c; the box lies in another corner from image to image.
+    """
+    tables: dict[str, list[str]] = {
+        name: [] for name in ("images", "image_class_labels", "train_test_split", "bounding_boxes")
+    }
+    names = [f"{label + 1:03d}.Bird_{label}" for label in range(classes)]
+    number = 0
+    for label, name in enumerate(names):
+        for index in range(train + test):
+            number += 1
+            top, left = 5 + 20 * (index % 2), 3 + 30 * (index // 2 % 2)
+            image = pixels(60, 80, seed=number) // 4
+            image[label % 3, top : top + 20, left : left + 30] += 180
+            file = f"{name}/Bird_{label}_{number:04d}.jpg"
+            write(root / "images" / file, image, quality=90)
+            tables["images"].append(f"{number} {file}")
+            tables["image_class_labels"].append(f"{number} {label + 1}")
+            tables["train_test_split"].append(f"{number} {int(index < train)}")
+            tables["bounding_boxes"].append(f"{number} {left}.0 {top}.0 30.0 20.0")
+    tables["classes"] = [f"{label + 1} {name}" for label, name in enumerate(names)]
+    for table_name, lines in tables.items():
+        (root / f"{table_name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return root

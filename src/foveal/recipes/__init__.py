@@ -27,7 +27,14 @@ if TYPE_CHECKING:
     from foveal.objectives import Objective
     from foveal.training import Settings
 
-NAMES = ("folder", "billiards", "billiards_mini", "traffic_signs", "traffic_signs_cnn")
+NAMES = (
+    "folder",
+    "billiards",
+    "billiards_mini",
+    "traffic_signs",
+    "traffic_signs_cnn",
+    "birds",
+)
 """All recipes: `foveal.recipes.NAME.NAME` is the function."""
 
 COUNTS = ("k", "patch", "steps", "batch", "train", "validation", "test", "size", "layers", "width")
