@@ -52,7 +52,8 @@ def objective(model):
 @EACH
 def test_a_prediction_holds_three_answers_and_where_they_were_found(make):
     model = make().train()
-    prediction = model(torch.rand(2, 3, 100, 120))
+    with torch.no_grad():
+        prediction = model(torch.rand(2, 3, 100, 120))
     assert prediction.logits.shape == (2, 4)
     assert prediction.whole_logits.shape == (2, 4)
     assert prediction.part_logits.shape == (2, 3, 4)
@@ -110,10 +111,10 @@ def test_the_scorer_of_nts_net_learns_from_the_ranking_alone():
 @EACH
 def test_an_answer_does_not_depend_on_the_batch_and_repeats_itself(make):
     model = make().train()
-    model(torch.rand(4, 3, 80, 80))  # statistics of the batch norms that are not their first
-    model.eval()
     images = torch.randint(0, 256, (3, 3, 100, 120), dtype=torch.uint8)
     with torch.inference_mode():
+        model(images / 255)  # statistics of the batch norms that are not their first
+        model.eval()
         together, again = model(images), model(images)
         alone = [model(image[None]) for image in images]
     for name in ("logits", "whole_logits", "part_logits"):
