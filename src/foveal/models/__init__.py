@@ -6,5 +6,4 @@ from foveal.models.nts_topk import NTSTopK
 from foveal.models.patch_classifier import PatchClassifier
 from foveal.models.whole_image import WholeImage
 
-
 __all__ = ["IterativePatchSelection", "NTSNet", "NTSTopK", "PatchClassifier", "WholeImage"]
