@@ -7,5 +7,6 @@ for k outside 1..N and for NaN or infinite scores.
 from foveal.topk.hard import hard
 from foveal.topk.perturbed import perturbed
 from foveal.topk.selection import Selection
+from foveal.topk.sinkhorn import sinkhorn
 
-__all__ = ["Selection", "hard", "perturbed"]
+__all__ = ["Selection", "hard", "perturbed", "sinkhorn"]
