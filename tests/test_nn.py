@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from foveal.errors import UserError
-from foveal.nn import aggregators, encoders, scorers, selectors
-from foveal.topk import Selection, hard, perturbed
+from foveal.nn import aggregators, encoders, scorers
+from foveal.topk import Selection, hard
 from miniatures_weights import save_backbone
 
 
@@ -39,32 +39,9 @@ def test_a_cell_looks_where_its_scorer_says(make):
     assert abs(mean_column - (scorer.offset + scorer.stride * column)) <= slack
 
 
-def test_min_max_spans_nought_to_one_and_ignores_offset_and_scale():
-    scores = torch.rand(3, 50, dtype=torch.float64)
-    scaled = scorers.min_max(scores)
-    assert (scaled.amin(dim=1) == 0).all()
-    torch.testing.assert_close(scaled.amax(dim=1), torch.ones(3).double(), rtol=0, atol=1e-4)
-    torch.testing.assert_close(scorers.min_max(5 * scores - 2), scaled, rtol=1e-4, atol=0)
-
-
-def test_min_max_of_equal_scores_is_finite():
-    assert (scorers.min_max(torch.ones(2, 5)) == 0).all()
-
-
 def test_entropy_is_log_n_for_equal_scores_and_nought_for_a_ruler():
     assert scorers.entropy(torch.zeros(1, 8)).item() == pytest.approx(math.log(8))
     assert scorers.entropy(torch.tensor([[100.0, 0, 0]])).item() == pytest.approx(0, abs=1e-6)
-
-
-def test_the_selector_is_soft_in_training_and_hard_in_evaluation():
-    scores = torch.rand(2, 20, requires_grad=True)
-    select = selectors.TopK(3, sigma=0.1)
-    soft = select.train()(scores)
-    torch.testing.assert_close(soft.weights, perturbed(scores, 3, 0.1).weights)
-    assert soft.weights.requires_grad
-    firm = select.eval()(scores)
-    assert torch.equal(firm.candidates, hard(scores, 3).candidates)
-    assert not firm.weights.requires_grad
 
 
 def test_the_thin_network_has_the_sizes_of_attention_sampling():

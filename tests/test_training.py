@@ -21,7 +21,7 @@ from foveal.evaluation import evaluate
 from foveal.images import TensorImage
 from foveal.models import PatchClassifier
 from foveal.nn.aggregators import Transformer, mean
-from foveal.nn.selectors import TopK
+from foveal.nn.selectors import Mixed, Random, TopK
 from foveal.training import Settings, Stopped, augmentation, fit
 from foveal.training.interruption import polite_stop
 from foveal.training.optimisation import optimiser, set_pace
@@ -98,13 +98,13 @@ class Encoder(nn.Module):
         return self.layers(patches)
 
 
-def classifier(*, plain: bool = False) -> PatchClassifier:
+def classifier(*, plain: bool = False, select: Any = None) -> PatchClassifier:
     """Everything that draws random numbers or keeps statistics; plain: nothing of it."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return PatchClassifier(
             scorer=Scorer(),
-            select=TopK(2, estimator="diagonal_centred", samples=50),
+            select=select or TopK(2, estimator="diagonal_centred", samples=50),
             encoder=Encoder(plain),
             aggregate=mean if plain else Transformer(16, width=16, layers=1, heads=2),
             classes=2,
@@ -140,14 +140,19 @@ def counted(wanted: int, action: Callable[[], None]) -> Callable[[], None]:
     return call
 
 
-def trained(folder: Path, settings: Settings, interruption: Callable[[], None] | None = None):
+def trained(
+    folder: Path,
+    settings: Settings,
+    interruption: Callable[[], None] | None = None,
+    select: Any = None,
+):
     """Weights, rows and last checkpoint of a run; interrupted while step 7 is prepared, or not."""
-    run, model = RunFolder.create(folder), classifier()
+    run, model = RunFolder.create(folder), classifier(select=select)
     if interruption is not None:
         interrupted = replace(TRAIN, meanwhile=counted(6 * settings.batch + 2, interruption))
         with pytest.raises((Stopped, UserError)):
             fit(model, Splits(interrupted, VALIDATION), settings, run=run, progress=False)
-        model = classifier()
+        model = classifier(select=select)
     resume = interruption is not None
     rows = fit(model, SPLITS, settings, run=run, resume=resume, progress=False)
     return model.state_dict(), rows, run
@@ -157,15 +162,27 @@ def crash() -> None:
     raise UserError("a file is damaged")
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimiser": "sgd", "accumulate": 2, "log_every": 1}])
-def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(tmp_path: Path, changes: dict[str, Any]):
+@pytest.mark.parametrize(
+    ("changes", "select"),
+    [
+        ({}, None),
+        ({"optimiser": "sgd", "accumulate": 2, "log_every": 1}, None),
+        ({}, Random(2)),
+        ({}, Mixed(TopK(2), hard=0.3, random=0.3, dropped=0.2)),
+    ],
+)
+def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
+    tmp_path: Path, changes: dict[str, Any], select: Any
+):
     settings = replace(RANDOM, **changes)
-    weights, rows, run = trained(tmp_path / "whole", settings)
+    weights, rows, run = trained(tmp_path / "whole", settings, select=select)
     for name, interruption in (
         ("stopped", lambda: signal.raise_signal(signal.SIGINT)),
         ("crashed", crash),
     ):
-        other_weights, other_rows, other_run = trained(tmp_path / name, settings, interruption)
+        other_weights, other_rows, other_run = trained(
+            tmp_path / name, settings, interruption, select
+        )
         assert all(torch.equal(other_weights[key], weight) for key, weight in weights.items())
         for a, b in zip(other_rows, rows, strict=True):
             assert {k: v for k, v in a.items() if k not in TIMES} == {

@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from foveal import windows as places
-from foveal.images import Image, sources
+from foveal.images import Image, TensorImage, sources
+from foveal.nn.normalisations import Normalisation, min_max
 from foveal.nn.parts import Aggregate, Encoder, Scorer, Selector
-from foveal.nn.scorers import min_max
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.topk import Selection
@@ -33,7 +33,8 @@ class PatchClassifier(nn.Module):
         view: (h, w) of the small view, in pixels.
         patch: (h, w) of a patch, in pixels of the full-resolution image.
         channels: of the images.
-        normalise: raw scores -> scores in units that sigma is given in.
+        normalise: raw scores -> scores in units that sigma is given in; see
+            `foveal.nn.normalisations`.
         place: where the windows lie, from image size, grid size and patch size;
             `foveal.windows.paper` for the paper's grid. Default: around the scorer's cells.
 
@@ -55,7 +56,7 @@ class PatchClassifier(nn.Module):
         view: tuple[int, int],
         patch: tuple[int, int],
         channels: int = 3,
-        normalise: Callable[[Tensor], Tensor] = min_max,
+        normalise: Normalisation = min_max,
         place: Place | None = None,
     ) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ def max(
 def concat(
     features: Float[Tensor, "B K D"], selection: Selection, centres: Float[Tensor, "*B N 2"]
 ) -> Float[Tensor, "B E"]:
-    """All patches side by side, in index order; E = K D."""
+    """All patches side by side, in the order of the slots; E = K D."""
     return features.flatten(1)
 
 

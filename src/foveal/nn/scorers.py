@@ -99,17 +99,6 @@ class BackboneScorer(nn.Module):
         return scores[:, 0]
 
 
-def min_max(scores: Float[Tensor, "B N"], epsilon: float = 1e-5) -> Float[Tensor, "B N"]:
-    """Scale each image's scores to [0, 1], which gives sigma a meaning.
-
-    References:
-        Cordonnier et al., CVPR 2021, section 3 ("zerooneeps" in the released code).
-    """
-    low = scores.amin(dim=1, keepdim=True)
-    high = scores.amax(dim=1, keepdim=True)
-    return (scores - low) / (high - low + epsilon)
-
-
 def entropy(scores: Float[Tensor, "B N"]) -> Float[Tensor, "B"]:
     """Entropy of the softmax of raw scores, in nats: log N where all are equal, 0 where one
     rules."""

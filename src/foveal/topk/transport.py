@@ -25,9 +25,8 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, constant_pad_nd
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import pad
 
 Solver = Literal["newton", "released"]
 
@@ -84,7 +83,9 @@ class _Transport(torch.autograd.Function):
         g[..., -incoming.shape[1] :] = incoming.transpose(1, 2)
         g = _against_own(g)
         unbalanced = _crossing(plan * (g - _mean(plan, g)))  # (B, L)
-        value = pad(_solved(plan, unbalanced).cumsum(dim=1), (1, 0))  # (B, P): V, V_0 = 0
+        value = constant_pad_nd(
+            _solved(plan, unbalanced).cumsum(dim=1), (1, 0)
+        )  # (B, P): V, V_0 = 0
         g = g - _against_own(value[:, None].expand_as(plan))
         place = torch.arange(plan.shape[2], dtype=plan.dtype, device=plan.device)
         place = _against_own(place.expand_as(plan))
@@ -111,11 +112,13 @@ def _newton(
         log_plan = _log_plan(odds + moved[:, None])
         plan = log_plan.exp()
         excess = _crossing(plan)  # (B, L): the gradient
-        off = pad(excess, (1, 0)).abs().amax(dim=1, keepdim=True)  # 0 without thresholds
+        off = (
+            constant_pad_nd(excess, (1, 0)).abs().amax(dim=1, keepdim=True)
+        )  # 0 without thresholds
         if (off <= NEGLIGIBLE).all():
             return log_plan
         step = -_solved(plan, excess)
-        change = pad(step.cumsum(dim=1), (1, 0))  # (B, P), of the log-odds
+        change = constant_pad_nd(step.cumsum(dim=1), (1, 0))  # (B, P), of the log-odds
         span = change.amax(dim=1, keepdim=True) - change.amin(dim=1, keepdim=True)
         damped = step * torch.where(span > 0, span.log1p() / span, 1)
         moved = torch.where(off > NEGLIGIBLE, moved + damped, moved)
@@ -154,7 +157,9 @@ def _log_plan(odds: Float[Tensor, "B M L"]) -> Float[Tensor, "B M P"]:
     own = _own(odds.shape[1], odds.shape[2], odds.device)
     upwards = torch.where(own, 0, odds).cumsum(dim=2)
     downwards = _from_above(torch.where(own, -odds, 0))
-    return (pad(upwards, (1, 0)) + pad(downwards, (0, 1))).log_softmax(dim=2)
+    return (constant_pad_nd(upwards, (1, 0)) + constant_pad_nd(downwards, (0, 1))).log_softmax(
+        dim=2
+    )
 
 
 def _own(m: int, thresholds: int, device: torch.device) -> Bool[Tensor, "M L"]:
