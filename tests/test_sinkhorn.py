@@ -95,9 +95,9 @@ def test_equal_scores_share_every_slot_equally(n: int, k: int) -> None:
 def test_it_is_the_limit_of_sweeps(k: int) -> None:
     scores = torch.tensor([*CASES.values()], dtype=torch.float64).repeat(3, 1)
     epsilons = torch.tensor([0.02, 0.2, 3.0], dtype=torch.float64).repeat_interleave(len(CASES))
-    truth, change = swept(scores, k, epsilons[:, None, None], 2000)
+    truth, change = swept(scores, k, epsilons[:, None, None], 800)
     still = change < 1e-13
-    assert still.sum() >= 11  # of 15; the others would need more sweeps
+    assert still.sum() >= 9  # of 15; the others would need more sweeps
     for b in still.nonzero().flatten().tolist():
         found = dense(scores[b : b + 1], k, epsilon=epsilons[b].item())[0]
         torch.testing.assert_close(found, truth[b], rtol=0, atol=1e-9)
