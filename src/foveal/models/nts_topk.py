@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from foveal.closeups import extract
 from foveal.images import Image, middle, sources
+from foveal.nn.normalisations import Normalisation, min_max
 from foveal.nn.parts import MapEncoder, Selector
-from foveal.nn.scorers import min_max
 from foveal.prediction import PartsPrediction
 from foveal.windows import LEVELS, anchors
 
@@ -74,7 +74,7 @@ class NTSTopK(nn.Module):
         patch: tuple[int, int] = (224, 224),
         dropout: float = 0.5,
         channels: int = 3,
-        normalise: Callable[[Tensor], Tensor] = min_max,
+        normalise: Normalisation = min_max,
     ) -> None:
         super().__init__()
         self.encoder, self.scorer, self.select = encoder, scorer, select

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from foveal import windows as places
-from foveal.images import Image, TensorImage, sources
+from foveal.images import Image, sources
 from foveal.nn.normalisations import Normalisation, min_max
 from foveal.nn.parts import Aggregate, Encoder, Scorer, Selector
 from foveal.patches import extract

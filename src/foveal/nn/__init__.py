@@ -1,5 +1,23 @@
 """The parts a model is wired from: scorers, normalisations, selectors, encoders, aggregators."""
 
-from foveal.nn import aggregators, anchors, cross_attention, encoders, normalisations, parts, scorers, selectors
+from foveal.nn import (
+    aggregators,
+    anchors,
+    cross_attention,
+    encoders,
+    normalisations,
+    parts,
+    scorers,
+    selectors,
+)
 
-__all__ = ["aggregators", "anchors", "cross_attention", "encoders", "normalisations", "parts", "scorers", "selectors"]
+__all__ = [
+    "aggregators",
+    "anchors",
+    "cross_attention",
+    "encoders",
+    "normalisations",
+    "parts",
+    "scorers",
+    "selectors",
+]
