@@ -9,8 +9,10 @@ from setuptools import Extension, setup
 
 NATIVE = Extension(
     "foveal._native",
-    sources=[f"src/native/{name}.c" for name in ("module", "reach", "selection")],
-    depends=[f"src/native/{name}.h" for name in ("numbers", "selection", "states")],
+    sources=[f"src/native/{name}.c" for name in ("module", "extraction", "reach", "selection")],
+    depends=[
+        f"src/native/{name}.h" for name in ("crops", "extraction", "numbers", "selection", "states")
+    ],
     extra_compile_args=["/O2"] if sys.platform == "win32" else ["-O3", "-fno-math-errno"],
     py_limited_api=True,
     optional=True,

@@ -1,4 +1,12 @@
-"""Laws of patch extraction: the dense sum over all patches unfolded, in value and in gradient."""
+"""Laws of patch extraction: the dense sum over all patches unfolded, in value and in gradient.
+
+Every test runs twice, with the compiled loops and with PyTorch's operations alone.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -9,10 +17,21 @@ from torch import Tensor
 import reference
 from foveal import topk, windows
 from foveal.images import TensorImage
-from foveal.patches import extract
+from foveal.patches import compiled, eager, extract, resampled
+from foveal.patches.soft import fastest
 from foveal.topk import Selection
 
 SIZE = (6, 5)
+
+
+@pytest.fixture(params=["compiled", "eager"], autouse=True, scope="module")
+def loops(request: pytest.FixtureRequest) -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "compiled" and not compiled.AVAILABLE:
+            pytest.skip("foveal was installed without a compiler")
+        if request.param == "eager":
+            patch.setattr("foveal.patches.fastest", lambda images: eager)
+        yield request.param
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -46,11 +65,18 @@ def oracle(images: Tensor, places: Tensor, selection: Selection) -> Tensor:
     return reference.extract(list(images), every, selection.dense(n), SIZE)
 
 
+def sized(n: int, *sizes: tuple[int, int], seed: int = 1) -> Tensor:
+    """Windows anywhere, as `scattered`, of these sizes in turn."""
+    corner = scattered(n, seed=seed)[:, :2]
+    side = torch.tensor([sizes[i % len(sizes)] for i in range(n)])
+    return torch.cat((corner, corner + side), dim=1)
+
+
 def agree(images: Tensor, places: Tensor, selection: Selection) -> None:
     """Equal to the oracle in value, and in the gradients of weights and images."""
     results = []
     for function in (fast, oracle):
-        pixels = images.detach().clone().requires_grad_()
+        pixels = images.detach().clone(memory_format=torch.preserve_format).requires_grad_()
         weights = selection.weights.detach().clone().requires_grad_()
         value = function(pixels, places, Selection(selection.candidates, weights))
         incoming = torch.randn(value.shape, generator=seeded(9), dtype=torch.float64)
@@ -160,6 +186,39 @@ def test_a_perturbed_selection_passes_its_gradient_to_the_scores() -> None:
     torch.testing.assert_close(leaves[0].grad, leaves[1].grad, rtol=0, atol=1e-10)
 
 
+# --- windows of several sizes
+
+
+def test_windows_of_several_sizes_agree_with_the_resampled_crops() -> None:
+    # 10 of each size for 3 slots: sums first; for 12 slots: crops first
+    sizes = ((6, 5), (12, 10), (3, 9))
+    for slots in (3, 12):
+        agree(pictures(), sized(30, *sizes), soft(2, slots, 30, 30))
+    agree(pictures(), torch.stack([sized(9, *sizes), sized(9, (8, 8))]), soft(2, 2, 5, 9))
+
+
+def test_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eager, "HELD_AT_ONCE", 1)
+    monkeypatch.setattr(resampled, "HELD_AT_ONCE", 1)
+    for slots in (2, 8):
+        agree(pictures(), sized(12, SIZE, (7, 9)), soft(2, slots, 12, 12))
+
+
+def test_bytes_are_resampled_without_rounding() -> None:
+    images = torch.randint(0, 256, (2, 3, 23, 19), generator=seeded(5), dtype=torch.uint8)
+    places, selection = sized(12, (7, 9), (12, 3)), soft(2, 4, 12, 12)
+    found = extract(images, places, selection, SIZE)
+    truth = oracle(images.double() / 255, places, selection)
+    torch.testing.assert_close(found, truth, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("window", [(3, 3, 3, 9), (3, 3, 9, 2)])
+def test_a_window_without_area_is_named(window: tuple[int, ...]) -> None:
+    places = torch.cat((scattered(3), torch.tensor([window])))
+    with pytest.raises(ValueError, match=rf"end after they begin: got .*{window[3]}"):
+        extract(pictures(), places, soft(2, 2, 4, 4), SIZE)
+
+
 # --- hard selections
 
 
@@ -257,6 +316,145 @@ def test_a_hard_look_at_a_list_slices_each_image() -> None:
         for slot, number in enumerate(selection.candidates[b].tolist()):
             window = tuple(places[b, number].tolist())
             assert torch.equal(found[b, slot], reference.crop(image, window, SIZE))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 13])
+def test_any_number_of_channels_agrees_with_the_dense_sum(channels: int) -> None:
+    images = torch.rand(2, channels, 23, 19, generator=seeded(0), dtype=torch.float64)
+    agree(images, sized(12, SIZE, (9, 9)), soft(2, 3, 8, 12))
+
+
+def test_any_order_of_memory_agrees_with_the_dense_sum() -> None:
+    places, selection = scattered(12), soft(2, 3, 8, 12)
+    wide = pictures(2, 46, 40)
+    for images in (
+        pictures().contiguous(memory_format=torch.channels_last),
+        pictures(2, 19, 23).transpose(2, 3),
+        wide[:, :, 1::2, 3:22],
+        pictures(1).expand(2, 3, 23, 19),
+    ):
+        bytes_alike = (images * 255).byte()
+        agree(images, places, selection)
+        torch.testing.assert_close(
+            extract(images, places, selection, SIZE), oracle(images, places, selection)
+        )
+        torch.testing.assert_close(
+            extract(bytes_alike, places, selection, SIZE),
+            oracle(bytes_alike.double() / 255, places, selection),
+        )
+
+
+class Asked:
+    """An image that gives crops and keeps its pixels to itself."""
+
+    def __init__(self, pixels: Tensor) -> None:
+        self.inner = TensorImage(pixels)
+        self.size, self.channels, self.view = self.inner.size, self.inner.channels, self.inner.view
+        self.most = 0
+
+    def crops(self, windows: Tensor, size: tuple[int, int]) -> Tensor:
+        self.most = max(self.most, len(windows))
+        return self.inner.crops(windows, size)
+
+
+def test_an_image_that_gives_crops_is_asked_for_a_few_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(eager, "HELD_AT_ONCE", 4 * 3 * 6 * 5)
+    images, places, selection = pictures().float(), scattered(12), soft(2, 3, 9, 12)
+    slopes = []
+    for sources in (images, [Asked(image) for image in images]):
+        weights = selection.weights.float().requires_grad_()
+        found = extract(sources, places, Selection(selection.candidates, weights), SIZE)
+        found.square().sum().backward()
+        slopes.append(weights.grad)
+    assert all(source.most == 4 for source in sources)
+    torch.testing.assert_close(*slopes)
+
+
+@pytest.mark.parametrize("stored", [torch.uint8, torch.bfloat16, torch.float32])
+def test_half_precision_is_summed_in_single_precision(stored: torch.dtype) -> None:
+    images, places, selection = pictures(), scattered(30), soft(2, 3, 30, 30)
+    images = (images * 255).byte() if stored == torch.uint8 else images.to(stored)
+    weights = selection.weights.bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = extract(images, places, Selection(selection.candidates, weights), SIZE)
+        found.sum().backward()
+    assert found.dtype == (torch.float32 if stored == torch.float32 else torch.bfloat16)
+    leaf = weights.detach().double().requires_grad_()
+    exact = images.double() / (255 if stored == torch.uint8 else 1)
+    truth = oracle(exact, places, Selection(selection.candidates, leaf))
+    truth.sum().backward()
+    last = 1e-6 if found.dtype == torch.float32 else 2**-8  # one rounding of a value up to 1
+    torch.testing.assert_close(found.double(), truth, rtol=0, atol=last)
+    assert weights.grad is not None
+    torch.testing.assert_close(weights.grad.double(), leaf.grad, rtol=2**-8, atol=0)
+
+
+# --- once differentiable; threads
+
+
+def test_a_second_derivative_is_refused() -> None:
+    selection = soft(2, 3, 8, 12)
+    weights = selection.weights.requires_grad_()
+    found = extract(pictures(), scattered(12), Selection(selection.candidates, weights), SIZE)
+    (slope,) = torch.autograd.grad(found.square().sum(), weights, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
+def test_transforms_of_functions_are_refused() -> None:
+    selection = soft(2, 3, 8, 12)
+
+    def value(weights: Tensor) -> Tensor:
+        return extract(
+            pictures(), scattered(12), Selection(selection.candidates, weights), SIZE
+        ).sum()
+
+    with pytest.raises(RuntimeError, match="setup_context"):
+        torch.func.grad(value)(selection.weights)
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_threads_change_nothing() -> None:
+    # one image, parted among threads; several callers at once, as DataParallel has
+    images, places, selection = pictures(1, 40, 40), scattered(30), soft(1, 3, 30, 30)
+    agree(images, places, selection)
+    truth = oracle(images, places, selection)
+    with ThreadPoolExecutor(4) as callers:
+        each = [callers.submit(fast, images, places, selection) for _ in range(20)]
+    for one in each:
+        torch.testing.assert_close(one.result(), truth)
+
+
+def test_without_compiled_loops_it_goes_on_with_pytorch_alone(loops: str) -> None:
+    if loops == "compiled":
+        assert fastest(pictures()) is compiled
+    else:
+        program = """
+import sys
+sys.modules["foveal._native"] = None
+import torch
+from foveal import patches, topk, windows
+from foveal.patches import soft, eager
+images, places = torch.rand(1, 3, 9, 9), windows.regular((9, 9), (3, 3), (3, 3))
+assert soft.fastest(images) is eager
+selection = topk.perturbed(torch.rand(1, 9), 1, 10.0)
+found = patches.extract(images, places, selection, (3, 3))
+truth = torch.einsum("n,nchw->chw", selection.dense(9)[0, 0],
+    torch.stack([images[0, :, t:b, l:r] for t, l, b, r in places.tolist()]))
+print(torch.allclose(found[0, 0], truth))
+"""
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert ended.stdout.strip() == "True", ended.stderr
 
 
 # --- mistakes

@@ -1,10 +1,11 @@
 /* foveal._native: loops over images without the interpreter's lock. Tensors come as addresses; the
-   callers in foveal/topk/compiled.py see to their types, shapes and lives. */
+   callers, topk/compiled.py and patches/compiled.py, see to their types, shapes and lives. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "extraction.h"
 #include "selection.h"
 
 typedef unsigned long long Address;
@@ -80,10 +81,32 @@ static PyObject *slopes(PyObject *self, PyObject *args) {
     return ended(failed);
 }
 
+static PyObject *crops(PyObject *self, PyObject *args) {
+    (void)self;
+    Address pixels, corners, weights, dots, patches;
+    int what, kind, wide, failed;
+    long long height, width, strides[3], crops, row, slots, channels, h, w, rows, first, last;
+    if (!PyArg_ParseTuple(args, "iKiLLLLLLKKKLKiLLLLLLL", &what, &pixels, &kind, &height, &width,
+                          &strides[0], &strides[1], &strides[2], &crops, &corners, &weights, &dots,
+                          &row, &patches, &wide, &slots, &channels, &h, &w, &rows, &first, &last))
+        return NULL;
+    Job job = {
+        .image = {(void *)pixels, kind, height, width, {strides[0], strides[1], strides[2]}},
+        .crops = crops, .corners = (const int64_t *)corners,
+        .weights = (const void *)weights, .dots = (double *)dots, .row = row,
+        .patches = (void *)patches, .wide = wide, .slots = slots, .channels = channels,
+        .height = h, .width = w, .rows = rows, .first = first, .last = last};
+    Py_BEGIN_ALLOW_THREADS
+    failed = foveal_crops(&job, (Work)what);
+    Py_END_ALLOW_THREADS
+    return ended(failed);
+}
+
 static PyMethodDef methods[] = {
     {"reach", reach, METH_VARARGS, "Where the threshold of each image lies."},
     {"weights", weights, METH_VARARGS, "Candidates in reach and their weights."},
     {"slopes", slopes, METH_VARARGS, "The gradient from the weights to scores and sigma."},
+    {"crops", crops, METH_VARARGS, "Weighted sums of one image's crops, or their gradient."},
     {NULL, NULL, 0, NULL},
 };
 

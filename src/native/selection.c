@@ -10,15 +10,8 @@
 
 #include "states.h"
 
-#define FAR 25.0 /* Phi(-FAR) is 0 beside 1 */
-
-#if defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__) && defined(__x86_64__) && \
-    defined(__linux__)
-#define FOR_EVERY_PROCESSOR \
-    __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define FOR_EVERY_PROCESSOR
-#endif
+#define FAR 25.0   /* Phi(-FAR) is 0 beside 1 */
+#define TINY 1e-10 /* weights below are 0, which spares their crops */
 
 /* The integrand of one candidate's weights, added up over the lanes: A B', A' B and A B. */
 INLINE void weigh(const State *before, const State *after, int64_t k, const double *restrict p,
@@ -202,7 +195,10 @@ int foveal_weights(const void *scores, int wide, double sigma, int64_t k, const 
         if (worst < tolerance) break;
     }
     for (int64_t c = 0; c < k && !failed; c++)
-        for (int64_t i = 0; i < m; i++) put(weights, wide, c * row + i, step * sums[i * k + c]);
+        for (int64_t i = 0; i < m; i++) {
+            double weight = step * sums[i * k + c];
+            put(weights, wide, c * row + i, weight < TINY ? 0 : weight);
+        }
     *bundles = done;
     finish(&work);
     free(x);

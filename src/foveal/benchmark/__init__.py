@@ -3,6 +3,8 @@
     selection    `foveal.topk.perturbed`    beside  one-hots (B, S, K, N) of every sample, kept
     extraction   `foveal.patches.extract`   beside  all patches (B, N, C, h, w) unfolded, and einsum
 
+and the latter beside torchvision's roi_align of the candidates in reach, where that is to be had.
+
 Times are medians of interleaved runs, one forward and one backward pass each, after a warm-up. Peak
 memory is taken in a fresh process for each side, over what it holds once its inputs are made.
 Importing this does not import torch.
@@ -66,29 +68,30 @@ def selection(
 
 def extraction(
     *,
-    batch: int = 4,
+    batch: int = 8,
     channels: int = 3,
     image: tuple[int, int] = (1000, 1000),
-    grid: tuple[int, int] = (30, 30),
+    stride: int = 16,
     patch: tuple[int, int] = (100, 100),
     slots: int = 10,
-    reach: int = 100,
+    sigma: float = 0.05,
     repeats: int = 5,
     threads: int = 1,
     device: str = "cpu",
 ) -> Table:
     """Compare soft extraction with all patches unfolded and one einsum.
 
-    As in training, the weights ask for a gradient and the images do not.
+    The weights are those of the perturbed Top-K of uniform scores. As in training, they ask for a
+    gradient and the images do not.
 
     Args:
         batch: B, images at once.
         channels: C of the images.
         image: (H, W) in pixels.
-        grid: (rows, columns) of the candidates, N = rows x columns.
+        stride: in pixels, of the N candidates, all that lie inside the image.
         patch: (h, w) in pixels.
         slots: K, patches extracted from each image.
-        reach: M, candidates that have a weight, 1..N.
+        sigma: of the selection; the larger, the more candidates are in reach.
         repeats: timed runs of each side.
         threads: of the processor.
         device: cpu or cuda.
@@ -97,9 +100,9 @@ def extraction(
         "batch": batch,
         "channels": channels,
         "image": tuple(image),
-        "grid": tuple(grid),
+        "stride": stride,
     }
-    settings |= {"patch": tuple(patch), "slots": slots, "reach": reach}
+    settings |= {"patch": tuple(patch), "slots": slots, "sigma": sigma}
     return _compare("extraction", settings, repeats, threads, device)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 # A run that pays once for what torch loads when first needed, before memory is measured.
 _TINY: dict[str, dict[str, Any]] = {
     "selection": {"batch": 1, "candidates": 8, "slots": 2, "samples": 4},
-    "extraction": {"batch": 1, "image": (32, 32), "grid": (4, 4), "patch": (8, 8), "slots": 2},
+    "extraction": {"batch": 1, "image": (32, 32), "stride": 8, "patch": (8, 8), "slots": 2},
 }
 _STATUS = Path("/proc/self/status")
 

@@ -9,7 +9,7 @@ class Row:
     """One side's figures.
 
     Attributes:
-        name: an estimator, "extract", or "plain".
+        name: an estimator, a way of extracting, or "plain".
         seconds: median time of a forward and a backward pass; None where it did not fit.
         megabytes: peak memory over its inputs, in 10^6 bytes; None where it did not fit.
         difference: the largest absolute difference of its result from the plain one's.
@@ -49,12 +49,12 @@ class Table:
         lines = [
             f"{self.task}: {asked}",
             "",
-            "|                  |  seconds |       MB |   faster |  smaller | difference |",
-            "|------------------|---------:|---------:|---------:|---------:|-----------:|",
+            "|                       |  seconds |       MB |   faster |  smaller | difference |",
+            "|-----------------------|---------:|---------:|---------:|---------:|-----------:|",
         ]
         for row in self.summary()["rows"]:
             lines.append(
-                f"| {row['name']:<16} | {_cell(row['seconds'], 8)} | {_cell(row['megabytes'], 8)} "
+                f"| {row['name']:<21} | {_cell(row['seconds'], 8)} | {_cell(row['megabytes'], 8)} "
                 f"| {_cell(row['times_faster'], 8)} | {_cell(row['times_smaller'], 8)} "
                 f"| {_cell(row['difference'], 10)} |"
             )

@@ -8,18 +8,29 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+import foveal.torchvision_compat  # noqa: F401  # before torchvision
+
+# isort: split
+from torchvision.ops import roi_align
+
 from foveal.benchmark import plain
-from foveal.patches import extract
+from foveal.patches import eager, extract
+from foveal.patches.soft import weighted
 from foveal.topk import Selection, perturbed
-from foveal.windows import regular
+from foveal.windows import centred, grid
 
 PLAIN = "plain"
+EAGER = "extract, PyTorch only"
+ROI_ALIGN = "roi_align + einsum"
 
 
 def names(task: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
     """The sides of a task, the plain one last."""
-    ours = settings["estimators"] if task == "selection" else ("extract",)
-    return (*ours, PLAIN)
+    if task == "selection":
+        return (*settings["estimators"], PLAIN)
+    # torchvision's compiled operators are missing where it was built for another torch
+    present = (ROI_ALIGN,) if hasattr(torch.ops.torchvision, "roi_align") else ()
+    return ("extract", EAGER, *present, PLAIN)
 
 
 def runs(task: str, settings: Mapping[str, Any], device: str) -> dict[str, Callable[[], Tensor]]:
@@ -27,7 +38,7 @@ def runs(task: str, settings: Mapping[str, Any], device: str) -> dict[str, Calla
     sides = (
         _selection(device, **settings) if task == "selection" else _extraction(device, **settings)
     )
-    return dict(zip(names(task, settings), sides, strict=True))
+    return {name: sides[name] for name in names(task, settings)}
 
 
 def _selection(
@@ -39,7 +50,7 @@ def _selection(
     samples: int,
     sigma: float,
     estimators: tuple[str, ...],
-) -> list[Callable[[], Tensor]]:
+) -> dict[str, Callable[[], Tensor]]:
     source = torch.Generator().manual_seed(0)
     scores = torch.rand(batch, candidates, generator=source).to(device)
     incoming = torch.randn(batch, slots, candidates, generator=source).to(device)
@@ -54,8 +65,8 @@ def _selection(
     def theirs(leaf: Float[Tensor, "B N"]) -> Float[Tensor, "B K N"]:
         return plain.selection(leaf, slots, sigma, samples, noise)
 
-    sides = [partial(ours, estimator=estimator) for estimator in estimators] + [theirs]
-    return [partial(_there_and_back, side, scores, incoming) for side in sides]
+    sides = {each: partial(ours, estimator=each) for each in estimators} | {PLAIN: theirs}
+    return {name: partial(_there_and_back, side, scores, incoming) for name, side in sides.items()}
 
 
 def _extraction(
@@ -64,27 +75,38 @@ def _extraction(
     batch: int,
     channels: int,
     image: tuple[int, int],
-    grid: tuple[int, int],
+    stride: int,
     patch: tuple[int, int],
     slots: int,
-    reach: int,
-) -> list[Callable[[], Tensor]]:
+    sigma: float,
+) -> dict[str, Callable[[], Tensor]]:
     source = torch.Generator().manual_seed(0)
-    n = grid[0] * grid[1]
+    rows, columns = ((image[i] - patch[i]) // stride + 1 for i in range(2))
+    n = rows * columns
+    middle, step = torch.tensor(patch).double() / 2, torch.full((2,), float(stride)).double()
+    places = centred(grid(middle, step, (rows, columns)), patch).to(device)  # all inside
     images = torch.rand(batch, channels, *image, generator=source).to(device)
-    places = regular(image, grid, patch).to(device)
-    order = torch.rand(batch, n, generator=source).argsort(dim=1)[:, :reach]
-    near = order.sort(dim=1).values.to(device)  # (B, M)
-    weights = torch.rand(batch, slots, near.shape[1], generator=source).softmax(dim=2).to(device)
+    selection = perturbed(torch.rand(batch, n, generator=source).to(device), slots, sigma)
+    near = selection.candidates  # (B, M)
     incoming = torch.randn(batch, slots, channels, *patch, generator=source).to(device)
 
     def ours(leaf: Float[Tensor, "B K M"]) -> Float[Tensor, "B K C h w"]:
         return extract(images, places, Selection(near, leaf), patch)
 
+    def eagerly(leaf: Float[Tensor, "B K M"]) -> Float[Tensor, "B K C h w"]:
+        return weighted(images, places[near], leaf, patch, eager)
+
+    def cropped(leaf: Float[Tensor, "B K M"]) -> Float[Tensor, "B K C h w"]:
+        boxes = list(places[near][..., [1, 0, 3, 2]].to(images.dtype))  # x before y
+        crops = roi_align(images, boxes, patch, sampling_ratio=1, aligned=True)
+        return torch.einsum("bkm,bmchw->bkchw", leaf, crops.unflatten(0, near.shape))
+
     def theirs(leaf: Float[Tensor, "B K M"]) -> Float[Tensor, "B K C h w"]:
         return plain.extraction(images, places, Selection(near, leaf).dense(n))
 
-    return [partial(_there_and_back, side, weights, incoming) for side in (ours, theirs)]
+    sides = {"extract": ours, EAGER: eagerly, ROI_ALIGN: cropped, PLAIN: theirs}
+    weights = selection.weights
+    return {name: partial(_there_and_back, side, weights, incoming) for name, side in sides.items()}
 
 
 def _there_and_back(side: Callable[[Tensor], Tensor], start: Tensor, incoming: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ ROW_SUM_TOLERANCE = 1e-8
 # Nodes come in bundles of LANES: 1, 2, 4 and at most BUNDLES of them.
 LANES, BUNDLES = 16, 16
 
+_TINY = 1e-10  # weights below are 0, which spares their crops
 _FAR = 25.0  # Phi(-25) is 0 beside 1
 _LEAST = 2.0**-53  # 1 - p below this is none beside 1
 # The recurrences keep their states for as many (image, node) pairs at once as fit into this.
@@ -61,7 +62,8 @@ def weights(
         error = (step * sums[..., unfinished].sum(dim=1) - 1).abs().amax(dim=0)  # (b,)
         unfinished = unfinished[error >= ROW_SUM_TOLERANCE]
     step = (plan[:, 2] - plan[:, 1]) / (LANES * bundles)
-    value = (sums * step).permute(2, 0, 1).to(scores.dtype).contiguous()
+    value = (sums * step).permute(2, 0, 1)
+    value = value.masked_fill(value < _TINY, 0).to(scores.dtype).contiguous()
     return candidates, value, plan, torch.stack((found, bundles), dim=1)
 
 
