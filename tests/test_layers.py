@@ -18,7 +18,6 @@ FLOORS = {
     "torchvision_compat": 0,
     "images": 1,
     "patches": 1,
-    "closeups": 1,
     "nn": 2,
     "prediction": 2,
     "models": 3,

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from foveal.closeups import extract
+from foveal.patches import extract
 from foveal.images import Image, middle, sources
 from foveal.nn.normalisations import Normalisation, min_max
 from foveal.nn.parts import MapEncoder, Selector
