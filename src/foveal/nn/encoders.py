@@ -11,10 +11,18 @@ from torch import Tensor, nn
 
 import foveal.torchvision_compat  # noqa: F401  # timm imports torchvision
 from foveal.errors import UserError
+from foveal.nn.parts import Encoder
 
 # Mean and deviation of ImageNet's pixels, which nearly every published weight expects.
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
+
+
+def encode(encoder: Encoder, patches: Float[Tensor, "B K C h w"]) -> Float[Tensor, "B K D"]:
+    """The features of every patch of every image."""
+    looks = patches.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    features: Tensor = encoder(looks)  # (B K, D)
+    return features.view(*patches.shape[:2], -1)
 
 
 def standardised(images: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
@@ -97,6 +105,40 @@ class ThinResNet(nn.Module):
         """Encode every patch by itself."""
         feature_map: Tensor = self.norm(self.blocks(self.stem(patches)))
         return self.pool(torch.relu(feature_map), (2, 3))
+
+
+class ShallowNet(nn.Module):
+    """The network of attention sampling for digits: four convolutions and the maximum over the map.
+
+    7x7, then three of 3x3, without padding, ReLU after each: a feature sees 13 x 13 px. About
+    30 000 parameters.
+
+    Args:
+        channels: of the patches.
+        width: number of filters, and of features.
+
+    References:
+        Katharopoulos & Fleuret, ICML 2019 (its released code, `mnist.py`).
+    """
+
+    def __init__(self, channels: int = 1, *, width: int = 32) -> None:
+        super().__init__()
+        self.features = width
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, width, 7),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3),
+            nn.ReLU(),
+        )
+
+    def forward(self, patches: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D"]:
+        """Encode every patch by itself."""
+        feature_map: Tensor = self.layers(patches)
+        return feature_map.amax(dim=(2, 3))
 
 
 class _Block(nn.Module):

@@ -52,5 +52,8 @@ class MapEncoder(Encoder, Protocol):
         """Encode every place by itself."""
 
 
+# (image size (H, W), grid size (rows, columns), patch size (h, w)) -> windows (N, 4)
+Place = Callable[[tuple[int, int], tuple[int, int], tuple[int, int]], Tensor]
+
 # (features (B, K, D), selection, centres (N, 2) or (B, N, 2)) -> (B, E)
 Aggregate = Callable[[Tensor, Selection, Tensor], Tensor]

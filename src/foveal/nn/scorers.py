@@ -52,6 +52,36 @@ class ConvScorer(nn.Module):
         return scores[:, 0]
 
 
+class TanhScorer(nn.Module):
+    """The scorer of attention sampling for digits: three padded 3x3 convolutions, tanh between.
+
+    The map has a cell a pixel of the view, and cell (i, j) sees the 7x7 pixels about (i, j).
+
+    Args:
+        channels: of the view.
+
+    References:
+        Katharopoulos & Fleuret, ICML 2019 (its released code, `mnist.py`).
+    """
+
+    def __init__(self, channels: int = 1) -> None:
+        super().__init__()
+        self.stride = 1
+        self.offset = 0.5
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, 8, 3, padding=1),
+            nn.Tanh(),
+            nn.Conv2d(8, 8, 3, padding=1),
+            nn.Tanh(),
+            nn.Conv2d(8, 1, 3, padding=1),
+        )
+
+    def forward(self, view: Float[Tensor, "B C h w"]) -> Float[Tensor, "B rows columns"]:
+        """Score every cell."""
+        scores: Tensor = self.layers(view)
+        return scores[:, 0]
+
+
 class BackboneScorer(nn.Module):
     """The early stages of a timm network, warm-started or not, and a 3x3 convolution to one score.
 
