@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from foveal.nn.parts import Selector
-from foveal.topk import Selection, hard, perturbed, sinkhorn
+from foveal.topk import Selection, hard, perturbed, sample, sinkhorn
 from foveal.topk.perturbed import Estimator
 from foveal.topk.transport import Solver
 
@@ -199,3 +199,49 @@ def _replaced(
     there = torch.diag_embed(chosen.to(here.dtype))  # (B, K, K)
     candidates = torch.cat((selection.candidates, others), dim=1)
     return Selection(candidates, torch.cat((here, there), dim=2))
+
+
+class Sampling(nn.Module):
+    """`foveal.topk.sample`: new draws in training, the same ones again in evaluation.
+
+    The published code draws anew in evaluation, too. Here every image is met with the same noise
+    from a seed, so that an answer repeats itself and depends on nothing but the image; with a seed
+    of None there is no noise, and the K likeliest are taken in the order of their attention.
+
+    Args:
+        k: number of draws.
+        replacement: whether a candidate can be drawn again.
+        seed: of the draws in evaluation, or None.
+
+    Raises:
+        ValueError: draws with replacement have no likeliest outcome but K times the same.
+
+    References:
+        Katharopoulos & Fleuret, ICML 2019.
+    """
+
+    def __init__(self, k: int, *, replacement: bool = False, seed: int | None = 0) -> None:
+        super().__init__()
+        if replacement and seed is None:
+            raise ValueError("draws with replacement need a seed in evaluation: got seed=None")
+        self.k, self.replacement, self.seed = k, replacement, seed
+
+    def forward(self, attention: Float[Tensor, "B N"]) -> Selection:
+        """Draw K of the N candidates."""
+        if self.training:
+            return sample(attention, self.k, replacement=self.replacement)
+        if self.seed is None:
+            order = attention.detach().sort(dim=1, descending=True, stable=True).indices
+            one_hot = torch.eye(self.k, dtype=attention.dtype, device=attention.device)
+            return Selection(order[:, : self.k], one_hot.repeat(len(attention), 1, 1))
+        each = []
+        for row in attention:
+            source = torch.Generator().manual_seed(self.seed)
+            each.append(sample(row[None], self.k, replacement=self.replacement, generator=source))
+        return Selection(
+            torch.cat([one.candidates for one in each]), torch.cat([one.weights for one in each])
+        )
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return f"k={self.k}, replacement={self.replacement}, seed={self.seed}"
