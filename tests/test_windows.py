@@ -151,3 +151,16 @@ def test_more_distinct_windows_than_there_are_cannot_be_had():
 def test_impossible_grids_are_refused_with_their_numbers(image, grid, patch, words):
     with pytest.raises(ValueError, match=words):
         windows.regular(image, grid, patch)
+
+
+def test_coordinates_are_where_the_pixels_lie_in_the_image() -> None:
+    seen = torch.tensor([[[-4.0, 6, 4, 14], [10, 0, 18, 8]], [[0, 0, 32, 16], [30, 30, 38, 38]]])
+    sizes = torch.tensor([[[20.0, 40]], [[32, 64]]])
+    found = windows.coordinates(seen, sizes, (8, 8))
+    assert found.shape == (2, 2, 2, 8, 8)
+    # a whole window's pixels have their middles at half pixels; one that is resampled, its cells'
+    assert found[0, 0, :, 0, 0].tolist() == pytest.approx([-3.5 / 20, 6.5 / 40])
+    assert found[0, 1, :, 7, 2].tolist() == pytest.approx([17.5 / 20, 2.5 / 40])
+    assert found[1, 0, :, 1, 1].tolist() == pytest.approx([6 / 32, 3 / 64])
+    middle = found.mean(dim=(3, 4))
+    torch.testing.assert_close(middle, (seen[..., :2] + seen[..., 2:]) / 2 / sizes)

@@ -180,6 +180,24 @@ def centres(windows: Int[Tensor, "*N 4"]) -> Float[Tensor, "*N 2"]:
     return (windows[..., :2] + windows[..., 2:]).float() / 2
 
 
+def coordinates(
+    windows: Float[Tensor, "*N 4"], image_size: Float[Tensor, "*#N 2"], patch_size: tuple[int, int]
+) -> Float[Tensor, "*N 2 h w"]:
+    """Where each pixel of each window's patch lies: (y, x) as shares of the image, 0 to 1 inside.
+
+    >>> coordinates(torch.tensor([0.0, 2, 2, 4]), torch.tensor([4.0, 4]), (2, 2)).tolist()
+    [[[0.125, 0.125], [0.375, 0.375]], [[0.625, 0.875], [0.625, 0.875]]]
+    """
+    axes = []
+    for axis, pixels in enumerate(patch_size):
+        share = (torch.arange(pixels, device=windows.device) + 0.5) / pixels
+        first, last = windows[..., axis, None], windows[..., axis + 2, None]
+        axes.append((first + (last - first) * share) / image_size[..., axis, None])  # (*N, pixels)
+    size = (*windows.shape[:-1], *patch_size)
+    y, x = axes[0][..., :, None].expand(size), axes[1][..., None, :].expand(size)
+    return torch.stack((y, x), dim=-3)
+
+
 def area(windows: Int[Tensor, "*N 4"]) -> Int[Tensor, "*N"]:
     """Pixels in each window; an inverted one has none."""
     sides = (windows[..., 2:] - windows[..., :2]).clamp(min=0)

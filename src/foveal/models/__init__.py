@@ -1,9 +1,11 @@
 """Models: explicit wirings of scorer, selection, encoder and aggregator, one class each."""
 
+from foveal.models.attention_sampling import AttentionSampling
 from foveal.models.iterative_patch_selection import IterativePatchSelection
 from foveal.models.nts_net import NTSNet
 from foveal.models.nts_topk import NTSTopK
 from foveal.models.patch_classifier import PatchClassifier
 from foveal.models.whole_image import WholeImage
 
-__all__ = ["IterativePatchSelection", "NTSNet", "NTSTopK", "PatchClassifier", "WholeImage"]
+
+__all__ = ["AttentionSampling", "IterativePatchSelection", "NTSNet", "NTSTopK", "PatchClassifier", "WholeImage"]

@@ -1,0 +1,103 @@
+"""Attention sampling: K close looks drawn by lot, and the mean feature that they stand for."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from foveal import windows as places
+from foveal.nn.encoders import encode
+from foveal.nn.glance import Glance, Images, outside_last
+from foveal.nn.parts import Encoder, Place, Scorer
+from foveal.nn.selectors import Sampling
+from foveal.patches import extract
+from foveal.prediction import Prediction
+from foveal.topk.sampling import attention as attend
+from foveal.topk.sampling import expectation
+
+
+class AttentionSampling(nn.Module):
+    """Classify images by the mean feature under an attention over all windows.
+
+    The mean is estimated from K windows drawn from the attention; it learns through an unbiased
+    gradient, see `foveal.topk.sampling.expectation`. A baseline for `PatchClassifier`, with the
+    same view and the same windows, and no way to relate one look to another.
+
+    Departs from the published code in the gradient without replacement, which is biased there, and
+    in evaluation, where it draws at random; see `foveal.nn.selectors.Sampling`.
+
+    Args:
+        scorer: view (B, C, h, w) -> map (B, rows, columns), with `stride` and `offset`.
+        select: draws K windows from the attention (B, N).
+        encoder: patches (B, C, h, w) -> features (B, D), with `features` = D; here they are scaled
+            to length one.
+        classes: number of classes.
+        view: (h, w) of the small view, in pixels.
+        patch: (h, w) of a patch, in pixels of the full-resolution image.
+        channels: of the images.
+        smoothing: share of the attention that is spread over all windows; published are 1e-4 for
+            traffic signs and 1e-5 for digits.
+        coordinates: whether the encoder is told where it looks, by two more channels than those of
+            the images: y and x of every pixel, as shares of the image.
+        place: where the windows lie, as in `PatchClassifier`.
+
+    Raises:
+        ValueError: the view is too small for the scorer, or has fewer windows than draws.
+
+    References:
+        Katharopoulos & Fleuret, Processing Megapixel Images with Deep Attention-Sampling Models,
+        ICML 2019. The coordinates: Cordonnier et al., CVPR 2021, table 2.
+    """
+
+    def __init__(
+        self,
+        *,
+        scorer: Scorer,
+        select: Sampling,
+        encoder: Encoder,
+        classes: int,
+        view: tuple[int, int],
+        patch: tuple[int, int],
+        channels: int = 3,
+        smoothing: float = 1e-4,
+        coordinates: bool = False,
+        place: Place | None = None,
+    ) -> None:
+        super().__init__()
+        self.scorer, self.select, self.encoder = scorer, select, encoder
+        self.view, self.patch, self.channels = view, patch, channels
+        self.smoothing, self.coordinates = smoothing, coordinates
+        self.glance = Glance(
+            scorer, view=view, patch=patch, channels=channels, k=select.k, place=place
+        )
+        self.grid = self.glance.grid
+        self.head = nn.Linear(encoder.features, classes)
+
+    def forward(self, images: Images) -> Prediction:
+        """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any
+        sizes."""
+        device = next(self.parameters()).device
+        sources = self.glance.sources(images)
+        windows, inside = self.glance.windows(sources, device)
+        scores = self.scorer(self.glance.views(sources, device)).flatten(1)  # (B, N)
+        scores = outside_last(scores, inside)
+
+        attention = attend(scores, self.smoothing, inside)  # (B, N)
+        selection = self.select(attention)  # (B, K), (B, K, K)
+        patches = extract(sources, windows, selection, self.patch)  # (B, K, C, h, w)
+        looks = patches
+        if self.coordinates:
+            sizes = torch.tensor([image.size for image in sources], device=device)[:, None]
+            seen = selection.expected(windows.to(attention.dtype))  # (B, K, 4)
+            where = places.coordinates(seen, sizes.to(seen.dtype), self.patch)
+            looks = torch.cat((patches, where.to(patches.dtype)), dim=2)  # (B, K, C + 2, h, w)
+        features = normalize(encode(self.encoder, looks), dim=2)  # (B, K, D)
+        mean: Tensor = expectation(
+            features, attention, selection, replacement=self.select.replacement
+        )
+        return Prediction(
+            logits=self.head(mean),
+            scores=scores,
+            windows=windows,
+            selection=selection,
+            patches=patches,
+        )
