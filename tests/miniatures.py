@@ -1,6 +1,7 @@
 """Tiny real data sets and files, good and bad, written where a test wants them."""
 
 import csv
+import gzip
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -85,6 +86,27 @@ def labels_csv(root: Path, parts: Sequence[str] = (), size: tuple[int, int] = (2
 def boxes_csv(root: Path, rows: Iterable[Sequence[object]]) -> Path:
     """Write `boxes.csv` of rows `file, x0, y0, x1, y1`."""
     return table(root / "boxes.csv", "file,x0,y0,x1,y1", rows)
+
+
+def mnist(root: Path, counts: Mapping[str, int] | None = None) -> Path:
+    """Write the four files of MNIST: bars whose height and brightness tell their digit.
+
+    Args:
+        root: where.
+        counts: digits to learn from, "train", and to report on, "t10k"; 120 and 60.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    for part, count in (counts or {"train": 120, "t10k": 60}).items():
+        values = np.arange(count, dtype=np.uint8) * 7 % 10
+        images = np.zeros((count, 28, 28), dtype=np.uint8)
+        for number, (image, value) in enumerate(zip(images, values, strict=True)):
+            image[4 : 8 + 2 * value, 6:22] = 20 * value + 50
+            image[0, 0] = number % 200 + 1  # no two are the same
+        for name, array in (("images-idx3", images), ("labels-idx1", values)):
+            header = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes()
+            content = gzip.compress(header + array.tobytes(), mtime=0)
+            (root / f"{part}-{name}-ubyte.gz").write_bytes(content)
+    return root
 
 
 def truncated(source: Path, path: Path, share: float = 0.6) -> Path:

@@ -6,7 +6,6 @@
 What is written here has one more key for each ball, "box": [top, left, bottom, right] in pixels.
 """
 
-import errno
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -24,6 +23,7 @@ from foveal.data.billiards import NUMBERS, STREAMS, Billiards, Label, ends, max_
 from foveal.data.billiards.picture import picture
 from foveal.data.billiards.pool import spread
 from foveal.data.billiards.scene import Ball, Scene
+from foveal.data.writing import refused, replace
 from foveal.errors import UserError
 from foveal.images import FileImage
 
@@ -126,7 +126,7 @@ def write(
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _refused(folder, error) from None
+            raise refused(folder, error) from None
         job = partial(_save, folder, dataset.draw, dataset.size)
         for _ in spread(job, range(len(dataset)), workers):
             pass
@@ -144,26 +144,10 @@ def _save(folder: Path, draw: Callable[[int], Scene], size: int, index: int) -> 
                 raise UserError(f"{text} belongs to another picture: write to an empty directory")
             return
         pixels = Pillow.fromarray(picture(scene, size).transpose(1, 2, 0))
-        _replace(image, lambda part: pixels.save(part, format="PNG", compress_level=3))
-        _replace(text, lambda part: part.write_text(content, encoding="utf-8"))
+        replace(image, lambda part: pixels.save(part, format="PNG", compress_level=3))
+        replace(text, lambda part: part.write_text(content, encoding="utf-8"))
     except OSError as error:
-        raise _refused(image, error) from None
-
-
-def _replace(file: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place and move it there once it is complete."""
-    part = file.with_name(f".{file.name}.part")
-    try:
-        write(part)
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _refused(file: Path, error: OSError) -> UserError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(f"{file}: the disk is full; make room and run the same again to go on")
-    return UserError(f"{file}: cannot be written: {error.strerror or error}")
+        raise refused(image, error) from None
 
 
 def _pictures(folder: Path) -> list[Path]:
