@@ -34,6 +34,7 @@ NAMES = (
     "traffic_signs",
     "traffic_signs_cnn",
     "birds",
+    "megapixel_mnist",
 )
 """All recipes: `foveal.recipes.NAME.NAME` is the function."""
 

@@ -1,0 +1,79 @@
+"""The recipe of Megapixel MNIST: the published sizes, and a tiny run from end to end."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import foveal
+import miniatures
+from foveal import recipes
+from foveal.cli import main
+from foveal.errors import UserError
+from foveal.models import AttentionSampling, PatchClassifier
+
+COUNTS = ["--train", "50", "--validation", "3", "--test", "3"]
+SMALL = [*COUNTS, "--size", "120", "--noise", "2", "--view", "40", "--k", "3", "--width", "8"]
+TRAIN = [*SMALL, "--patch", "30", "--steps", "2", "--batch", "4"]
+
+
+@pytest.fixture(scope="module")
+def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return miniatures.mnist(tmp_path_factory.mktemp("mnist"))
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "grid"),
+    [
+        ("attention_sampling", AttentionSampling, (180, 180)),
+        ("patches", PatchClassifier, (57, 57)),
+    ],
+)
+def test_the_sizes_are_the_published_ones(model: str, kind: type, grid: tuple[int, int]) -> None:
+    experiment = recipes.made("megapixel_mnist", {"data": Path("nowhere"), "model": model})
+    assert isinstance(experiment.model, kind)
+    assert (experiment.model.grid, experiment.model.patch) == (grid, (50, 50))
+    assert (experiment.model.select.k, experiment.training.batch) == (10, 128)
+    with pytest.raises(UserError, match="give the folder with the four files of MNIST"):
+        experiment.splits()
+
+
+def test_every_question_has_its_labels(mnist: Path) -> None:
+    found = {}
+    for task in ("majority", "max", "top"):
+        settings = {"data": mnist, "task": task, "train": 30, "validation": 1, "test": 1}
+        experiment = recipes.made("megapixel_mnist", settings)
+        found[task] = experiment.splits().train.labels
+    assert (found["max"] >= found["majority"]).all()
+    assert not torch.equal(found["max"], found["majority"])
+    assert not torch.equal(found["top"], found["majority"])
+
+
+@pytest.mark.parametrize("model", ["attention_sampling", "patches"])
+def test_a_tiny_run_trains_saves_loads_and_reads_pictures_from_files(
+    mnist: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, pictures = tmp_path / "run", tmp_path / "pictures"
+    options = ["--data", str(mnist), "--model", model, *TRAIN]
+    assert main(["train", "megapixel_mnist", *options, "--output", str(run)]) == 0
+    assert main(["data", "megapixel_mnist", *options, "--output", str(pictures)]) == 0
+
+    loaded = foveal.load(run)
+    fresh = recipes.made("megapixel_mnist", loaded.experiment.settings).model
+    for name, trained in loaded.model.state_dict().items():  # every part has learned something
+        assert not torch.equal(trained, fresh.state_dict()[name]), name
+
+    test = loaded.experiment.splits().test
+    from_memory = loaded.predict([example.image for example in test])
+    from_files = loaded.predict([pictures / example.file for example in test])
+    for one, other in zip(from_memory, from_files, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities)
+        assert one.windows == other.windows
+
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["n"], 0 <= told["hit_rate"] <= 1) == (3, True)
+    assert main(["explain", str(run), str(pictures / "test"), "--output", str(tmp_path / "x")]) == 0
+    assert (tmp_path / "x" / "index.html").exists()
