@@ -18,7 +18,12 @@ def test_the_convolutional_scorer_has_the_papers_size_and_grid(pool):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: scorers.ConvScorer(pool=4), lambda: scorers.BackboneScorer(stage=1)]
+    "make",
+    [
+        lambda: scorers.ConvScorer(pool=4),
+        lambda: scorers.TanhScorer(3),
+        lambda: scorers.BackboneScorer(stage=1),
+    ],
 )
 def test_a_cell_looks_where_its_scorer_says(make):
     # the gradient of one cell's score is centred on offset + stride x (row, column)
@@ -50,6 +55,21 @@ def test_the_thin_network_has_the_sizes_of_attention_sampling():
     inner = encoder.blocks(encoder.stem(torch.rand(1, 3, 100, 100)))
     assert inner.shape == (1, 32, 13, 13)
     assert encoder(torch.rand(5, 3, 40, 56)).shape == (5, 32)
+
+
+def test_the_networks_for_digits_have_the_sizes_of_attention_sampling():
+    encoder, scorer = encoders.ShallowNet(), scorers.TanhScorer()
+    assert sum(p.numel() for p in encoder.parameters()) == 50 * 32 + 3 * (9 * 32 + 1) * 32
+    assert encoder.layers(torch.rand(1, 1, 50, 50)).shape == (1, 32, 38, 38)
+    assert encoder(torch.rand(5, 1, 50, 50)).shape == (5, encoder.features)
+    assert scorer(torch.rand(2, 1, 18, 20)).shape == (2, 18, 20)
+
+
+def test_all_patches_of_all_images_are_encoded_as_each_is_alone():
+    encoder, patches = encoders.ThinResNet(width=8).eval(), torch.rand(2, 3, 3, 20, 20)
+    features = encoders.encode(encoder, patches)
+    alone = [encoder(patches[b, k][None]) for b in range(2) for k in range(3)]
+    torch.testing.assert_close(features.flatten(0, 1), torch.cat(alone))
 
 
 def test_the_thin_network_pools_as_it_is_told():

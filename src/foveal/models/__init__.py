@@ -7,5 +7,11 @@ from foveal.models.nts_topk import NTSTopK
 from foveal.models.patch_classifier import PatchClassifier
 from foveal.models.whole_image import WholeImage
 
-
-__all__ = ["AttentionSampling", "IterativePatchSelection", "NTSNet", "NTSTopK", "PatchClassifier", "WholeImage"]
+__all__ = [
+    "AttentionSampling",
+    "IterativePatchSelection",
+    "NTSNet",
+    "NTSTopK",
+    "PatchClassifier",
+    "WholeImage",
+]

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from foveal.patches import extract
 from foveal.images import Image, middle, sources
 from foveal.nn.normalisations import Normalisation, min_max
 from foveal.nn.parts import MapEncoder, Selector
+from foveal.patches import extract
 from foveal.prediction import PartsPrediction
 from foveal.windows import LEVELS, anchors
 

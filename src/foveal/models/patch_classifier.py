@@ -1,9 +1,7 @@
 """The paper's model (its Fig. 2): a glance at a small view, K close looks, one answer."""
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from foveal.nn.encoders import encode
 from foveal.nn.glance import Glance, Images, outside_last, relative_centres

@@ -55,7 +55,7 @@ def megapixel_mnist(
     Command:  foveal train megapixel_mnist --data MNIST
     Hardware: a GPU
     Time:     not run yet
-    Paper:    shown as curves only, no number
+    Paper:    curves of the error; no number was found
     Ours:     not run yet
 
     Args:

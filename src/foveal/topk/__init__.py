@@ -10,5 +10,4 @@ from foveal.topk.sampling import sample
 from foveal.topk.selection import Selection
 from foveal.topk.sinkhorn import sinkhorn
 
-
 __all__ = ["Selection", "hard", "perturbed", "sample", "sinkhorn"]

@@ -45,7 +45,8 @@ def attention(
     if among is None:
         return (1 - smoothing) * scores.softmax(dim=1) + smoothing / scores.shape[1]
     shares = scores.masked_fill(~among, -torch.inf).softmax(dim=1)
-    return (1 - smoothing) * shares + smoothing * among / among.sum(dim=-1, keepdim=True)
+    alike = among.to(shares.dtype)
+    return (1 - smoothing) * shares + smoothing * alike / alike.sum(dim=-1, keepdim=True)
 
 
 def sample(
@@ -143,5 +144,5 @@ def expectation(
             later = torch.arange(k - 1, -1, -1, device=share.device)
             weight = (later * share + left) / k
         ratio = weight / share.clamp(min=torch.finfo(share.dtype).tiny)
-    weights = (ratio * share).to(features.dtype)  # w, and d w_p / d a_p is the ratio
-    return (weights[:, :, None] * features).sum(dim=1)
+    weights = ratio * share  # w, and d w_p / d a_p is the ratio
+    return (weights[:, :, None] * features).sum(dim=1).to(features.dtype)
