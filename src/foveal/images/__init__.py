@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 
 from foveal.images.decoding import ImageError, decoded, opened, upright_size
 
-__all__ = ["FileImage", "Image", "ImageError", "TensorImage", "read", "sources"]
+__all__ = ["FileImage", "Image", "ImageError", "Images", "TensorImage", "read", "sources"]
 
 
 @runtime_checkable
@@ -133,8 +133,16 @@ class FileImage:
         return TensorImage(self.decode()).crops(windows, size)
 
 
-def sources(images: Tensor | Sequence[Tensor] | Sequence[Image], channels: int) -> Sequence[Image]:
+Images = Tensor | Sequence[Tensor] | Sequence[Image]
+"""What models take: (B, C, H, W), or images of any kinds and sizes."""
+
+
+def sources(images: Images, channels: int) -> Sequence[Image]:
     """Images as models take them, (B, C, H, W) or one by one, behind the one protocol.
+
+    Args:
+        images: uint8 or in [0, 1].
+        channels: that the model sees. Where it sees one, images of three are averaged to grey.
 
     Raises:
         ValueError: a tensor of another rank, or an image of another number of channels.
@@ -144,10 +152,23 @@ def sources(images: Tensor | Sequence[Tensor] | Sequence[Image], channels: int) 
     found: list[Image] = [
         TensorImage(image) if isinstance(image, Tensor) else image for image in images
     ]
+    if channels == 1:
+        found = [_grey(image) for image in found]
     for image in found:
         if image.channels != channels:
             raise ValueError(f"the model sees {channels} channels: got {image.channels}")
     return found
+
+
+def _grey(image: Image) -> Image:
+    """The mean of three channels, of an image that can be had as a whole."""
+    if image.channels != 3 or not isinstance(image, TensorImage | FileImage):
+        return image
+    pixels = image.pixels if isinstance(image, TensorImage) else image.decode()
+    mean = pixels.mean(
+        dim=0, keepdim=True, dtype=None if pixels.is_floating_point() else torch.float32
+    )
+    return TensorImage(mean if pixels.is_floating_point() else mean.round().to(pixels.dtype))
 
 
 def read(path: str | Path) -> UInt8[Tensor, "3 H W"]:

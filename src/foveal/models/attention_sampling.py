@@ -5,8 +5,9 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from foveal import windows as places
+from foveal.images import Images, sources
 from foveal.nn.encoders import encode
-from foveal.nn.glance import Glance, Images, outside_last
+from foveal.nn.glance import Glance, outside_last
 from foveal.nn.parts import Encoder, Place, Scorer
 from foveal.nn.selectors import Sampling
 from foveal.patches import extract
@@ -76,17 +77,17 @@ class AttentionSampling(nn.Module):
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any
         sizes."""
         device = next(self.parameters()).device
-        sources = self.glance.sources(images)
-        windows, inside = self.glance.windows(sources, device)
-        scores = self.scorer(self.glance.views(sources, device)).flatten(1)  # (B, N)
+        each = sources(images, self.channels)
+        windows, inside = self.glance.windows(each, device)
+        scores = self.scorer(self.glance.views(each, device)).flatten(1)  # (B, N)
         scores = outside_last(scores, inside)
 
         attention = attend(scores, self.smoothing, inside)  # (B, N)
         selection = self.select(attention)  # (B, K), (B, K, K)
-        patches = extract(sources, windows, selection, self.patch)  # (B, K, C, h, w)
+        patches = extract(each, windows, selection, self.patch)  # (B, K, C, h, w)
         looks = patches
         if self.coordinates:
-            sizes = torch.tensor([image.size for image in sources], device=device)[:, None]
+            sizes = torch.tensor([image.size for image in each], device=device)[:, None]
             seen = selection.expected(windows.to(attention.dtype))  # (B, K, 4)
             where = places.coordinates(seen, sizes.to(seen.dtype), self.patch)
             looks = torch.cat((patches, where.to(patches.dtype)), dim=2)  # (B, K, C + 2, h, w)

@@ -9,14 +9,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from foveal.images import Image
-from foveal.models.inputs import placed, relative_centres, sources
+from foveal.images import Image, Images, sources
 from foveal.nn.cross_attention import CrossAttention, attention
 from foveal.nn.parts import Encoder
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.topk import Selection, hard
-from foveal.windows import regular
+from foveal.windows import placed, regular, relative_centres
 
 
 class IterativePatchSelection(nn.Module):
@@ -75,13 +74,14 @@ class IterativePatchSelection(nn.Module):
         self.channels = channels
         self.head = nn.Linear(aggregate.queries.numel(), classes)
 
-    def forward(self, images: Tensor | Sequence[Tensor] | Sequence[Image]) -> Prediction:
+    def forward(self, images: Images) -> Prediction:
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any
         sizes."""
         whole = sources(images, self.channels)
         place = partial(regular, grid_size=self.grid, patch_size=self.patch)
-        windows = placed(whole, place, self.head.weight.device)  # (N, 4)
-        centres = relative_centres(windows, whole)
+        sizes = [image.size for image in whole]
+        windows = placed(sizes, place).to(self.head.weight.device)  # (N, 4) or (B, N, 4)
+        centres = relative_centres(windows, sizes)
 
         selection, scores = self._select(whole, windows, centres)  # (B, k), (B, N)
         patches = extract(whole, windows, selection, self.patch)  # (B, k, C, h, w)

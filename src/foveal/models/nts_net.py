@@ -4,14 +4,14 @@ Parts are the best windows that do not overlap much. No gradient flows through t
 scorer learns to rank parts by how well they are classified; see `foveal.objectives.ranked_parts`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from foveal import windows as places
-from foveal.images import Image, middle, sources
+from foveal.images import Images, middle, sources
 from foveal.models.nts_topk import check, concat
 from foveal.nn.parts import MapEncoder
 from foveal.patches import extract
@@ -78,7 +78,7 @@ class NTSNet(nn.Module):
         self.whole_head = nn.Linear(encoder.features, classes)
         self.part_head = nn.Linear(encoder.features, classes)
 
-    def forward(self, images: Tensor | Sequence[Tensor] | Sequence[Image]) -> PartsPrediction:
+    def forward(self, images: Images) -> PartsPrediction:
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any
         sizes."""
         each = sources(images, self.channels)

@@ -4,13 +4,13 @@ One network looks at the whole image and at every part. Where the parts lie is s
 the whole, behind a stop-gradient: the scorer learns from the pixels of the parts alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from foveal.images import Image, middle, sources
+from foveal.images import Images, middle, sources
 from foveal.nn.normalisations import Normalisation, min_max
 from foveal.nn.parts import MapEncoder, Selector
 from foveal.patches import extract
@@ -90,7 +90,7 @@ class NTSTopK(nn.Module):
         self.whole_head = nn.Linear(features, classes)
         self.part_head = nn.Linear(features, classes)
 
-    def forward(self, images: Tensor | Sequence[Tensor] | Sequence[Image]) -> PartsPrediction:
+    def forward(self, images: Images) -> PartsPrediction:
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any
         sizes."""
         each = sources(images, self.channels)

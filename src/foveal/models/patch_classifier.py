@@ -3,13 +3,15 @@
 import torch
 from torch import nn
 
+from foveal.images import Images, sources
 from foveal.nn.encoders import encode
-from foveal.nn.glance import Glance, Images, outside_last, relative_centres
+from foveal.nn.glance import Glance, outside_last
 from foveal.nn.normalisations import Normalisation, min_max
 from foveal.nn.parts import Aggregate, Encoder, Place, Scorer, Selector
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.topk import Selection
+from foveal.windows import relative_centres
 
 
 class PatchClassifier(nn.Module):
@@ -69,15 +71,15 @@ class PatchClassifier(nn.Module):
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any
         sizes."""
         device = next(self.parameters()).device
-        sources = self.glance.sources(images)
-        windows, inside = self.glance.windows(sources, device)
-        scores = self.scorer(self.glance.views(sources, device)).flatten(1)  # (B, N)
+        each = sources(images, self.channels)
+        windows, inside = self.glance.windows(each, device)
+        scores = self.scorer(self.glance.views(each, device)).flatten(1)  # (B, N)
         scores = outside_last(scores, inside)
 
         selection = self.select(self.normalise(scores))  # (B, M), (B, K, M)
-        patches = extract(sources, windows, selection, self.patch)  # (B, K, C, h, w)
+        patches = extract(each, windows, selection, self.patch)  # (B, K, C, h, w)
         features = encode(self.encoder, patches)  # (B, K, D)
-        centres = relative_centres(windows, sources)
+        centres = relative_centres(windows, [image.size for image in each])
         logits = self.head(self.aggregate(features, selection, centres))
         return Prediction(
             logits=logits, scores=scores, windows=windows, selection=selection, patches=patches

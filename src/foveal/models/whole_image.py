@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from foveal.images import Image
-from foveal.models.inputs import placed, sources
+from foveal.images import Image, Images, sources
 from foveal.nn.parts import Encoder
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.topk import Selection
+from foveal.windows import placed
 
 
 class WholeImage(nn.Module):
@@ -50,11 +50,12 @@ class WholeImage(nn.Module):
         self.coordinates, self.channels = coordinates, channels
         self.head = nn.Linear(encoder.features, classes)
 
-    def forward(self, images: Tensor | Sequence[Tensor] | Sequence[Image]) -> Prediction:
+    def forward(self, images: Images) -> Prediction:
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images."""
         whole = sources(images, self.channels)
         size = self._common_size(whole) if self.size is None else self.size
-        windows = placed(whole, _all_of_it, self.head.weight.device)  # (1, 4)
+        sizes = [image.size for image in whole]
+        windows = placed(sizes, _all_of_it).to(self.head.weight.device)  # (1, 4) or (B, 1, 4)
         selection = self._always_the_first(len(whole))
         patches = extract(whole, windows, selection, size)  # (B, 1, C, h, w)
         seen = patches[:, 0]

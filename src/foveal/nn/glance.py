@@ -13,10 +13,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from foveal import windows as places
-from foveal.images import FileImage, Image, TensorImage
+from foveal.images import Image
 from foveal.nn.parts import Place, Scorer
-
-Images = Tensor | Sequence[Tensor] | Sequence[Image]
 
 
 class Glance:
@@ -26,7 +24,7 @@ class Glance:
         scorer: view (B, C, h, w) -> map (B, rows, columns), with `stride` and `offset`.
         view: (h, w) of the view, in pixels.
         patch: (h, w) of a window, in pixels of the full-resolution image.
-        channels: of the images. Where a model sees one, images of three are averaged to grey.
+        channels: of the views.
         k: how many windows are looked at.
         place: where the windows lie; default: around the scorer's cells.
 
@@ -56,20 +54,6 @@ class Glance:
                 f"k must not exceed the number of windows: got k={k} for "
                 f"{self.grid[0]} x {self.grid[1]} windows; choose a smaller k or a larger view"
             )
-
-    def sources(self, images: Images) -> Sequence[Image]:
-        """Images (B, C, H, W), uint8 or in [0, 1], or a sequence of any sizes, one by one."""
-        if isinstance(images, Tensor) and images.ndim != 4:
-            raise ValueError(f"images must have shape (B, C, H, W): got {tuple(images.shape)}")
-        sources: list[Image] = [
-            TensorImage(image) if isinstance(image, Tensor) else image for image in images
-        ]
-        if self.channels == 1:
-            sources = [_grey(image) for image in sources]
-        for image in sources:
-            if image.channels != self.channels:
-                raise ValueError(f"the model sees {self.channels} channels: got {image.channels}")
-        return sources
 
     def views(self, images: Sequence[Image], device: torch.device) -> Float[Tensor, "B C h w"]:
         """The whole images, small."""
@@ -133,24 +117,3 @@ def outside_last(
         return scores
     lowest = torch.where(inside, scores, torch.inf).amin(dim=1, keepdim=True).detach()
     return torch.where(inside, scores, lowest)
-
-
-def relative_centres(
-    windows: Int[Tensor, "*B N 4"], images: Sequence[Image]
-) -> Float[Tensor, "*B N 2"]:
-    """The middle (y, x) of each window as shares of its image's height and width."""
-    sizes = torch.tensor([image.size for image in images], device=windows.device)
-    if windows.ndim == 2:
-        return places.centres(windows) / sizes[0]
-    return places.centres(windows) / sizes[:, None]
-
-
-def _grey(image: Image) -> Image:
-    """The mean of three channels, of an image that can be had as a whole."""
-    if image.channels != 3 or not isinstance(image, TensorImage | FileImage):
-        return image
-    pixels = image.pixels if isinstance(image, TensorImage) else image.decode()
-    mean = pixels.mean(
-        dim=0, keepdim=True, dtype=None if pixels.is_floating_point() else torch.float32
-    )
-    return TensorImage(mean if pixels.is_floating_point() else mean.round().to(pixels.dtype))

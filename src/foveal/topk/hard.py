@@ -23,7 +23,6 @@ def hard(scores: Float[Tensor, "B N"], k: int) -> Selection:
         ValueError: k lies outside 1..N, or a score is NaN or infinite.
     """
     check(scores, k)
-    check_finite(scores)
     best = scores.detach().sort(dim=1, descending=True, stable=True).indices[:, :k]
     candidates = best.sort(dim=1).values  # (B, K)
     one_hot = torch.eye(k, dtype=scores.dtype, device=scores.device)
@@ -31,6 +30,12 @@ def hard(scores: Float[Tensor, "B N"], k: int) -> Selection:
 
 
 def check(scores: Float[Tensor, "B N"], k: int) -> None:
+    """Raise an error that names the values unless k of the scores can be selected."""
+    check_shape(scores, k)
+    check_finite(scores)
+
+
+def check_shape(scores: Float[Tensor, "B N"], k: int) -> None:
     """Raise an error that names the values unless k of as many scores can be selected."""
     if not isinstance(scores, Tensor) or not scores.is_floating_point():
         met = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__

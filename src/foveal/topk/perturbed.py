@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveal.topk.exact import exact
-from foveal.topk.hard import check, check_finite, hard
+from foveal.topk.hard import check_finite, check_shape, hard
 from foveal.topk.sampled import sampled
 from foveal.topk.selection import Selection
 
@@ -60,7 +60,7 @@ def perturbed(
         Cordonnier et al., Differentiable Patch Selection for Image Recognition, CVPR 2021, eq. 2-5;
         Berthet et al., Learning with Differentiable Perturbed Optimizers, NeurIPS 2020.
     """
-    check(scores, k)
+    check_shape(scores, k)
     if estimator not in get_args(Estimator):
         names = ", ".join(get_args(Estimator))
         raise ValueError(f"estimator must be one of {names}: got {estimator!r}")
