@@ -4,13 +4,14 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 import reference
 from foveal import benchmark
-from foveal.benchmark import peak, plain, tasks
+from foveal.benchmark import growth, peak, plain, tasks
 from foveal.windows import regular
 
 SELECTION = {
@@ -70,7 +71,11 @@ def test_the_plain_extraction_is_the_dense_sum() -> None:
 
 def test_every_estimator_is_set_the_plain_ones_task() -> None:
     runs = tasks.runs("selection", SELECTION, "cpu")
-    assert list(runs) == [*SELECTION["estimators"], tasks.PLAIN]
+    assert [name for name in runs if name not in tasks.PEERS] == [
+        *SELECTION["estimators"],
+        tasks.EXACT_EAGER,
+        tasks.PLAIN,
+    ]
     values = {name: run() for name, run in runs.items()}
     exact = values["exact"]
     error = (exact * (1 - exact) / 400).sqrt()  # of 400 samples
@@ -117,6 +122,41 @@ def test_the_table_has_all_its_figures(task: str) -> None:
     printed = str(table)
     for word in (task, "seconds", "MB", "1 threads", torch.__version__, *settings):
         assert word in printed
+
+
+def test_a_step_tells_the_share_of_selection_and_extraction() -> None:
+    table = benchmark.step(batch=2, size=96, view=40, patch=32, slots=2, repeats=1)
+    names = ["step", "its selection and extraction", "step, hard selection"]
+    assert [row.name for row in table.rows] == names
+    whole, part, _ = table.rows
+    assert whole.seconds is not None
+    assert part.seconds is not None
+    share = 100 * part.seconds / whole.seconds
+    assert f"take {share:.1f} % of the step" in str(table)
+    assert f"{table.rows[0].megabytes / table.rows[2].megabytes:.2f} x" in str(table)
+
+
+def test_costs_are_measured_and_drawn_over_what_is_varied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smaller = {
+        "slots K": ("selection", "slots", (2, 3)),
+        "side of the image in px": ("extraction", "image", (120, 140)),
+    }
+    monkeypatch.setattr(growth, "VARIED", smaller)
+    monkeypatch.setattr(growth, "SELECTION", growth.SELECTION | {"candidates": 50, "samples": 9})
+    found = benchmark.scaling(output=tmp_path, varied=tuple(smaller), repeats=1, gigabytes=1e-4)
+    sides = {(point.varied, point.value): [] for point in found.points}
+    for point in found.points:
+        sides[point.varied, point.value].append(point.side)
+        assert point.seconds is not None
+        assert f"| {point.varied} | {point.value} | {point.side} |" in str(found)
+    assert sides["slots K", 3] == ["exact", "exact, PyTorch only"]  # the plain one is too large
+    assert sides["side of the image in px", 140] == ["extract", "extract, PyTorch only"]
+    assert (tmp_path / "scaling.png").stat().st_size > 10_000
+    task, settings = growth.settings("side of the image in px", 140)
+    patches = 3 * 3 * 3 * 100 * 100 * 4  # 3 x 3 places at stride 16
+    assert growth.bytes_of_plain(task, settings) == patches
 
 
 def test_a_failure_in_the_fresh_process_is_told() -> None:

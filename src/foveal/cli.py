@@ -195,12 +195,14 @@ def explain(arguments: list[str]) -> int:
 
 
 def benchmark(arguments: list[str]) -> int:
-    """Measure the two operators on this machine, beside a plain version of each."""
+    """Measure selection, extraction and a step on this machine, beside plain versions."""
     from foveal import benchmark as measures
 
     tasks: dict[str, Callable[..., Any]] = {
         "selection": measures.selection,
         "extraction": measures.extraction,
+        "step": measures.step,
+        "scaling": measures.scaling,
     }
     told = {name: (task.__doc__ or "").splitlines()[0] for name, task in tasks.items()}
     name, rest = _chosen("benchmark", "task", told, arguments)

@@ -1,9 +1,11 @@
-"""What the two operators cost on this machine, beside a plain version of each.
+"""What selection and extraction cost on this machine, beside a plain version of each.
 
     selection    `foveal.topk.perturbed`    beside  one-hots (B, S, K, N) of every sample, kept
     extraction   `foveal.patches.extract`   beside  all patches (B, N, C, h, w) unfolded, and einsum
+    step         a training step            beside  the same with patches that are plain cuts
 
-and the latter beside torchvision's roi_align of the candidates in reach, where that is to be had.
+the first two also beside what PyTorch alone does, and beside optax and torchvision's roi_align
+where these are to be had.
 
 Times are medians of interleaved runs, one forward and one backward pass each, after a warm-up. Peak
 memory is taken in a fresh process for each side, over what it holds once its inputs are made.
@@ -15,15 +17,18 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from foveal.benchmark import growth
+from foveal.benchmark.growth import Scaling
 from foveal.benchmark.table import Row, Table
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Row", "Table", "extraction", "selection"]
+__all__ = ["Row", "Scaling", "Table", "extraction", "scaling", "selection", "step"]
 
 _ESTIMATORS = ("exact", "conditional", "score_function", "diagonal", "diagonal_centred")
 
@@ -106,11 +111,100 @@ def extraction(
     return _compare("extraction", settings, repeats, threads, device)
 
 
-def _compare(task: str, settings: dict[str, Any], repeats: int, threads: int, device: str) -> Table:
+def step(
+    *,
+    batch: int = 8,
+    size: int = 1000,
+    view: int = 250,
+    patch: int = 100,
+    slots: int = 10,
+    encoder: str = "resnet18",
+    repeats: int = 3,
+    threads: int = 1,
+    device: str = "cpu",
+) -> Table:
+    """Compare a training step of the billiards recipe with the same step and a hard selection.
+
+    One row is the part of the step that selects and extracts, with its backward pass.
+
+    Args:
+        batch: images of a step.
+        size: height and width of an image in pixels.
+        view: height and width of the view in pixels.
+        patch: side of a patch in pixels.
+        slots: K, patches of each image.
+        encoder: timm network for the patches.
+        repeats: timed runs of each side.
+        threads: of the processor.
+        device: cpu or cuda.
+    """
+    settings: dict[str, Any] = {"batch": batch, "size": size, "view": view, "patch": patch}
+    settings |= {"slots": slots, "encoder": encoder}
+    table = _compare("step", settings, repeats, threads, device)
+    whole, part, hard = table.rows
+    notes = []
+    if whole.seconds and part.seconds:
+        share = 100 * part.seconds / whole.seconds
+        notes.append(f"Selection and extraction take {share:.1f} % of the step.")
+    if whole.megabytes and hard.megabytes:
+        ratio = whole.megabytes / hard.megabytes
+        notes.append(f"Its peak memory is {ratio:.2f} x that with a hard selection.")
+    return replace(table, notes=tuple(notes))
+
+
+def scaling(
+    *,
+    output: Path | None = None,
+    varied: tuple[str, ...] = tuple(growth.VARIED),
+    repeats: int = 3,
+    threads: int = 1,
+    gigabytes: float = 3.0,
+    device: str = "cpu",
+) -> Scaling:
+    """Measure how the cost grows with N, K, B and the side of the image.
+
+    Args:
+        output: folder for a figure, scaling.png.
+        varied: what is varied.
+        repeats: timed runs of each side at each value.
+        threads: of the processor.
+        gigabytes: the plain version is left out where it would keep more, in 10^9 bytes.
+        device: cpu or cuda.
+    """
+    points: list[growth.Point] = []
+    for name in varied:
+        for value in growth.VARIED[name][2]:
+            task, settings = growth.settings(name, value)
+            fits = growth.bytes_of_plain(task, settings) <= gigabytes * 1e9
+            table = _compare(task, settings, repeats, threads, device, plain=fits, peers=False)
+            points += [
+                growth.Point(name, value, row.name, row.seconds, row.megabytes)
+                for row in table.rows
+            ]
+    found = Scaling(tuple(points), _machine(threads, device))
+    if output is not None:
+        growth.drawn(found, output)
+    return found
+
+
+def _compare(
+    task: str,
+    settings: dict[str, Any],
+    repeats: int,
+    threads: int,
+    device: str,
+    *,
+    plain: bool = True,
+    peers: bool = True,
+) -> Table:
     """Memory first, each side alone; then the time of those that fit, in turns."""
     from foveal.benchmark import peak, tasks
 
-    names = tasks.names(task, settings)
+    names = tuple(
+        name
+        for name in tasks.names(task, settings)
+        if (plain or name != tasks.PLAIN) and (peers or name not in tasks.PEERS)
+    )
     memory = {name: peak.fresh(task, name, settings, threads, device) for name in names}
     with _threads(threads):
         runs = tasks.runs(task, settings, device)

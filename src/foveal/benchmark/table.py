@@ -23,12 +23,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """What was measured, where, and the figures; the plain version is the last row."""
+    """What was measured, where, and the figures; ratios are those of the last row over each.
+
+    Attributes:
+        notes: what follows from the figures, a line each.
+    """
 
     task: str
     settings: dict[str, Any]
     machine: str
     rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """The whole table with its ratios (plain over ours), ready for JSON."""
@@ -49,16 +54,16 @@ class Table:
         lines = [
             f"{self.task}: {asked}",
             "",
-            "|                       |  seconds |       MB |   faster |  smaller | difference |",
-            "|-----------------------|---------:|---------:|---------:|---------:|-----------:|",
+            f"| {'':<28} |  seconds |       MB |   faster |  smaller | difference |",
+            f"|-{'':-<28}-|---------:|---------:|---------:|---------:|-----------:|",
         ]
         for row in self.summary()["rows"]:
             lines.append(
-                f"| {row['name']:<21} | {_cell(row['seconds'], 8)} | {_cell(row['megabytes'], 8)} "
+                f"| {row['name']:<28} | {_cell(row['seconds'], 8)} | {_cell(row['megabytes'], 8)} "
                 f"| {_cell(row['times_faster'], 8)} | {_cell(row['times_smaller'], 8)} "
                 f"| {_cell(row['difference'], 10)} |"
             )
-        return "\n".join([*lines, "", self.machine])
+        return "\n".join([*lines, "", *self.notes, self.machine])
 
 
 def _ratio(plain: float | None, ours: float | None) -> float | None:

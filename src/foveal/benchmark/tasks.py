@@ -13,21 +13,27 @@ import foveal.torchvision_compat  # noqa: F401  # before torchvision
 # isort: split
 from torchvision.ops import roi_align
 
-from foveal.benchmark import plain
+from foveal.benchmark import peers, plain, steps
 from foveal.patches import eager, extract
 from foveal.patches.soft import weighted
-from foveal.topk import Selection, perturbed
+from foveal.topk import Selection, perturbed, quadrature
 from foveal.windows import centred, grid
 
 PLAIN = "plain"
+EXACT_EAGER = "exact, PyTorch only"
 EAGER = "extract, PyTorch only"
 ROI_ALIGN = "roi_align + einsum"
+PEERS = (ROI_ALIGN, peers.OPTAX)
 
 
 def names(task: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """The sides of a task, the plain one last."""
+    """The sides of a task, what they are measured against last."""
+    if task == "step":
+        return (steps.SOFT, steps.PART, steps.HARD)
     if task == "selection":
-        return (*settings["estimators"], PLAIN)
+        estimators = settings["estimators"]
+        plain_too = (EXACT_EAGER,) if "exact" in estimators else ()
+        return (*estimators, *plain_too, *peers.present(), PLAIN)
     # torchvision's compiled operators are missing where it was built for another torch
     present = (ROI_ALIGN,) if hasattr(torch.ops.torchvision, "roi_align") else ()
     return ("extract", EAGER, *present, PLAIN)
@@ -35,10 +41,13 @@ def names(task: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
 
 def runs(task: str, settings: Mapping[str, Any], device: str) -> dict[str, Callable[[], Tensor]]:
     """What each side runs, returning its result; the inputs, the same for all, are made here."""
-    sides = (
-        _selection(device, **settings) if task == "selection" else _extraction(device, **settings)
-    )
-    return {name: sides[name] for name in names(task, settings)}
+    made: dict[str, Callable[..., dict[str, Callable[[], Tensor]]]] = {
+        "selection": _selection,
+        "extraction": _extraction,
+        "step": steps.sides,
+    }
+    sides = made[task](device, **settings)
+    return {name: sides[name] for name in names(task, settings) if name in sides}
 
 
 def _selection(
@@ -65,8 +74,19 @@ def _selection(
     def theirs(leaf: Float[Tensor, "B N"]) -> Float[Tensor, "B K N"]:
         return plain.selection(leaf, slots, sigma, samples, noise)
 
+    def eagerly() -> Float[Tensor, "B K N"]:
+        near, weights, *rest = quadrature.weights(scores, slots, sigma)
+        index = near[:, None].expand_as(weights)
+        received = incoming.gather(2, index)
+        quadrature.slopes(received, scores, sigma, near, weights, *rest)
+        return Selection(near, weights).dense(candidates)
+
     sides = {each: partial(ours, estimator=each) for each in estimators} | {PLAIN: theirs}
-    return {name: partial(_there_and_back, side, scores, incoming) for name, side in sides.items()}
+    runs = {name: partial(_there_and_back, side, scores, incoming) for name, side in sides.items()}
+    others = {EXACT_EAGER: eagerly}
+    if peers.OPTAX in peers.present() and device == "cpu":
+        others[peers.OPTAX] = peers.optax(scores, slots, sigma, samples, incoming)
+    return runs | others
 
 
 def _extraction(
