@@ -141,7 +141,7 @@ def test_costs_are_measured_and_drawn_over_what_is_varied(
 ) -> None:
     smaller = {
         "slots K": ("selection", "slots", (2, 3)),
-        "side of the image in px": ("extraction", "image", (120, 140)),
+        "side of the image in px": ("extraction", "image", (180, 200)),
     }
     monkeypatch.setattr(growth, "VARIED", smaller)
     monkeypatch.setattr(growth, "SELECTION", growth.SELECTION | {"candidates": 50, "samples": 9})
@@ -152,10 +152,10 @@ def test_costs_are_measured_and_drawn_over_what_is_varied(
         assert point.seconds is not None
         assert f"| {point.varied} | {point.value} | {point.side} |" in str(found)
     assert sides["slots K", 3] == ["exact", "exact, PyTorch only"]  # the plain one is too large
-    assert sides["side of the image in px", 140] == ["extract", "extract, PyTorch only"]
+    assert sides["side of the image in px", 200] == ["extract", "extract, PyTorch only"]
     assert (tmp_path / "scaling.png").stat().st_size > 10_000
-    task, settings = growth.settings("side of the image in px", 140)
-    patches = 3 * 3 * 3 * 100 * 100 * 4  # 3 x 3 places at stride 16
+    task, settings = growth.settings("side of the image in px", 200)
+    patches = 7 * 7 * 3 * 100 * 100 * 4  # 7 x 7 places at stride 16
     assert growth.bytes_of_plain(task, settings) == patches
 
 
