@@ -145,7 +145,7 @@ def test_costs_are_measured_and_drawn_over_what_is_varied(
     }
     monkeypatch.setattr(growth, "VARIED", smaller)
     monkeypatch.setattr(growth, "SELECTION", growth.SELECTION | {"candidates": 50, "samples": 9})
-    found = benchmark.scaling(output=tmp_path, varied=tuple(smaller), repeats=1, gigabytes=1e-4)
+    found = benchmark.scaling(output=tmp_path, varied=tuple(smaller), repeats=1, gigabytes=1e-5)
     sides = {(point.varied, point.value): [] for point in found.points}
     for point in found.points:
         sides[point.varied, point.value].append(point.side)
