@@ -17,6 +17,14 @@ def test_the_convolutional_scorer_has_the_papers_size_and_grid(pool):
     assert scorer(torch.rand(2, 3, 250, 320)).shape == (2, (250 - 8) // pool, (320 - 8) // pool)
 
 
+def test_an_untrained_convolutional_scorer_answers_to_contrast_and_not_to_brightness():
+    scorer = scorers.ConvScorer(pool=4).double()
+    dark, light = (torch.full((1, 3, 40, 40), value, dtype=torch.float64) for value in (0.1, 0.9))
+    torch.testing.assert_close(scorer(dark), scorer(light))
+    light[..., 20, 20] = 0.1
+    assert (scorer(light) - scorer(dark)).abs().max() > 1e-3
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -79,6 +87,29 @@ def test_the_thin_network_pools_as_it_is_told():
     largest.load_state_dict(average.state_dict())
     assert (largest(patches) >= average(patches)).all()
     assert (largest(patches) > average(patches)).any()
+
+
+def test_the_network_of_what_and_where_says_how_strong_and_at_which_place():
+    encoder = encoders.WhatAndWhere(1, widths=(1,)).double().eval()
+    encoder.layers[0].weight.data.zero_()
+    encoder.layers[0].weight.data[0, 0, 2, 2] = 1  # the map is every second pixel, once normalised
+    patches = torch.zeros(2, 1, 9, 9, dtype=torch.float64)
+    patches[:, 0, 8, 2] = torch.tensor([3.0, 1000.0])
+    strength, y, x = encoder(patches).T
+    norm = (1 + encoder.layers[1].eps) ** 0.5
+    torch.testing.assert_close(strength, torch.tensor([3.0, 1000.0]).double() / norm)
+    # 25 places; all share alike but the one, which stands in the last row and the second column
+    share = torch.exp(strength) / (torch.exp(strength) + 24)
+    share[1] = 1.0
+    middle = (1 - share) / 24  # of each other place: together they pull the mean to the centre
+    torch.testing.assert_close(y, share - middle)
+    torch.testing.assert_close(x, (share - middle) * -0.5)
+
+
+def test_equal_filters_may_follow_each_other_and_keep_the_map():
+    encoder = encoders.WhatAndWhere(widths=(4, 8, 8, 16))
+    assert encoder.layers(torch.rand(2, 3, 36, 44)).shape == (2, 16, 5, 6)
+    assert encoder(torch.rand(2, 3, 36, 44)).shape == (2, encoder.features)
 
 
 def test_any_timm_network_encodes_and_says_its_features():

@@ -81,7 +81,7 @@ def test_the_pictures_of_billiards_mini_are_labelled() -> None:
     experiment = recipes.made("billiards_mini", {"train": 2, "validation": 1, "test": 1})
     splits = experiment.splits()
     example = splits.train[0]
-    assert example.image.size == (192, 192)
+    assert example.image.size == (160, 160)
     assert splits.train.classes == experiment.classes
     assert splits.test is not None
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (2, 1, 1)

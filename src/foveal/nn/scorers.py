@@ -21,11 +21,13 @@ class ConvScorer(nn.Module):
     6 321 parameters for 3 channels. The map has ((h - 8) // 8, (w - 8) // 8) cells, and cell (i, j)
     sees the 16x16 pixels from (8 i, 8 j) on.
 
+    Here the first filters start without a mean and without a bias: an untrained scorer then answers
+    to contrast and not to brightness, and finds things on any ground, light or dark.
+
     Args:
         channels: of the view.
         pool: side and stride of the final maximum, in pixels of the view. 8 is the paper's; a
-        smaller
-            one gives a finer grid of windows.
+            smaller one gives a finer grid of windows.
 
     References:
         Cordonnier et al., CVPR 2021, appendix F.
@@ -35,8 +37,12 @@ class ConvScorer(nn.Module):
         super().__init__()
         self.stride = pool
         self.offset = 4 + pool / 2
+        first = nn.Conv2d(channels, 8, 3)
+        with torch.no_grad():
+            first.weight -= first.weight.mean(dim=(2, 3), keepdim=True)
+            first.get_parameter("bias").zero_()
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, 8, 3),
+            first,
             nn.ReLU(),
             nn.Conv2d(8, 16, 3),
             nn.ReLU(),

@@ -8,26 +8,27 @@ from foveal.recipes import Estimator, Experiment, seeded
 
 def billiards_mini(
     *,
-    train: int = 4000,
+    train: int = 12_000,
     validation: int = 300,
     test: int = 1000,
-    size: int = 192,
+    size: int = 160,
     balls: tuple[int, int] = (2, 3),
-    radius: float = 0.08,
+    radius: float = 0.09,
     digit: float = 0.8,
-    view: int = 48,
+    view: int = 40,
     pool: int = 4,
-    patch: int = 40,
-    k: int = 7,
-    width: int = 32,
+    patch: int = 36,
+    k: int = 5,
+    widths: tuple[int, ...] = (24, 48, 48, 96),
     tokens: int = 64,
     layers: int = 1,
-    steps: int = 2000,
-    batch: int = 24,
-    learning_rate: float = 2e-3,
-    scorer_learning_rate: float = 0.15,
-    scorer_delay: float = 0.2,
-    weight_decay: float = 0.01,
+    octaves: int = 3,
+    steps: int = 4200,
+    batch: int = 16,
+    learning_rate: float = 1e-3,
+    scorer_learning_rate: float = 0.3,
+    scorer_delay: float = 0.1,
+    weight_decay: float = 0.05,
     warm_up: float = 0.05,
     sigma: float = 0.01,
     estimator: Estimator = "exact",
@@ -40,8 +41,9 @@ def billiards_mini(
 
     Nothing tells the scorer where the numbers are before the encoder can read them. So sigma is
     small (patches are cuts, not blends of many), patches are wide enough for an untrained scorer to
-    find most balls, the scorer begins to learn late, the transformer normalises first, and encoder
-    and transformer pass on maxima: one number in one place is all that counts.
+    find most balls, and the scorer begins to learn late. The transformer normalises first and
+    passes on maxima: one number in one place is all that counts. Windows are 16 px apart, the balls
+    may differ by less: the encoder also tells where in its patch it saw what it saw.
 
     Command:  foveal train billiards_mini
     Hardware: 2 processor cores, no GPU
@@ -60,9 +62,10 @@ def billiards_mini(
         pool: pixels of the view from one window to the next
         patch: side of a patch in pixels of the full picture
         k: how many patches are looked at
-        width: number of filters of the patches' network
+        widths: number of filters of each convolution of the patches' network
         tokens: width of the transformer that joins the patches
         layers: of that transformer
+        octaves: wavelengths in which it is told where a patch lies, from twice the picture down
         steps: of training
         batch: pictures a step
         learning_rate: the highest, after warming up
@@ -84,8 +87,8 @@ def billiards_mini(
     from foveal.data.billiards import NUMBERS, splits
     from foveal.data.billiards import archive as archive
     from foveal.models import PatchClassifier
-    from foveal.nn.aggregators import Transformer
-    from foveal.nn.encoders import ThinResNet
+    from foveal.nn.aggregators import FourierPosition, Transformer
+    from foveal.nn.encoders import WhatAndWhere
     from foveal.nn.scorers import ConvScorer
     from foveal.nn.selectors import TopK
     from foveal.training import Settings
@@ -100,18 +103,20 @@ def billiards_mini(
         archive.write(directory, vars(painted()).values())
 
     with seeded(seed):
+        encoder = WhatAndWhere(widths=widths)
         model = PatchClassifier(
             scorer=ConvScorer(pool=pool),
             select=TopK(k, sigma=sigma, estimator=estimator),
-            encoder=ThinResNet(width=width, pool=torch.amax),
+            encoder=encoder,
             aggregate=Transformer(
-                width,
+                encoder.features,
                 width=tokens,
                 layers=layers,
                 heads=4,
                 dropout=0.0,
                 norm_first=True,
                 pool=torch.amax,
+                position=FourierPosition(encoder.features, octaves=octaves),
             ),
             classes=len(NUMBERS),
             view=(view, view),
