@@ -99,7 +99,7 @@ def test_a_folder_without_images_is_said_to_be_one(tmp_path: Path) -> None:
         ({"recipe": "bilards"}, "unknown recipe 'bilards'"),
         ({"recipe": None}, "damaged"),
         ({"settings": {"eyes": 2}}, "has no setting eyes"),
-        ({"settings": {"width": 16}}, "do not fit the model"),
+        ({"settings": {"tokens": 16}}, "do not fit the model"),
     ],
 )
 def test_what_cannot_be_loaded_is_one_line(
