@@ -13,7 +13,7 @@ NATIVE = Extension(
     depends=[
         f"src/native/{name}.h" for name in ("crops", "extraction", "numbers", "selection", "states")
     ],
-    extra_compile_args=["/O2"] if sys.platform == "win32" else ["-O3", "-fno-math-errno"],
+    extra_compile_args=["/O2"] if sys.platform == "win32" else ["-O3", "-g0", "-fno-math-errno"],
     py_limited_api=True,
     optional=True,
 )

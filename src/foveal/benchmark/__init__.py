@@ -253,6 +253,8 @@ def _threads(count: int) -> Iterator[None]:
 def _machine(threads: int, device: str) -> str:
     import torch
 
+    from foveal.topk import compiled
+
     name = platform.processor() or platform.machine()
     processors = Path("/proc/cpuinfo")
     if processors.exists():
@@ -260,4 +262,5 @@ def _machine(threads: int, device: str) -> str:
         name = next((x.split(": ")[1] for x in lines if x.startswith("model name")), name)
     if device != "cpu":
         name = f"{torch.cuda.get_device_name(device)}, {name}"
-    return f"{name}, {threads} threads, {platform.system()}, torch {torch.__version__}"
+    loops = "compiled loops" if compiled.AVAILABLE else "no compiled loops"
+    return f"{name}, {threads} threads, {platform.system()}, torch {torch.__version__}, {loops}"
