@@ -181,13 +181,13 @@ def _groups(images: Images, windows: Int[Tensor, "B M 4"]) -> Iterator[_Group]:
     if (sides < 1).any():
         worst = windows[(sides < 1).any(dim=-1)][0].tolist()
         raise ValueError(f"windows must end after they begin: got {tuple(worst)}")
+    firsts = sides[:, 0].tolist()
     alike = (sides == sides[:, :1]).flatten(1).all(dim=1).tolist()
     for b, image in enumerate(images):
         pixels = _pixels(image)
         unit = 1 / 255 if pixels is not None and pixels.dtype == torch.uint8 else 1.0
         if alike[b] or pixels is None:
-            side = (int(sides[b, 0, 0]), int(sides[b, 0, 1]))
-            yield _Group(b, pixels, unit, slice(None), corners[b], side)
+            yield _Group(b, pixels, unit, slice(None), corners[b], (firsts[b][0], firsts[b][1]))
             continue
         distinct, number = torch.unique(sides[b], dim=0, return_inverse=True)
         for index, (height, width) in enumerate(distinct.tolist()):
