@@ -195,7 +195,7 @@ def explain(arguments: list[str]) -> int:
 
 
 def benchmark(arguments: list[str]) -> int:
-    """Measure selection, extraction and a step on this machine, beside plain versions."""
+    """Measure selection, extraction and a step on this machine, and how good a gradient is."""
     from foveal import benchmark as measures
 
     tasks: dict[str, Callable[..., Any]] = {
@@ -203,6 +203,7 @@ def benchmark(arguments: list[str]) -> int:
         "extraction": measures.extraction,
         "step": measures.step,
         "scaling": measures.scaling,
+        "estimators": measures.estimators,
     }
     told = {name: (task.__doc__ or "").splitlines()[0] for name, task in tasks.items()}
     name, rest = _chosen("benchmark", "task", told, arguments)

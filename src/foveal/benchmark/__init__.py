@@ -22,13 +22,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foveal.benchmark import growth
+from foveal.benchmark.estimators import estimators
 from foveal.benchmark.growth import Scaling
 from foveal.benchmark.table import Row, Table
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Row", "Scaling", "Table", "extraction", "scaling", "selection", "step"]
+
+__all__ = ["Row", "Scaling", "Table", "estimators", "extraction", "scaling", "selection", "step"]
 
 _ESTIMATORS = ("exact", "conditional", "score_function", "diagonal", "diagonal_centred")
 
