@@ -17,7 +17,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 from foveal.benchmark.estimates import Quality, Swept, Turn
 from foveal.data.billiards import NUMBERS, Billiards
 from foveal.models import PatchClassifier
-from foveal.nn import aggregators, encoders, scorers, selectors
+from foveal.nn import aggregators, encoders, normalisations, scorers, selectors
 from foveal.patches import extract
 from foveal.topk import Selection, perturbed
 from foveal.topk.perturbed import Estimator
@@ -179,7 +179,7 @@ def _seen(
     # The constant is cropped like a picture, for outside of it there are zeros.
     content, constant = value(pixels - pixels.mean()), value(torch.ones_like(pixels))
     added = torch.tensor(BRIGHTNESSES, dtype=torch.float64)[:, None, None]
-    scores = scorers.min_max(prediction.scores.detach())[0].double()
+    scores = normalisations.min_max(prediction.scores.detach())[0].double()
     return Sweep("brightness", BRIGHTNESSES, number, scores, content + added * constant)
 
 

@@ -6,5 +6,4 @@ from foveal.plots.curves import curves
 from foveal.plots.explanation import explanation
 from foveal.plots.heat import score_map
 
-
 __all__ = ["Panel", "cosines", "costs", "curves", "explanation", "score_map"]
