@@ -1,5 +1,6 @@
 """How far a run has come: what a checkpoint holds beside weights and optimiser."""
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
@@ -35,8 +36,7 @@ class State:
         step: steps made.
         seconds: time taken, validations included.
         skipped: steps in a row whose loss or gradient was not finite.
-        best_accuracy: balanced accuracy of the best checkpoint, -1 before there is one.
-        best_loss: its validation loss.
+        best_loss: validation loss of the best checkpoint, infinite before there is one.
         images: seen since the last row of metrics; the next ones are about these images.
         counted: those of them in steps that were not skipped.
         correct: those of them whose label was right.
@@ -47,8 +47,7 @@ class State:
     step: int = 0
     seconds: float = 0.0
     skipped: int = 0
-    best_accuracy: float = -1.0
-    best_loss: float = 0.0
+    best_loss: float = math.inf
     images: float = 0.0
     counted: float = 0.0
     correct: float = 0.0
@@ -92,13 +91,13 @@ class State:
         return self.images / max(self.busy, 1e-9)
 
     def improves(self, report: Report) -> bool:
-        """Whether a validation is the best so far; of equal ones, the lower loss, then the later.
+        """Whether a validation has the lowest loss so far, or the same again. It is remembered.
 
-        It is remembered.
+        The accuracy of a few hundred images hangs on a few of them; the loss weighs them all.
         """
-        better = (report.balanced_accuracy, -report.loss) >= (self.best_accuracy, -self.best_loss)
+        better = report.loss <= self.best_loss
         if better:
-            self.best_accuracy, self.best_loss = report.balanced_accuracy, report.loss
+            self.best_loss = report.loss
         return better
 
     def row(
