@@ -1,7 +1,7 @@
 /* The smoothed Top-K of one image and its gradient; the mathematics is in foveal/topk/exact.py.
 
-   The states before each candidate are kept at every block-th one and worked out again from there,
-   so that memory grows with sqrt(M) and the innermost states stay in the cache. */
+   The states before each candidate are kept where they are few. Else they are kept at every block-th
+   one and worked out again from there, so that memory grows with sqrt(M). */
 
 #include "selection.h"
 
@@ -11,6 +11,7 @@
 #include "states.h"
 
 #define FAR 25.0   /* Phi(-FAR) is 0 beside 1 */
+#define KEPT (1 << 19) /* numbers in the states of all candidates that are kept (4 MiB) */
 #define TINY 1e-10 /* weights below are 0, which spares their crops */
 
 /* The integrand of one candidate's weights, added up over the lanes: A B', A' B and A B. */
@@ -77,7 +78,7 @@ typedef struct {
 static int prepare(Work *w, int64_t m, int64_t k, int kinds) {
     size_t state = (size_t)(k * kinds * LANES);
     w->m = m, w->k = k, w->kinds = kinds;
-    w->block = (int64_t)ceil(sqrt((double)m));
+    w->block = m <= KEPT / (int64_t)state ? m : (int64_t)ceil(sqrt((double)m));
     size_t states = (size_t)(2 * w->block + 2);
     w->memory = malloc(sizeof(double) * (state * states + 2 * (size_t)w->block * LANES));
     w->marks = malloc(sizeof(State) * (size_t)(2 * w->block));
@@ -117,13 +118,14 @@ static Bundle thresholds(int64_t bundle, double low, double high) {
 /* Visit the candidates last to first, each with the states before and after it. */
 #define SWEEP(PASS_BEFORE, PASS_AFTER, VISIT)                                                    \
     begin(&w->now, k, w->kinds);                                                                 \
-    for (int64_t i = 0; i < w->m; i++) {                                                         \
+    copy(&w->marks[0], &w->now, w->kinds);                                                       \
+    for (int64_t i = 0; i < w->m && w->block < w->m; i++) {                                      \
         if (i % w->block == 0) {                                                                 \
             trim(&w->now, w->kinds);                                                             \
             copy(&w->marks[i / w->block], &w->now, w->kinds);                                    \
         }                                                                                        \
         tails(x[i], &bundle, w->p, w->f);                                                        \
-        PASS_BEFORE(&w->now, &w->now, w->p, w->f);                                                        \
+        PASS_BEFORE(&w->now, &w->now, w->p, w->f);                                               \
     }                                                                                            \
     begin(&w->after, k, w->kinds);                                                               \
     for (int64_t b = (w->m - 1) / w->block; b >= 0; b--) {                                       \
