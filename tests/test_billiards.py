@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveal.data.billiards import Billiards, ends, max_left_right, splits
+from foveal.data.billiards import Billiards, splits
 from foveal.data.billiards.archive import BilliardsArchive, read_archive, write
 from foveal.data.billiards.layout import DISC, MARGIN, scene
 from foveal.data.billiards.picture import picture
+from foveal.data.billiards.questions import QUESTIONS, ends
 from foveal.data.billiards.scene import COLORS, Ball
 from foveal.errors import UserError
 
@@ -136,15 +137,43 @@ def test_labels_are_the_larger_number_of_left_and_right():
         assert left.box[1] == min(ball.box[1] for ball in ends(record))
 
 
-def test_labels_look_at_space_and_not_at_the_order():
-    balls = [Ball((0.0, 0, 0), 9, "red"), Ball((1.0, 0, 0), 3, "red"), Ball((-1.0, 0, 0), 5, "red")]
-    assert max_left_right(balls) == 4
+LEFT, MIDDLE, RIGHT = (
+    Ball((-1.0, 0, 0), 5, "purple"),
+    Ball((0.0, 0, 0), 9, "red"),
+    Ball((1.0, 0, 0), 3, "orange"),
+)
 
 
-def test_another_label_can_be_asked_for():
-    tens = tuple(str(digit) for digit in range(10))
-    dataset = mini(label=lambda balls: sum(b.number for b in balls) % 10, classes=tens)
-    assert dataset.labels.tolist() == [sum(b.number for b in r) % 10 for r in dataset.records]
+@pytest.mark.parametrize(
+    ("question", "balls", "answer", "evidence"),
+    [
+        ("max_left_right", (MIDDLE, RIGHT, LEFT), "5", {LEFT, RIGHT}),
+        ("rightmost", (RIGHT, MIDDLE, LEFT), "3", {RIGHT}),
+        ("sum_modulo_10", (MIDDLE, RIGHT, LEFT), "7", {LEFT, MIDDLE, RIGHT}),
+        ("left_colour_min_max", (MIDDLE, RIGHT, LEFT), "3", {LEFT, RIGHT}),
+        ("left_colour_min_max", (MIDDLE, RIGHT), "9", {MIDDLE}),
+    ],
+)
+def test_a_question_is_answered_from_places_in_space_and_from_the_balls_that_decide(
+    question, balls, answer, evidence
+):
+    asked = QUESTIONS[question]
+    assert asked.classes[asked.answer(balls)] == answer
+    assert set(asked.evidence(balls)) == evidence
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_data_set_answers_its_question_and_draws_boxes_around_what_decides(question):
+    asked = QUESTIONS[question]
+    dataset = mini(question=asked)
+    for index, record in enumerate(dataset.records):
+        assert dataset[index].label == asked.answer(record)
+        assert dataset[index].boxes.tolist() == [list(b.box) for b in asked.evidence(record)]
+
+
+def test_numbers_can_be_limited():
+    numbers = [ball.number for record in mini(20, numbers=3).records for ball in record]
+    assert set(numbers) == {1, 2, 3}
 
 
 @pytest.mark.parametrize(
@@ -154,6 +183,7 @@ def test_another_label_can_be_asked_for():
         ({"balls": (1, 4)}, "fewest"),
         ({"radius": 0.5}, "radius"),
         ({"digit": 2.0}, "digit"),
+        ({"numbers": 10}, "numbers"),
         ({"split": "training"}, "split"),
         ({"size": 8}, "size"),
         ({"count": 0}, "count"),

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from foveal.benchmark.estimates import Quality, Swept, Turn
-from foveal.data.billiards import NUMBERS, Billiards
+from foveal.data.billiards import Billiards
+from foveal.data.billiards.questions import NUMBERS
 from foveal.models import PatchClassifier
 from foveal.nn import aggregators, encoders, normalisations, scorers, selectors
 from foveal.patches import extract

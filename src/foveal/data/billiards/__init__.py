@@ -8,7 +8,7 @@ Many pictures are painted by several processes: a script that makes a data set n
 `if __name__ == "__main__":`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -21,26 +21,13 @@ from foveal.data import Example, Splits
 from foveal.data.billiards.layout import scene
 from foveal.data.billiards.picture import picture
 from foveal.data.billiards.pool import spread
-from foveal.data.billiards.scene import Ball, Scene
+from foveal.data.billiards.questions import QUESTIONS, Question
+from foveal.data.billiards.scene import Scene
 from foveal.images import TensorImage
 
-Label = Callable[[Sequence[Ball]], int]
-
-NUMBERS = ("1", "2", "3", "4", "5", "6", "7", "8", "9")
 STREAMS = ("train", "valid", "test")
 # Up to this many bytes of pixels are kept in memory; more are painted when asked for.
 MEMORY = 2 * 1024**3
-
-
-def ends(balls: Sequence[Ball]) -> tuple[Ball, Ball]:
-    """The left-most and the right-most ball, by x in space."""
-    across = sorted(balls, key=lambda ball: ball.position[0])
-    return across[0], across[-1]
-
-
-def max_left_right(balls: Sequence[Ball]) -> int:
-    """The larger of the numbers of the left-most and the right-most ball, less one: 0 to 8."""
-    return max(ball.number for ball in ends(balls)) - 1
 
 
 class Billiards:
@@ -59,8 +46,8 @@ class Billiards:
         balls: fewest and most balls on a table.
         radius: of a ball in sides of the picture.
         digit: height of the numerals in radii of the ball.
-        label: class number from the balls of a picture.
-        classes: names of what `label` returns.
+        numbers: the largest number on a ball, 1 to 9.
+        question: what is asked of a picture.
         workers: processes that paint; None: one for each core.
     """
 
@@ -74,21 +61,28 @@ class Billiards:
         balls: tuple[int, int] = (4, 8),
         radius: float = 0.037,
         digit: float = 0.40,
-        label: Label = max_left_right,
-        classes: tuple[str, ...] = NUMBERS,
+        numbers: int = 9,
+        question: Question = QUESTIONS["max_left_right"],
         workers: int | None = None,
     ) -> None:
         if count < 1:
             raise ValueError(f"count must be at least 1: got {count}")
         if split not in STREAMS:
             raise ValueError(f"split must be one of {', '.join(STREAMS)}: got {split!r}")
-        self.classes = classes
+        self.question, self.classes = question, question.classes
         self.size, self.split = size, split
-        stream = STREAMS.index(split)
-        self.draw = partial(scene, seed, stream=stream, balls=balls, radius=radius, digit=digit)
+        self.draw = partial(
+            scene,
+            seed,
+            stream=STREAMS.index(split),
+            balls=balls,
+            radius=radius,
+            digit=digit,
+            numbers=numbers,
+        )
         self.records = [self.draw(index).records(size) for index in range(count)]
         self.labels: Int[Tensor, n] = torch.tensor(
-            [label(record) for record in self.records], dtype=torch.int64
+            [question.answer(record) for record in self.records], dtype=torch.int64
         )
         self.images: UInt8[Tensor, "n 3 H W"] | None = None
         if 3 * count * size * size <= MEMORY:
@@ -99,7 +93,7 @@ class Billiards:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Example:
-        """A picture, with the boxes of its left-most and right-most ball."""
+        """A picture, with the boxes of the balls that decide."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"{index} of {len(self)} pictures")
         index %= len(self)
@@ -107,7 +101,7 @@ class Billiards:
             pixels = torch.from_numpy(picture(self.draw(index), self.size))
         else:
             pixels = self.images[index]
-        boxes = torch.tensor([ball.box for ball in ends(self.records[index])])
+        boxes = torch.tensor([ball.box for ball in self.question.evidence(self.records[index])])
         name = f"{self.split}/{index:05d}.png"
         return Example(TensorImage(pixels), int(self.labels[index]), name, boxes)
 

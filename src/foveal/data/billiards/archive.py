@@ -19,9 +19,10 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 from foveal.data import Example, Splits
-from foveal.data.billiards import NUMBERS, STREAMS, Billiards, Label, ends, max_left_right
+from foveal.data.billiards import STREAMS, Billiards
 from foveal.data.billiards.picture import picture
 from foveal.data.billiards.pool import spread
+from foveal.data.billiards.questions import QUESTIONS, Question
 from foveal.data.billiards.scene import Ball, Scene
 from foveal.data.writing import refused, replace
 from foveal.errors import UserError
@@ -38,8 +39,7 @@ class BilliardsArchive:
 
     Args:
         folder: holds {id}.png and {id}.json.
-        label: class number from the balls of a picture.
-        classes: names of what `label` returns.
+        question: what is asked of a picture.
 
     Raises:
         UserError: a file is missing or is not what it should be.
@@ -49,15 +49,14 @@ class BilliardsArchive:
         self,
         folder: str | os.PathLike[str],
         *,
-        label: Label = max_left_right,
-        classes: tuple[str, ...] = NUMBERS,
+        question: Question = QUESTIONS["max_left_right"],
     ) -> None:
-        self.classes = classes
+        self.question, self.classes = question, question.classes
         self.folder = Path(folder)
         self.files = _pictures(self.folder)
         self.records = [_read(file.with_suffix(".json")) for file in self.files]
         self.labels: Int[Tensor, n] = torch.tensor(
-            [label(record) for record in self.records], dtype=torch.int64
+            [question.answer(record) for record in self.records], dtype=torch.int64
         )
 
     def __len__(self) -> int:
@@ -65,14 +64,14 @@ class BilliardsArchive:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Example:
-        """A picture; with the boxes of its left-most and right-most ball where they are noted."""
+        """A picture; with the boxes of the balls that decide where they are noted."""
         file = self.files[index]
-        boxes = [ball.box for ball in ends(self.records[index]) if ball.box is not None]
+        boxes = [ball.box for ball in self.question.evidence(self.records[index])]
         return Example(
             FileImage(file),
             int(self.labels[index]),
             f"{self.folder.name}/{file.name}",
-            torch.tensor(boxes) if len(boxes) == 2 else None,
+            None if None in boxes else torch.tensor(boxes),
         )
 
     def __repr__(self) -> str:
@@ -83,21 +82,19 @@ class BilliardsArchive:
 def read_archive(
     directory: str | os.PathLike[str],
     *,
-    label: Label = max_left_right,
-    classes: tuple[str, ...] = NUMBERS,
+    question: Question = QUESTIONS["max_left_right"],
 ) -> Splits:
     """The three parts of an archive, ours or the published one.
 
     Args:
         directory: holds train, valid and test.
-        label: class number from the balls of a picture.
-        classes: names of what `label` returns.
+        question: what is asked of a picture.
 
     Raises:
         UserError: a folder or file is missing or is not what it should be.
     """
     train, validation, test = (
-        BilliardsArchive(Path(directory) / name, label=label, classes=classes) for name in STREAMS
+        BilliardsArchive(Path(directory) / name, question=question) for name in STREAMS
     )
     return Splits(train, validation, test)
 

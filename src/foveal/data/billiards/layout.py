@@ -38,6 +38,7 @@ def scene(
     balls: tuple[int, int] = (4, 8),
     radius: float = 0.037,
     digit: float = 0.40,
+    numbers: int = 9,
 ) -> Scene:
     """Scene number `index`, a function of the arguments alone.
 
@@ -51,6 +52,7 @@ def scene(
         balls: fewest and most balls, both possible.
         radius: of a ball, in sides of the picture, 0.01 to 0.09.
         digit: height of the numerals in radii of the ball, 0.3 to 0.8.
+        numbers: the largest number on a ball, 1 to 9.
 
     Raises:
         ValueError: the settings are out of range, or the balls do not fit on the table.
@@ -59,13 +61,15 @@ def scene(
         raise ValueError(f"balls must be (fewest, most) with 2 <= fewest <= most: got {balls}")
     if not (0.01 <= radius <= 0.09 and 0.3 <= digit <= 0.8):
         raise ValueError(f"radius must lie in 0.01..0.09 and digit in 0.3..0.8: {radius}, {digit}")
+    if not 1 <= numbers <= 9:
+        raise ValueError(f"numbers must lie in 1..9: got {numbers}")
     lots = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, stream, index])))
     camera, table, light = _camera(lots), _table(lots, radius), _light(lots)
     count = int(lots.integers(balls[0], balls[1] + 1))
     if count * (2.1 * radius) ** 2 > 0.4:
         raise ValueError(f"{count} balls of radius {radius} do not fit on the table: ask for fewer")
     for _ in range(400):
-        spheres = _spheres(lots, count, camera, table, radius, digit)
+        spheres = _spheres(lots, count, camera, table, radius, digit, numbers)
         if len(spheres) == count and _ends_are_clear(spheres):
             spheres.sort(key=lambda sphere: sphere.centre)
             return Scene(camera, table, light, tuple(spheres), radius, digit)
@@ -122,12 +126,14 @@ def _spheres(
     table: Table,
     radius: float,
     digit: float,
+    numbers: int,
 ) -> list[Sphere]:
     """Up to `count` balls thrown one after the other, each where it is free of the earlier ones."""
     spheres: list[Sphere] = []
     names = tuple(COLORS)
     for _ in range(12 * count):
-        sphere = _sphere(lots, names[int(lots.integers(len(names)))], camera, table, radius)
+        color = names[int(lots.integers(len(names)))]
+        sphere = _sphere(lots, color, camera, table, radius, numbers)
         if _is_in_view(sphere, table) and all(_are_apart(sphere, s, digit) for s in spheres):
             spheres.append(sphere)
         if len(spheres) == count:
@@ -136,13 +142,18 @@ def _spheres(
 
 
 def _sphere(
-    lots: np.random.Generator, color: str, camera: Camera, table: Table, radius: float
+    lots: np.random.Generator,
+    color: str,
+    camera: Camera,
+    table: Table,
+    radius: float,
+    numbers: int,
 ) -> Sphere:
     x = round(_between(lots, -0.5, 0.5) * (table.width - 2.2 * radius), 6)
     # The near rail stands up, and would hide a ball that lies close behind it.
     y = round(_between(lots, 1.8 * radius - table.depth / 2, table.depth / 2 - 1.1 * radius), 6)
     row, column, scale = camera.project((x, y, radius))
-    number = int(lots.integers(1, 10))
+    number = int(lots.integers(1, numbers + 1))
     return Sphere((x, y, radius), number, color, (row, column), radius * scale, _numeral(lots))
 
 
