@@ -87,6 +87,47 @@ def test_the_pictures_of_billiards_mini_are_labelled() -> None:
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (2, 1, 1)
 
 
+@pytest.mark.parametrize("recipe", ["billiards", "billiards_mini"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"select": "sinkhorn"},
+        {"select": "random", "join": "mean"},
+        {"join": "max"},
+        {"model": "attention_sampling", "coordinates": True},
+        {"model": "iterative"},
+        {"model": "whole", "coordinates": True},
+        {"model": "whole", "downscale": 4},
+    ],
+)
+def test_every_contender_answers_and_can_learn(recipe: str, settings: dict[str, object]) -> None:
+    small = {"size": 200, "view": 50} if recipe == "billiards" else {}
+    sizes = {"patch": 36, "k": 3, **small}
+    model = recipes.made(recipe, settings | sizes).model
+    side = 200 if recipe == "billiards" else 160
+    prediction = model(torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)))
+    assert prediction.logits.shape == (2, 9)
+    prediction.logits.square().sum().backward()
+    still = {name for name, weight in model.named_parameters() if weight.grad is None}
+    expected = "scorer." if settings.get("select") == "random" else "nothing"
+    assert all(name.startswith(expected) for name in still)
+
+
+def test_questions_have_classes_of_their_own() -> None:
+    tens = recipes.made("billiards_mini", {"question": "sum_modulo_10"})
+    assert tens.classes == tuple("0123456789")
+    few = recipes.made("billiards_mini", {"numbers": 4})
+    assert few.classes == tuple("1234")
+
+
+def test_pictures_of_several_runs_are_painted_once() -> None:
+    asked = {"train": 2, "validation": 1, "test": 1, "scenes": 7}
+    first, second = (
+        recipes.made("billiards_mini", {**asked, "seed": seed}).splits() for seed in (0, 1)
+    )
+    assert second.train is first.train
+
+
 def test_a_folder_is_looked_at_once_and_then_rebuilt_without_it(tmp_path: Path) -> None:
     data = photos(tmp_path / "photos")
     first = recipes.made("folder", {"data": data, "encoder": "thin"})

@@ -2,13 +2,20 @@
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from foveal.recipes import Estimator, Experiment, seeded
+from foveal.recipes.contenders import Choice, Join, Model, Pace, Parts, Question
+
+if TYPE_CHECKING:
+    from foveal.data import Splits
 
 
 def billiards(
     *,
     data: Path | None = None,
+    model: Model = "patches",
+    question: Question = "max_left_right",
     train: int = 8000,
     validation: int = 2000,
     test: int = 10_000,
@@ -17,6 +24,10 @@ def billiards(
     view: int = 250,
     patch: int = 100,
     k: int = 10,
+    select: Choice = "top_k",
+    join: Join = "transformer",
+    coordinates: bool = False,
+    downscale: int = 1,
     encoder: str = "resnet18",
     layers: int = 3,
     heads: int = 8,
@@ -28,10 +39,13 @@ def billiards(
     clip: float = 1.0,
     warm_up: float = 0.05,
     sigma: float = 0.05,
+    sigma_schedule: Pace = "linear",
+    epsilon: float = 1e-4,
     estimator: Estimator = "exact",
     entropy: float = 0.01,
     shift: int = 50,
     workers: int = 0,
+    scenes: int | None = None,
     seed: int = 0,
 ) -> Experiment:
     """Billiards as in the paper: the larger number of the left-most and the right-most ball.
@@ -48,6 +62,12 @@ def billiards(
 
     Args:
         data: folder of an archive with train, valid and test, read instead of painting pictures
+        model: patches, the one described above; or attention_sampling, iterative or whole, the
+            systems it is compared with, made of the same parts
+        question: max_left_right, the larger number of the left-most and the right-most ball;
+            rightmost, the number of the right-most; sum_modulo_10, the last digit of the sum of
+            all; or left_colour_min_max, the smallest number if the left-most ball is green, blue
+            or purple, else the largest
         train: pictures to learn from
         validation: pictures to choose the best model by
         test: pictures to report on
@@ -56,7 +76,11 @@ def billiards(
         view: height and width of the view in pixels
         patch: side of a patch in pixels of the full picture
         k: how many patches are looked at
-        encoder: timm network for the patches, trained from scratch
+        select: top_k, sinkhorn or random: how patches chooses its windows
+        join: transformer, max or mean: how patches makes one answer of its looks
+        coordinates: whether attention_sampling and whole are told where a pixel lies
+        downscale: how many times smaller whole sees the picture
+        encoder: timm network for the patches, or all of the picture, trained from scratch
         layers: of the transformer that joins the patches
         heads: of its attention
         width: of its tokens
@@ -66,49 +90,64 @@ def billiards(
         weight_decay: pull of all weights towards zero, times the learning rate
         clip: largest value of a gradient's entry
         warm_up: share of the steps in which the learning rate rises
-        sigma: noise on the scores at the start; it falls to 0 in a straight line
+        sigma: noise on the scores at the start
+        sigma_schedule: how it falls to 0: linear, cosine or constant, not at all
+        epsilon: weight of the entropy in sinkhorn
         estimator: of the selection's gradient
         entropy: reward for a scorer that keeps its options open
         shift: largest random translation in pixels
         workers: processes that load pictures
-        seed: of the pictures and of all random numbers
+        scenes: seed of the pictures, else `seed`
+        seed: of all other random numbers
     """
     settings = dict(locals(), data=data and data.resolve())  # before any other name exists
-    from foveal.data import Splits
-    from foveal.data.billiards import NUMBERS, splits
     from foveal.data.billiards import archive as archive
-    from foveal.models import PatchClassifier
+    from foveal.data.billiards import splits
+    from foveal.data.billiards.questions import QUESTIONS
     from foveal.nn.aggregators import Transformer
     from foveal.nn.encoders import Backbone
     from foveal.nn.scorers import ConvScorer
-    from foveal.nn.selectors import TopK
+    from foveal.recipes.contenders import contender, selector
     from foveal.training import Settings
 
+    asked = QUESTIONS[question]
+
     @cache
-    def pictures() -> Splits:
+    def pictures() -> "Splits":
         if data is not None:
-            return archive.read_archive(data)
-        return splits(train, validation, test, seed=seed, size=size, balls=balls)
+            return archive.read_archive(data, question=asked)
+        paint = seed if scenes is None else scenes
+        return splits(train, validation, test, seed=paint, size=size, balls=balls, question=asked)
 
     def write(directory: Path) -> None:
         archive.write(directory, vars(pictures()).values())
 
     with seeded(seed):
-        network = Backbone(encoder)
-        model = PatchClassifier(
-            scorer=ConvScorer(),
-            select=TopK(k, sigma=sigma, estimator=estimator),
-            encoder=network,
-            aggregate=Transformer(network.features, width=width, layers=layers, heads=heads),
-            classes=len(NUMBERS),
-            view=(view, view),
-            patch=(patch, patch),
+        network = contender(
+            model,
+            Parts(
+                encoder=lambda channels: Backbone(encoder, channels=channels),
+                scorer=ConvScorer,
+                transformer=lambda features: Transformer(
+                    features, width=width, layers=layers, heads=heads
+                ),
+                heads=heads,
+            ),
+            select=lambda: selector(select, k, sigma=sigma, estimator=estimator, epsilon=epsilon),
+            join=join,
+            classes=len(asked.classes),
+            size=size,
+            view=view,
+            patch=patch,
+            k=k,
+            coordinates=coordinates,
+            downscale=downscale,
         )
     return Experiment(
         recipe="billiards",
         settings=settings,
-        classes=NUMBERS,
-        model=model,
+        classes=asked.classes,
+        model=network,
         splits=pictures,
         write=write if data is None else None,
         training=Settings(
@@ -121,6 +160,7 @@ def billiards(
             clip_norm=None,
             entropy=entropy,
             sigma=sigma,
+            sigma_schedule=sigma_schedule,
             shift=shift,
             validate_every=max(1, steps // 30),
             workers=workers,

@@ -1,13 +1,21 @@
 """Billiards small enough for two processor cores: the same question on fewer, smaller pictures."""
 
-from functools import cache
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from foveal.recipes import Estimator, Experiment, seeded
+from foveal.recipes.contenders import Choice, Join, Model, Pace, Parts, Question
+
+if TYPE_CHECKING:
+    from foveal.data import Splits
 
 
 def billiards_mini(
     *,
+    model: Model = "patches",
+    question: Question = "max_left_right",
     train: int = 12_000,
     validation: int = 300,
     test: int = 1000,
@@ -15,10 +23,15 @@ def billiards_mini(
     balls: tuple[int, int] = (2, 3),
     radius: float = 0.09,
     digit: float = 0.8,
+    numbers: int = 9,
     view: int = 40,
     pool: int = 4,
     patch: int = 36,
     k: int = 5,
+    select: Choice = "top_k",
+    join: Join = "transformer",
+    coordinates: bool = False,
+    downscale: int = 1,
     widths: tuple[int, ...] = (24, 48, 48, 96),
     tokens: int = 64,
     layers: int = 1,
@@ -31,10 +44,13 @@ def billiards_mini(
     weight_decay: float = 0.05,
     warm_up: float = 0.05,
     sigma: float = 0.01,
+    sigma_schedule: Pace = "linear",
+    epsilon: float = 1e-4,
     estimator: Estimator = "exact",
     entropy: float = 0.001,
     shift: int = 0,
     workers: int = 0,
+    scenes: int | None = None,
     seed: int = 0,
 ) -> Experiment:
     """Billiards in minutes on a laptop: fewer balls on small pictures, a small network.
@@ -51,6 +67,12 @@ def billiards_mini(
     Ours:     91.2 and 91.5 % accuracy, windows on both balls in 99.2 and 95.1 % of 1000 pictures
 
     Args:
+        model: patches, the one described above; or attention_sampling, iterative or whole, the
+            systems it is compared with, made of the same parts
+        question: max_left_right, the larger number of the left-most and the right-most ball;
+            rightmost, the number of the right-most; sum_modulo_10, the last digit of the sum of
+            all; or left_colour_min_max, the smallest number if the left-most ball is green, blue
+            or purple, else the largest
         train: pictures to learn from
         validation: pictures to choose the best model by
         test: pictures to report on
@@ -58,10 +80,15 @@ def billiards_mini(
         balls: fewest and most balls on a table
         radius: of a ball in sides of the picture
         digit: height of the numerals in radii of a ball
+        numbers: the largest number on a ball
         view: height and width of the view in pixels
         pool: pixels of the view from one window to the next
         patch: side of a patch in pixels of the full picture
         k: how many patches are looked at
+        select: top_k, sinkhorn or random: how patches chooses its windows
+        join: transformer, max or mean: how patches makes one answer of its looks
+        coordinates: whether attention_sampling and whole are told where a pixel lies
+        downscale: how many times smaller whole sees the picture
         widths: number of filters of each convolution of the patches' network
         tokens: width of the transformer that joins the patches
         layers: of that transformer
@@ -73,61 +100,83 @@ def billiards_mini(
         scorer_delay: share of the steps in which the scorer stays as it began
         weight_decay: pull of all weights towards zero, times the learning rate
         warm_up: share of the steps in which the learning rate rises
-        sigma: noise on the scores at the start; it falls to 0 in a straight line
+        sigma: noise on the scores at the start
+        sigma_schedule: how it falls to 0: linear, cosine or constant, not at all
+        epsilon: weight of the entropy in sinkhorn
         estimator: of the selection's gradient
         entropy: reward for a scorer that keeps its options open
         shift: largest random translation in pixels
         workers: processes that load pictures
-        seed: of the pictures and of all random numbers
+        scenes: seed of the pictures, else `seed`
+        seed: of all other random numbers
     """
     settings = dict(locals())  # before any other name exists
     import torch
 
-    from foveal.data import Splits
-    from foveal.data.billiards import NUMBERS, splits
     from foveal.data.billiards import archive as archive
-    from foveal.models import PatchClassifier
+    from foveal.data.billiards.questions import NUMBERS, QUESTIONS
     from foveal.nn.aggregators import FourierPosition, Transformer
     from foveal.nn.encoders import WhatAndWhere
     from foveal.nn.scorers import ConvScorer
-    from foveal.nn.selectors import TopK
+    from foveal.recipes.contenders import contender, selector
     from foveal.training import Settings
 
-    look = {"size": size, "balls": balls, "radius": radius, "digit": digit}
+    asked = QUESTIONS[question]
+    classes = NUMBERS[:numbers] if asked.classes == NUMBERS else asked.classes
+    asked = replace(asked, classes=classes)
 
-    @cache
-    def painted() -> Splits:
-        return splits(train, validation, test, seed=seed, **look)
+    def pictures() -> "Splits":
+        return painted(
+            (train, validation, test),
+            seed=seed if scenes is None else scenes,
+            size=size,
+            balls=balls,
+            radius=radius,
+            digit=digit,
+            numbers=numbers,
+            question=asked,
+        )
 
     def write(directory: Path) -> None:
-        archive.write(directory, vars(painted()).values())
+        archive.write(directory, vars(pictures()).values())
+
+    def transformer(features: int) -> Transformer:
+        return Transformer(
+            features,
+            width=tokens,
+            layers=layers,
+            heads=4,
+            dropout=0.0,
+            norm_first=True,
+            pool=torch.amax,
+            position=FourierPosition(features, octaves=octaves),
+        )
 
     with seeded(seed):
-        encoder = WhatAndWhere(widths=widths)
-        model = PatchClassifier(
-            scorer=ConvScorer(pool=pool),
-            select=TopK(k, sigma=sigma, estimator=estimator),
-            encoder=encoder,
-            aggregate=Transformer(
-                encoder.features,
-                width=tokens,
-                layers=layers,
+        network = contender(
+            model,
+            Parts(
+                encoder=lambda channels: WhatAndWhere(channels, widths=widths),
+                scorer=lambda: ConvScorer(pool=pool),
+                transformer=transformer,
                 heads=4,
-                dropout=0.0,
-                norm_first=True,
-                pool=torch.amax,
-                position=FourierPosition(encoder.features, octaves=octaves),
             ),
-            classes=len(NUMBERS),
-            view=(view, view),
-            patch=(patch, patch),
+            select=lambda: selector(select, k, sigma=sigma, estimator=estimator, epsilon=epsilon),
+            join=join,
+            classes=len(classes),
+            size=size,
+            view=view,
+            patch=patch,
+            k=k,
+            coordinates=coordinates,
+            downscale=downscale,
         )
     return Experiment(
         recipe="billiards_mini",
         settings=settings,
-        classes=NUMBERS,
-        model=model,
-        splits=painted,
+        classes=classes,
+        model=network,
+        splits=pictures,
         write=write,
         training=Settings(
             steps=steps,
@@ -139,6 +188,7 @@ def billiards_mini(
             warm_up=warm_up,
             entropy=entropy,
             sigma=sigma,
+            sigma_schedule=sigma_schedule,
             clip_value=1.0,
             clip_norm=None,
             shift=shift,
@@ -147,3 +197,11 @@ def billiards_mini(
             seed=seed,
         ),
     )
+
+
+@lru_cache(maxsize=1)
+def painted(counts: tuple[int, int, int], **look: Any) -> "Splits":
+    """So many training, validation and test pictures; the last ones asked for are kept."""
+    from foveal.data.billiards import splits
+
+    return splits(*counts, **look)
