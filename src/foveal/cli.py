@@ -11,7 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from foveal import __version__, options, recipes
 from foveal.errors import UserError
@@ -220,6 +220,43 @@ def benchmark(arguments: list[str]) -> int:
     return SUCCESS
 
 
+def reproduce(arguments: list[str]) -> int:
+    """Run a table of experiments: several seeds a row, going on where it stopped."""
+    from foveal.reproduction.experiments import TABLES
+
+    told = {name: table.title for name, table in TABLES.items()}
+    name, rest = _chosen("reproduce", "table", told, arguments)
+    parser = options.parser(f"reproduce {name}", _rows(TABLES[name]))
+    parser.add_argument(
+        "--scale",
+        type=Literal["full", "mini"],
+        default="full",
+        help="full, the paper's sizes, for a GPU; or mini, for two processor cores",
+    )
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each row")
+    parser.add_argument("--rows", type=list[str], default=[], help='["Top-K, max"]; none: all')
+    parser.add_argument(
+        "--settings", type=dict[str, Any], default={}, help='of the recipe: {"steps": 100}'
+    )
+    parser.add_argument("--output", type=str, help="folder, else reproductions/SCALE")
+    parser.add_argument(
+        "--jobs", type=int, help="runs at once, else one a GPU, or one a processor core"
+    )
+    parser.add_argument(
+        "--precision", type=str, default="32-true", help="32-true, bf16-mixed or 16-mixed"
+    )
+    asked = options.parse(parser, rest)
+
+    from foveal.commands.reproduce import reproduce as run
+
+    return run(name, **asked)
+
+
+def _rows(table: Any) -> str:
+    lines = [f"  {row.name}: {row.paper or 'not in the paper'}" for row in table.rows]
+    return "\n".join([table.title, f"Paper: {table.paper}.", "", "rows:", *lines])
+
+
 def data(arguments: list[str]) -> int:
     """Write the images a recipe makes as ordinary files."""
     name, recipe, rest = _recipe("data", arguments)
@@ -240,5 +277,6 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "predict": predict,
     "explain": explain,
     "benchmark": benchmark,
+    "reproduce": reproduce,
     "data": data,
 }

@@ -144,6 +144,33 @@ def asked(folder: RunFolder) -> tuple[str, dict[str, Any]]:
     return name, {key: _typed(value, known[key]) for key, value in settings.items()}
 
 
+def agree(folder: RunFolder, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run that was begun earlier, once it is sure that they are those given.
+
+    Args:
+        folder: of the run.
+        name: of the recipe.
+        given: some of the settings.
+
+    Raises:
+        UserError: it is a run of another recipe, or a setting differs.
+    """
+    begun, settings = asked(folder)
+    if begun != name:
+        raise UserError(f"{folder.path} is a run of the recipe {begun}, not of {name}")
+    for key, value in given.items():
+        if _comparable(value) != _comparable(settings.get(key)):
+            raise UserError(
+                f"--{key} {value} is not what the run in {folder.path} was begun with, "
+                f"{settings.get(key)}: leave it out to go on, or begin another run with --output"
+            )
+    return settings
+
+
+def _comparable(value: object) -> object:
+    return str(value.resolve()) if isinstance(value, Path) else value
+
+
 class Images(Sequence[Image]):
     """Images one after the other; those in files are opened anew each time, so none is kept."""
 

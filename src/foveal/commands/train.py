@@ -4,7 +4,6 @@ import os
 import shlex
 import shutil
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -90,15 +89,7 @@ def _begun(name: str, settings: dict[str, Any], machines: dict[str, Any], output
 def _resumed(name: str, given: dict[str, Any], machines: dict[str, Any], output: str) -> Begun:
     """A run that was begun earlier; what is given again must agree with it."""
     folder = RunFolder.open(output)
-    begun, settings = runs.asked(folder)
-    if begun != name:
-        raise UserError(f"{output} is a run of the recipe {begun}, not of {name}")
-    for key, value in given.items():
-        if _comparable(value) != _comparable(settings.get(key)):
-            raise UserError(
-                f"--{key} {value} is not what the run in {output} was begun with, "
-                f"{settings.get(key)}: leave it out to go on, or begin another run with --output"
-            )
+    settings = runs.agree(folder, name, given)
     # with a checkpoint, what the training began from is not needed again
     if folder.has("last") and "weights" in settings:
         settings["weights"] = None
@@ -110,10 +101,6 @@ def _on(machines: dict[str, Any], experiment: Experiment) -> Experiment:
         return replace(experiment, training=replace(experiment.training, **machines))
     except ValueError as error:
         raise UserError(str(error)) from error
-
-
-def _comparable(value: object) -> object:
-    return str(value.resolve()) if isinstance(value, Path) else value
 
 
 def _speaks() -> bool:

@@ -89,6 +89,11 @@ def find(name: str) -> Recipe:
     return recipe
 
 
+def keywords(name: str) -> set[str]:
+    """The settings of a recipe."""
+    return set(inspect.signature(find(name)).parameters)
+
+
 def made(name: str, settings: Mapping[str, Any]) -> Experiment:
     """Call a recipe; what it refuses is the user's to mend.
 

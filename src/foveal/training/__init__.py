@@ -26,10 +26,14 @@ from foveal.training.optimisation import optimiser, set_pace
 from foveal.training.settings import Settings
 from foveal.training.state import State
 
-__all__ = ["Settings", "Stopped", "augmentation", "fit"]
+__all__ = ["Diverged", "Settings", "Stopped", "augmentation", "fit"]
 
 _CHANCE = 2  # what the random numbers of noise and dropout are for; see `foveal.batches`
 _PATIENCE = 10  # steps in a row that may be skipped
+
+
+class Diverged(UserError):
+    """The loss or its gradient was not finite in so many steps that going on is of no use."""
 
 
 def fit(
@@ -61,8 +65,8 @@ def fit(
 
     Raises:
         Stopped: the run was asked to stop, and can be resumed.
-        UserError: a device is missing, a file cannot be read or written, or the loss was not finite
-            in 10 steps in a row.
+        Diverged: the loss was not finite in 10 steps in a row.
+        UserError: a device is missing, or a file cannot be read or written.
     """
     fabric = fabric_of(settings)
     rule = optimiser(model, settings)
@@ -82,7 +86,7 @@ def fit(
             watcher.step(finite=outcome.finite, scorer_gradient=outcome.scorer_gradient)
             journal.advance(state)
             if state.skipped == _PATIENCE:
-                raise UserError(_diverged(state.step))
+                raise Diverged(_diverged(state.step))
 
             done = state.step == settings.steps
             if done or state.step % settings.validate_every == 0:

@@ -20,10 +20,10 @@ from torch import Tensor
 from foveal.data import Example, Splits
 from foveal.data.billiards.layout import scene
 from foveal.data.billiards.picture import picture
-from foveal.data.billiards.pool import spread
 from foveal.data.billiards.questions import QUESTIONS, Question
 from foveal.data.billiards.scene import Scene
 from foveal.images import TensorImage
+from foveal.processes import spread
 
 STREAMS = ("train", "valid", "test")
 # Up to this many bytes of pixels are kept in memory; more are painted when asked for.

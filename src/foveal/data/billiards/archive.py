@@ -21,12 +21,12 @@ from torch import Tensor
 from foveal.data import Example, Splits
 from foveal.data.billiards import STREAMS, Billiards
 from foveal.data.billiards.picture import picture
-from foveal.data.billiards.pool import spread
 from foveal.data.billiards.questions import QUESTIONS, Question
 from foveal.data.billiards.scene import Ball, Scene
 from foveal.data.writing import refused, replace
 from foveal.errors import UserError
 from foveal.images import FileImage
+from foveal.processes import spread
 
 
 class BilliardsArchive:

@@ -34,7 +34,7 @@ def spread(
     kinds = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in kinds else "spawn")
     if "forkserver" in kinds:
-        context.set_forkserver_preload([__name__.rpartition(".")[0] + ".picture"])
+        context.set_forkserver_preload([getattr(work, "func", work).__module__])
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
     try:
         yield from pool.map(work, tasks)
@@ -49,10 +49,15 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _begin() -> None:
-    """Leave Ctrl-C to the parent, and end when it does, however it does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def end_with_parent() -> None:
+    """From now on this process ends when the one that started it does, however it does."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _begin() -> None:
+    """Leave Ctrl-C to the parent, and end when it does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 def _end_with_parent() -> None:
