@@ -12,6 +12,7 @@ FLOORS = {
     "errors": 0,
     "topk": 0,
     "threads": 0,
+    "processes": 0,
     "_native": 0,
     "windows": 0,
     "schedules": 0,

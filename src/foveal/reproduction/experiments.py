@@ -60,7 +60,10 @@ class Table:
 
 _BILLIARDS: dict[Scale, Size] = {
     "full": Size("billiards", {"scenes": 0}),
-    "mini": Size("billiards_mini", {"numbers": 5, "train": 6000, "steps": 1600, "scenes": 0}),
+    "mini": Size(
+        "billiards_mini",
+        {"numbers": 3, "balls": (3, 3), "train": 6000, "steps": 1400, "scenes": 0},
+    ),
 }
 
 TABLES: dict[str, Table] = {

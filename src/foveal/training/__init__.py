@@ -65,7 +65,7 @@ def fit(
 
     Raises:
         Stopped: the run was asked to stop, and can be resumed.
-        Diverged: the loss was not finite in 10 steps in a row.
+        Diverged: the loss was not finite in 10 steps in a row, or no score in a validation.
         UserError: a device is missing, or a file cannot be read or written.
     """
     fabric = fabric_of(settings)
@@ -140,15 +140,20 @@ def _validate(
     if fabric.world_size > 1:  # batch norms saw other images on every device; the first is kept
         for buffer in model.buffers():
             torch.distributed.broadcast(buffer, 0)
-    with fabric.autocast():
-        return evaluate(
-            model,
-            dataset,
-            settings.batch,
-            watch=watcher.see,
-            rank=fabric.global_rank,
-            world=fabric.world_size,
-        )
+    try:
+        with fabric.autocast():
+            return evaluate(
+                model,
+                dataset,
+                settings.batch,
+                watch=watcher.see,
+                rank=fabric.global_rank,
+                world=fabric.world_size,
+            )
+    except UserError as error:
+        if "scores must be finite" in str(error):
+            raise Diverged(f"training diverged: {error}") from error
+        raise
 
 
 def _diverged(step: int) -> str:
