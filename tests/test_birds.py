@@ -161,10 +161,20 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("variant", ["mean", "concat", "nts_net"])
-def test_two_steps_on_real_files_make_a_run_that_can_be_loaded(tmp_path: Path, variant: str):
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"variant": "mean"},
+        {"variant": "concat"},
+        {"variant": "nts_net"},
+        {"as_published": True, "encoder": "resnet18"},
+    ],
+)
+def test_two_steps_on_real_files_make_a_run_that_can_be_loaded(
+    tmp_path: Path, chosen: dict[str, object]
+):
     root = birds(tmp_path / "CUB_200_2011")
-    experiment = recipes.made("birds", {"data": root, "variant": variant, **SMALL})
+    experiment = recipes.made("birds", {"data": root, **SMALL, **chosen})
     run = RunFolder.create(tmp_path / "run")
     runs.record(run, experiment)
     before = [weight.clone() for weight in experiment.model.parameters()]
@@ -181,6 +191,30 @@ def test_two_steps_on_real_files_make_a_run_that_can_be_loaded(tmp_path: Path, v
     report = evaluate(loaded.model, splits.test, classes=loaded.classes)
     assert report.n == 6
     assert all(len(result.windows) == 2 for result in report.results)
+    if "as_published" in chosen:  # the selection of evaluation is that of the last step
+        assert float(loaded.model.select.last) == pytest.approx(0.05 / 2)
+
+
+def test_as_published_the_recipe_has_the_faults_of_the_papers_code(tmp_path: Path):
+    data = {"data": birds(tmp_path), "encoder": "resnet18", "classes": ("a", "b")}
+    plain, published = (
+        recipes.made("birds", {**data, "as_published": chosen}) for chosen in (False, True)
+    )
+    model, training = published.model, published.training
+    assert (training.weight_decay, training.decay_all) == (-1e-4, True)
+    assert (plain.training.weight_decay, plain.training.decay_all) == (1e-4, False)
+    assert (model.select.estimator, published.settings["estimator"]) == ("diagonal", "diagonal")
+    images = torch.rand(1, 3, 300, 300)
+    for network, soft, negative in ((plain.model, False, False), (model, True, True)):
+        network.eval()
+        prediction = network(images)
+        weights = prediction.selection.weights
+        assert (weights.shape[2] > weights.shape[1]) == soft
+        stem = torch.nn.Sequential(*[*network.encoder.network.children()][:3])
+        assert (stem(images) < 0).any() == negative
+    assert (plain.notes, published.notes) == ((), (recipes.AS_PUBLISHED,))
+    with pytest.raises(UserError, match="choose variant mean or concat"):
+        recipes.made("birds", {**data, "as_published": True, "variant": "nts_net"})
 
 
 def test_the_recipe_has_the_papers_settings(tmp_path: Path):

@@ -6,7 +6,8 @@ from torch import nn
 
 from foveal.errors import UserError
 from foveal.nn import aggregators, encoders, scorers
-from foveal.topk import Selection, hard
+from foveal.nn.dropout import LastingDropout
+from foveal.topk import Selection, hard, perturbed
 from miniatures_weights import save_backbone
 
 
@@ -127,6 +128,28 @@ def test_a_missing_stage_is_named():
         encoders.Backbone("resnet18", stage=9)
 
 
+def test_a_bare_stem_is_a_convolution_and_a_slow_batch_norm_without_relu():
+    torch.manual_seed(0)
+    encoder = encoders.Backbone("resnet18", stage=1, bare_stem=True).double()
+    network, images = encoder.network, torch.rand(4, 3, 32, 32, dtype=torch.float64)
+    x = nn.functional.conv2d(encoders.standardised(images), network.conv1.weight, None, 2, 3)
+    mean, variance = x.mean(dim=(0, 2, 3)), x.var(dim=(0, 2, 3))
+    x = (x - mean[:, None, None]) / (x.var(dim=(0, 2, 3), correction=0) + 1e-5)[
+        :, None, None
+    ] ** 0.5
+    expected = network.layer1(nn.functional.max_pool2d(x, 3, 2, 1))
+    torch.testing.assert_close(encoder.maps(images), expected)
+    # one step of a running mean that keeps 99 %
+    torch.testing.assert_close(network.bn1.running_mean, mean * 0.01)
+    torch.testing.assert_close(network.bn1.running_var, variance * 0.01 + 0.99)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "mobilenetv3_small_050"])
+def test_a_network_without_such_a_stem_is_named(name):
+    with pytest.raises(UserError, match=rf"'{name}' does not begin with .* choose a ResNet"):
+        encoders.Backbone(name, bare_stem=True)
+
+
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_weights_from_a_file_are_the_networks(tmp_path, suffix):
     path, state = save_backbone(tmp_path / f"w{suffix}", stage=1)
@@ -199,13 +222,64 @@ def test_the_transformer_minds_where_its_patches_were(position):
     )
 
 
-def test_the_transformer_drops_nothing_in_evaluation_and_not_in_its_attention():
+def test_a_position_from_the_table_is_a_dense_layer_on_the_weights_of_a_slot():
+    torch.manual_seed(0)
+    selection = perturbed(torch.rand(3, 30, dtype=torch.float64), 4, 0.1)
+    position = aggregators.TablePosition(30, 8).double()
+    dense = nn.Linear(30, 8).double()
+    dense.weight.data, dense.bias.data = position.table.data.T, torch.rand(8).double()
+    position.bias.data = dense.bias.data
+    assert selection.candidates.shape[1] > 4  # soft: slots look at several candidates
+    torch.testing.assert_close(position(selection, torch.rand(30, 2)), dense(selection.dense(30)))
+
+
+def test_the_transformer_drops_nothing_in_evaluation_and_not_inside_its_layers_parts():
     features, selection, centres = looked()
     model = aggregators.Transformer(8, width=16, layers=2, heads=4).eval()
     first = model(features, selection, centres)
     assert torch.equal(first, model(features, selection, centres))
-    assert all(layer.self_attn.dropout == 0 for layer in model.layers.layers)
-    assert any(isinstance(m, nn.Dropout) and m.p == 0.1 for m in model.modules())
+    for layer in model.layers.layers:
+        assert layer.self_attn.dropout == layer.dropout.p == 0  # attention; hidden layer
+        assert layer.dropout1.p == layer.dropout2.p == 0.1  # what they add
+
+
+@pytest.mark.parametrize("inference", [True, False])
+def test_the_transformer_drops_in_evaluation_where_it_is_told_to(inference):
+    features, selection, centres = looked()
+    model = aggregators.Transformer(
+        8, width=16, layers=2, heads=4, dropout=0.5, dropout_in_evaluation=True
+    ).eval()
+    x = model.project(features + model.position(selection, centres))
+    for number, layer in enumerate(model.layers.layers):
+        masks = []
+        for seed in (2 * number, 2 * number + 1):
+            kept = torch.rand(4, 16, generator=torch.Generator().manual_seed(seed)) >= 0.5
+            masks.append(2.0 * kept)
+        x = layer.norm1(x + masks[0] * layer.self_attn(x, x, x)[0])
+        x = layer.norm2(x + masks[1] * layer.linear2(torch.relu(layer.linear1(x))))
+    with torch.inference_mode(inference):
+        torch.testing.assert_close(model(features, selection, centres), x.sum(dim=1))
+
+
+def test_lasting_dropout_is_dropout_in_training():
+    x = torch.rand(2, 5, 7)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        dropped = LastingDropout(0.3)(x)
+        torch.manual_seed(1)
+        assert torch.equal(dropped, nn.functional.dropout(x, 0.3))
+
+
+def test_lasting_dropout_drops_the_same_of_every_image_in_evaluation_and_leaves_chance_alone():
+    drop, x = LastingDropout(0.3).eval(), torch.rand(3, 100, 100) + 1
+    state = torch.get_rng_state()
+    dropped = drop(x)
+    assert torch.equal(torch.get_rng_state(), state)
+    kept = dropped[0] != 0
+    assert torch.equal(dropped, torch.where(kept, x / 0.7, 0))
+    assert kept.sum() == pytest.approx(7000, abs=5 * (10_000 * 0.3 * 0.7) ** 0.5)
+    assert torch.equal(drop(x[1:2])[0], dropped[1])
+    assert not torch.equal(LastingDropout(0.3, seed=1).eval()(x), dropped)
 
 
 def test_the_transformer_pools_as_it_is_told():

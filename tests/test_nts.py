@@ -157,6 +157,26 @@ def test_dropout_is_for_training_alone(make):
     assert torch.equal(*judged)
 
 
+def test_dropout_in_evaluation_is_a_mask_on_whole_and_parts_where_it_is_told_to():
+    model, images, seen = topk().eval(), torch.rand(2, 3, 80, 80), {}
+    for name in ("whole_head", "part_head"):
+        head = getattr(model, name)
+        head.register_forward_pre_hook(lambda _, given, name=name: seen.update({name: given[0]}))
+    with torch.inference_mode():
+        model(images)
+        dropped = topk(dropout_in_evaluation=True).eval()(images)
+        again = topk(dropout_in_evaluation=True).eval()(images)
+    masks = [
+        2.0 * (torch.rand(*size, generator=torch.Generator().manual_seed(seed)) >= 0.5)
+        for seed, size in enumerate(((seen["whole_head"].shape[1],), seen["part_head"].shape[1:]))
+    ]
+    whole, parts = seen["whole_head"] * masks[0], seen["part_head"] * masks[1]
+    torch.testing.assert_close(dropped.whole_logits, model.whole_head(whole))
+    torch.testing.assert_close(dropped.part_logits, model.part_head(parts))
+    torch.testing.assert_close(dropped.logits, model.head(parts.mean(dim=1) + whole))
+    assert torch.equal(dropped.logits, again.logits)
+
+
 @EACH
 def test_weights_can_be_saved_and_loaded(make):
     one, other = make(), make()

@@ -15,6 +15,7 @@ from foveal.nn.selectors import Mixed, Random, Sinkhorn, TopK
 
 ALL = {
     "TopK": lambda: TopK(3, sigma=0.1),
+    "TopK, soft": lambda: TopK(3, sigma=0.1, soft_evaluation=True),
     "Sinkhorn": lambda: Sinkhorn(3, epsilon=0.01),
     "Sinkhorn, soft": lambda: Sinkhorn(3, epsilon=0.01, soft_evaluation=True),
     "Random": lambda: Random(3),
@@ -75,6 +76,25 @@ def test_topk_is_soft_in_training_and_hard_in_evaluation():
     torch.testing.assert_close(soft.weights, topk.perturbed(raw, 3, 0.1).weights)
     assert soft.weights.requires_grad
     assert same(select.eval()(raw), topk.hard(raw, 3))
+
+
+def test_topk_that_is_soft_in_evaluation_is_the_mean_of_draws_at_the_last_sigma_of_training():
+    raw, draws = scores(2, 6), 40_000
+    trained = TopK(2, sigma=0.3, estimator="diagonal", soft_evaluation=True).train()
+    trained.sigma = 0.1
+    trained(raw.clone().requires_grad_())
+    loaded = TopK(2, sigma=0.3, estimator="diagonal", soft_evaluation=True).eval()
+    before = loaded(raw)
+    loaded.load_state_dict(trained.state_dict())
+    noise = torch.randn(draws, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for b in range(2):
+        best = (raw[b] + 0.1 * noise).topk(2).indices.sort(dim=1).values
+        mean = torch.eye(6).double()[best].mean(dim=0)  # (K, N)
+        # five standard deviations of a share, which are 0.5 / draws^0.5 at most
+        found = loaded(raw).dense(6)[b]
+        torch.testing.assert_close(found, mean, rtol=0, atol=2.5 / draws**0.5)
+    assert not torch.allclose(before.dense(6), loaded(raw).dense(6), atol=0.05)
+    assert TopK(2).state_dict() == {}
 
 
 @pytest.mark.parametrize("soft", [False, True])

@@ -12,6 +12,7 @@ from foveal.data import traffic_signs
 from foveal.data.folder import describe
 from foveal.data.traffic_signs import first, largest, read_annotations, read_traffic_signs
 from foveal.errors import UserError
+from foveal.images import TensorImage
 from foveal.runs import load
 from miniatures_signs import SIZE, Server, annotations, published, serving, sign, written
 
@@ -219,6 +220,27 @@ def test_the_recipe_has_the_papers_sizes() -> None:
     assert (experiment.training.steps, experiment.training.clip_value) == (70_000, 0.1)
     with pytest.raises(UserError, match="foveal data traffic_signs --output PATH fetches"):
         experiment.splits()
+
+
+def test_as_published_the_recipe_has_the_faults_of_the_papers_code() -> None:
+    plain, published = (recipes.made("traffic_signs", {"as_published": x}) for x in (False, True))
+    assert plain.model.select.estimator == "exact"
+    assert published.model.select.estimator == published.settings["estimator"] == "diagonal"
+    assert (plain.notes, published.notes) == ((), (recipes.AS_PUBLISHED,))
+    # a step takes 1e-4 of every weight, whatever the learning rate
+    training = published.training
+    assert training.learning_rate * training.weight_decay == pytest.approx(1e-4)
+    assert (training.decay_all, plain.training.decay_all) == (True, False)
+    # window (i, j) is centred on 24 i + 12 px, what its cell sees on 24 i + 24 (426 px of the view
+    # are not quite a third of 1280)
+    shift = []
+    for experiment in (published, plain):
+        scene = TensorImage(torch.zeros(3, 960, 1280))
+        windows = experiment.model.glance.windows([scene], torch.device("cpu"))[0]
+        shift.append(((windows[:, :2] + windows[:, 2:]) / 2).view(39, 52, 2)[:, :, 0])
+    rows = 24.0 * torch.arange(39)[:, None].expand(39, 52)
+    assert torch.equal(shift[0], rows + 12)
+    assert ((shift[1] - rows - 24).abs() <= 2).all()
 
 
 @pytest.mark.parametrize("name", ["traffic_signs", "traffic_signs_cnn"])

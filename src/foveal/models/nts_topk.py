@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from foveal.images import Images, middle, sources
+from foveal.nn.dropout import LastingDropout
 from foveal.nn.normalisations import Normalisation, min_max
 from foveal.nn.parts import MapEncoder, Selector
 from foveal.patches import extract
@@ -33,9 +34,10 @@ def concat(parts: Float[Tensor, "B K D"], whole: Float[Tensor, "B D"]) -> Float[
 class NTSTopK(nn.Module):
     """The paper's model for fine-grained classes.
 
-    Departures from its released code: the selection is hard in evaluation; the network's stem has
-    its ReLU and pixels are standardised as ImageNet's, as published weights expect; slots are in
-    index order; the gradient is that of the selector, exact by default.
+    Departures from its released code: pixels are standardised as ImageNet's, as published weights
+    expect; slots are in index order. By default the gradient is exact, the selection hard and
+    dropout off in evaluation, and the network's stem has its ReLU; see `as_published` of
+    `foveal.recipes.birds` for how all of this is undone.
 
     Args:
         encoder: of the whole image and of the parts, with a map of stride 32.
@@ -46,7 +48,9 @@ class NTSTopK(nn.Module):
         whole: (h, w) that every image is resampled to, its aspect ignored.
         size: (h, w) of the middle of that, which is all the model sees.
         patch: (h, w) that every part is resampled to.
-        dropout: chance, in [0, 1), on the features of whole and parts; off in evaluation.
+        dropout: chance, in [0, 1), on the features of whole and parts.
+        dropout_in_evaluation: drop in evaluation, too, as the paper's code does by mistake; see
+            `foveal.nn.dropout.LastingDropout` for what is dropped then.
         channels: of the images.
         normalise: raw scores -> scores in units that sigma is given in.
 
@@ -73,6 +77,7 @@ class NTSTopK(nn.Module):
         size: tuple[int, int] = (448, 448),
         patch: tuple[int, int] = (224, 224),
         dropout: float = 0.5,
+        dropout_in_evaluation: bool = False,
         channels: int = 3,
         normalise: Normalisation = min_max,
     ) -> None:
@@ -83,7 +88,10 @@ class NTSTopK(nn.Module):
         self.register_buffer("anchors", anchors(size), persistent=False)
         middle.corner(whole, size)
         check(encoder, select.k, len(self.anchors))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout, self.part_dropout = nn.Dropout(dropout), nn.Dropout(dropout)
+        if dropout_in_evaluation:
+            self.dropout = LastingDropout(dropout)
+            self.part_dropout = LastingDropout(dropout, seed=1)
         features = encoder.features
         width = join(torch.zeros(1, select.k, features), torch.zeros(1, features)).shape[1]
         self.head = nn.Linear(width, classes)
@@ -102,7 +110,8 @@ class NTSTopK(nn.Module):
         selection = self.select(self.normalise(scores))  # (B, M), (B, K, M)
         patches = extract(view, self.anchors, selection, self.patch)  # (B, K, C, h, w)
         looks = patches.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        parts = self.dropout(self.encoder(looks)).view(*patches.shape[:2], -1)  # (B, K, D)
+        features = self.encoder(looks).view(*patches.shape[:2], -1)
+        parts = self.part_dropout(features)  # (B, K, D)
 
         return PartsPrediction(
             logits=self.head(self.join(parts, whole)),

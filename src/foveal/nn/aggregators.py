@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from foveal.nn.dropout import LastingDropout
 from foveal.topk import Selection
 
 
@@ -39,8 +40,9 @@ def concat(
 class Transformer(nn.Module):
     """Self-attention among the patches and where they were seen, then a sum over the patches.
 
-    As in the paper: post-norm layers, ReLU, feed-forward width twice the model's, no dropout in the
-    attention, the sum. Unlike its code, dropout is off in evaluation.
+    As in the paper: post-norm layers, ReLU, feed-forward width twice the model's, dropout on what
+    attention and feed-forward add and nowhere else, the sum. Unlike its code, dropout is off in
+    evaluation by default.
 
     Args:
         features: D of the encoder.
@@ -52,7 +54,9 @@ class Transformer(nn.Module):
         pool: what becomes of the joined patches (B, K, width): `torch.sum` or `torch.amax`, or
             anything else that takes a tensor and an axis.
         position: a module from (selection, centres) to (B, K, features); `FourierPosition` by
-        default.
+            default, `TablePosition` is that of the paper's code.
+        dropout_in_evaluation: drop in evaluation, too, as the paper's code does by mistake; see
+            `foveal.nn.dropout.LastingDropout` for what is dropped then.
 
     References:
         Cordonnier et al., CVPR 2021, section 5.2; Vaswani et al., Attention Is All You Need, 2017.
@@ -69,6 +73,7 @@ class Transformer(nn.Module):
         norm_first: bool = False,
         pool: Callable[[Tensor, int], Tensor] = torch.sum,
         position: nn.Module | None = None,
+        dropout_in_evaluation: bool = False,
     ) -> None:
         super().__init__()
         self.position = FourierPosition(features) if position is None else position
@@ -79,13 +84,18 @@ class Transformer(nn.Module):
             heads,
             2 * width,
             dropout,
+            # of nn.functional.relu alone torch takes a short cut in evaluation, without dropout
+            activation=torch.relu if dropout_in_evaluation else nn.functional.relu,
             layer_norm_eps=1e-6,
             batch_first=True,
             norm_first=norm_first,
         )
         self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
-        for each in self.layers.layers:
-            each.self_attn.dropout = 0.0
+        for number, each in enumerate(self.layers.layers):
+            each.self_attn.dropout = each.dropout.p = 0.0
+            if dropout_in_evaluation:
+                each.dropout1 = LastingDropout(dropout, seed=2 * number)
+                each.dropout2 = LastingDropout(dropout, seed=2 * number + 1)
 
     def forward(
         self,
@@ -130,6 +140,8 @@ class FourierPosition(nn.Module):
 
 class TablePosition(nn.Module):
     """The paper's position encoding: a learned vector per candidate, mixed by the slot's weights.
+
+    The same as a dense layer on the slots' rows of N weights, in time and memory of the M in reach.
 
     Args:
         candidates: N; the model then works on this grid alone.

@@ -45,6 +45,13 @@ class Backbone(nn.Module):
         weights: a state dict (.pt or .safetensors) with the network's own key names, or None.
         pretrained: download timm's weights instead.
         channels: of the patches.
+        bare_stem: leave out the ReLU after the first batch norm of a ResNet, and let that norm
+            remember its last 100 steps instead of 10, as the paper's code does. Published weights
+            are made for the ReLU.
+
+    Raises:
+        UserError: there is no such network, no such stage or no such stem, or the weights do not
+            fit.
     """
 
     def __init__(
@@ -55,9 +62,12 @@ class Backbone(nn.Module):
         weights: Path | None = None,
         pretrained: bool = False,
         channels: int = 3,
+        bare_stem: bool = False,
     ) -> None:
         super().__init__()
         self.network = backbone(name, stage, weights, channels, pretrained=pretrained)
+        if bare_stem:
+            _bare(self.network, name)
         self.features: int = self.network.feature_info.channels()[-1]
         self.stride: int = self.network.feature_info.reduction()[-1]
 
@@ -232,6 +242,19 @@ def backbone(
     if weights is not None:
         _fill(network, weights)
     return network
+
+
+def _bare(network: nn.Module, name: str) -> None:
+    """Take the ReLU out of a stem of a convolution, a batch norm and a ReLU."""
+    stem = {part: getattr(network, part, None) for part in ("conv1", "bn1", "act1")}
+    kinds = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU)
+    if not all(isinstance(*pair) for pair in zip(stem.values(), kinds, strict=True)):
+        raise UserError(
+            f"the network {name!r} does not begin with a convolution, a batch norm and a ReLU, so "
+            "it has no bare stem: choose a ResNet such as resnet18 or resnet50"
+        )
+    network.get_submodule("bn1").momentum = 0.01  # type: ignore[assignment]
+    network.act1 = nn.Identity()
 
 
 def _fill(network: nn.Module, path: Path) -> None:

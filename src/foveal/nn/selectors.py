@@ -1,4 +1,5 @@
-"""The selection as a part of a model: soft while it trains, hard when it predicts.
+"""The selection as a part of a model: soft while it trains, hard when it predicts if not told
+otherwise.
 
 Chance while training comes from torch's default generator, like that of dropout: a training loop
 that seeds it at every step, as `foveal.training` does, repeats itself to the bit. Prediction never
@@ -16,7 +17,7 @@ from foveal.topk.transport import Solver
 
 
 class TopK(nn.Module):
-    """`foveal.topk.perturbed` in training, `foveal.topk.hard` in evaluation.
+    """`foveal.topk.perturbed` in training, `foveal.topk.hard` in evaluation by default.
 
     Args:
         k: number of slots.
@@ -24,23 +25,43 @@ class TopK(nn.Module):
             attribute `sigma` as it goes.
         estimator: of the gradient, see `foveal.topk.perturbed`.
         samples: noise draws for the sampling estimators.
+        soft_evaluation: predict with the mixed patches of training instead of plain cuts, at the
+            sigma of the last step of training, which is kept with the weights. Whatever the
+            estimator, the mean over all noise is taken then, so that an answer repeats itself.
+            The paper's code does so for birds, with draws.
     """
 
+    last: Tensor | None
+
     def __init__(
-        self, k: int, *, sigma: float = 0.05, estimator: Estimator = "exact", samples: int = 500
+        self,
+        k: int,
+        *,
+        sigma: float = 0.05,
+        estimator: Estimator = "exact",
+        samples: int = 500,
+        soft_evaluation: bool = False,
     ) -> None:
         super().__init__()
         self.k, self.sigma, self.estimator, self.samples = k, sigma, estimator, samples
+        self.register_buffer("last", torch.tensor(sigma) if soft_evaluation else None)
 
     def forward(self, scores: Float[Tensor, "B N"]) -> Selection:
         """Select K of the N candidates."""
         if not self.training or not torch.is_grad_enabled():
-            return hard(scores, self.k)
+            if self.last is None:
+                return hard(scores, self.k)
+            return perturbed(scores, self.k, float(self.last))
+        if self.last is not None:
+            self.last.fill_(self.sigma)
         return perturbed(scores, self.k, self.sigma, estimator=self.estimator, samples=self.samples)
 
     def extra_repr(self) -> str:
         """The settings."""
-        return f"k={self.k}, sigma={self.sigma}, estimator={self.estimator!r}"
+        soft = self.last is not None
+        return (
+            f"k={self.k}, sigma={self.sigma}, estimator={self.estimator!r}, soft_evaluation={soft}"
+        )
 
 
 class Sinkhorn(nn.Module):

@@ -4,7 +4,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from foveal.recipes import Estimator, Experiment, seeded
+from foveal.errors import UserError
+from foveal.recipes import AS_PUBLISHED, Estimator, Experiment, seeded
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,6 +40,7 @@ def birds(
     sigma: float = 0.05,
     estimator: Estimator = "exact",
     entropy: float = 0.05,
+    as_published: bool = False,
     workers: int = 0,
     seed: int = 0,
 ) -> Experiment:
@@ -46,9 +48,10 @@ def birds(
 
     The set must be unpacked from CUB_200_2011.tgz. The figures below need ImageNet weights of the
     encoder. Departures from the paper's code: published weights and their pixel range in place of
-    its own; the gradient is exact instead of diagonal, and the selection hard in evaluation; weight
-    decay has the right sign, and spares biases and norms; dropout is off in evaluation; the last
-    test images are not dropped. NTS-Net follows the same schedule, where it was published with 500
+    its own; the last test images are not dropped; and, undone by as_published: the gradient is
+    exact instead of diagonal, and the selection hard in evaluation; weight decay has the right
+    sign, and spares biases and norms; dropout is off in evaluation; the first batch norm has its
+    ReLU. NTS-Net follows the same schedule, where it was published with 500
     epochs, and entropy, sigma and estimator do nothing to it.
 
     Command:  foveal train birds --data PATH --weights RESNET50 --full true
@@ -82,11 +85,19 @@ def birds(
         sigma: noise on the scores at the start; it falls to 0 in a straight line
         estimator: of the selection's gradient
         entropy: reward for a scorer that keeps its options open
+        as_published: whether to do as the paper's released code does, errors included: its diagonal
+            gradient, whatever the estimator; weight decay of the wrong sign, so that all weights
+            grow; selection and dropout in evaluation as in training; no ReLU after the encoder's
+            first batch norm. Not of nts_net
         workers: processes that decode images
         seed: of all random numbers, and of what is held back
     """
     settings = dict(locals())  # before any other name exists
     settings |= {"data": data.resolve(), "weights": weights and weights.resolve()}
+    if as_published:
+        if variant == "nts_net":
+            raise UserError("as_published is of the paper's model: choose variant mean or concat")
+        settings["estimator"] = "diagonal"
     from foveal import objectives
     from foveal.data.birds import read_birds
     from foveal.training import Settings
@@ -113,7 +124,8 @@ def birds(
             batch=batch,
             optimiser="sgd",
             learning_rate=learning_rate,
-            weight_decay=weight_decay,
+            weight_decay=-weight_decay if as_published else weight_decay,
+            decay_all=as_published,
             warm_up=warm_up,
             schedule="stairs",
             drops=drops,
@@ -126,7 +138,7 @@ def birds(
             workers=workers,
             seed=seed,
         ),
-        notes=notes,
+        notes=(*notes, AS_PUBLISHED) if as_published else notes,
     )
 
 
@@ -157,8 +169,8 @@ def _model(settings: dict[str, Any]) -> "nn.Module":
     from foveal.nn.selectors import TopK
     from foveal.windows import LEVELS
 
-    size, k = settings["size"], settings["k"]
-    encoder = Backbone(settings["encoder"], weights=settings["weights"])
+    size, k, as_published = settings["size"], settings["k"], settings["as_published"]
+    encoder = Backbone(settings["encoder"], weights=settings["weights"], bare_stem=as_published)
     positions = sum((-(-size // level.stride)) ** 2 for level in LEVELS)
     exchanges: dict[str, Any] = {
         "squeeze_excitation": SqueezeExcitation,
@@ -177,6 +189,11 @@ def _model(settings: dict[str, Any]) -> "nn.Module":
     }
     if settings["variant"] == "nts_net":
         return NTSNet(k=k, proposals=settings["proposals"], **common)
-    select = TopK(k, sigma=settings["sigma"], estimator=settings["estimator"])
+    select = TopK(
+        k,
+        sigma=settings["sigma"],
+        estimator=settings["estimator"],
+        soft_evaluation=as_published,
+    )
     join = {"mean": nts_topk.mean, "concat": nts_topk.concat}[settings["variant"]]
-    return NTSTopK(select=select, join=join, **common)
+    return NTSTopK(select=select, join=join, dropout_in_evaluation=as_published, **common)

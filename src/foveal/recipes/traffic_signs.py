@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foveal.errors import UserError
-from foveal.recipes import Estimator, Experiment, seeded
+from foveal.recipes import AS_PUBLISHED, Estimator, Experiment, seeded
 
 if TYPE_CHECKING:
     from foveal.data import Splits
@@ -31,6 +31,7 @@ def traffic_signs(
     estimator: Estimator = "exact",
     entropy: float = 0.01,
     shift: int = 100,
+    as_published: bool = False,
     workers: int = 0,
     seed: int = 0,
 ) -> Experiment:
@@ -38,9 +39,10 @@ def traffic_signs(
 
     Get the set by `foveal data traffic_signs --output PATH`. Settings are those of the paper's
     code; its text says 100 000 steps and no warming up. Windows lie around the scorer's cells
-    instead of 12 px off, the gradient is exact instead of the paper's diagonal, colours of training
-    images are clipped to what 8 bits hold, and a share of the training images is held back to
-    choose the best model by, where the paper learns from all.
+    instead of 12 px off, the gradient is exact instead of the paper's diagonal, and biases and
+    norms do not decay; as_published undoes all of this. Colours of training images are clipped to
+    what 8 bits hold, and a share of the training images is held back to choose the best model by,
+    where the paper learns from all.
 
     Command:  foveal train traffic_signs --data PATH
     Hardware: a GPU
@@ -65,6 +67,9 @@ def traffic_signs(
         estimator: of the selection's gradient
         entropy: reward for a scorer that keeps its options open
         shift: largest random translation in pixels
+        as_published: whether to do as the paper's released code does, errors included: its
+            alignment of the windows, its diagonal gradient, whatever the estimator, and weight
+            decay of biases and norms, too
         workers: processes that decode images
         seed: of all random numbers
     """
@@ -76,18 +81,22 @@ def traffic_signs(
     from foveal.nn.scorers import ConvScorer
     from foveal.nn.selectors import TopK
     from foveal.training import Settings
+    from foveal.windows import paper
 
+    if as_published:
+        settings["estimator"] = "diagonal"
     pictures = reader(settings["data"], classes, seed)
     settings["classes"], notes = classes_and_notes(pictures, settings["data"], classes)
     with seeded(seed):
         model = PatchClassifier(
             scorer=ConvScorer(),
-            select=TopK(k, sigma=sigma, estimator=estimator),
+            select=TopK(k, sigma=sigma, estimator=settings["estimator"]),
             encoder=ThinResNet(),
             aggregate=mean,
             classes=len(settings["classes"]),
             view=view,
             patch=(patch, patch),
+            place=paper if as_published else None,
         )
     return Experiment(
         recipe="traffic_signs",
@@ -101,6 +110,7 @@ def traffic_signs(
             batch=batch,
             learning_rate=learning_rate,
             weight_decay=weight_decay,
+            decay_all=as_published,
             warm_up=warm_up,
             clip_value=clip,
             clip_norm=None,
@@ -112,7 +122,7 @@ def traffic_signs(
             workers=workers,
             seed=seed,
         ),
-        notes=notes,
+        notes=(*notes, AS_PUBLISHED) if as_published else notes,
     )
 
 

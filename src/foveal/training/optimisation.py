@@ -40,11 +40,12 @@ def _groups(model: nn.Module, settings: Settings) -> Iterator[dict[str, Any]]:
             for name, weight in model.named_parameters()
             if weight.requires_grad and _part(name) == part
         ]
-        matrices = [weight for weight in weights if weight.ndim > 1]
-        vectors = [weight for weight in weights if weight.ndim <= 1]  # biases, norms
+        fewest = 0 if settings.decay_all else 2  # axes; biases and norms have one
+        decaying = [weight for weight in weights if weight.ndim >= fewest]
+        spared = [weight for weight in weights if weight.ndim < fewest]
         own = {"part": part, "scale": scale}
-        yield {"params": matrices, "weight_decay": settings.weight_decay, **own}
-        yield {"params": vectors, "weight_decay": 0.0, **own}
+        yield {"params": decaying, "weight_decay": settings.weight_decay, **own}
+        yield {"params": spared, "weight_decay": 0.0, **own}
 
 
 def _part(name: str) -> str:

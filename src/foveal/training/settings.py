@@ -1,5 +1,6 @@
 """How a model is trained: plain numbers and words, that a recipe or a command line can give."""
 
+import math
 from dataclasses import dataclass
 
 _CHOICES = {
@@ -13,7 +14,6 @@ _NOT_NEGATIVE = (
     "learning_rate",
     "encoder_learning_rate",
     "scorer_learning_rate",
-    "weight_decay",
     "momentum",
     "entropy",
     "sigma",
@@ -38,7 +38,9 @@ class Settings:
             can read anything, nothing tells the scorer where to look, and what it learns is noise.
         weight_decay: a step takes away learning_rate x weight_decay of each weight; biases and
             norms are spared. The paper's code does not multiply by the learning rate: its 1e-4 at a
-            learning rate of 1e-4 is 1.0 here.
+            learning rate of 1e-4 is 1.0 here. With "sgd" it is part of the gradient, and so of the
+            momentum. Below 0 weights grow, as they do in the paper's code for birds.
+        decay_all: whether biases and norms decay, too, as they do in the paper's code.
         momentum: of "sgd".
         warm_up: share of the steps in which the learning rate rises from 0.
         schedule: of the learning rate after that: "cosine", "linear", "constant" or "stairs".
@@ -76,6 +78,7 @@ class Settings:
     scorer_learning_rate: float = 1.0
     scorer_delay: float = 0.0
     weight_decay: float = 0.05
+    decay_all: bool = False
     momentum: float = 0.9
     warm_up: float = 0.05
     schedule: str = "cosine"
@@ -109,6 +112,8 @@ class Settings:
             for name in names:
                 if not getattr(self, name) >= least:
                     raise ValueError(f"{name} must be {least} or more: got {getattr(self, name)}")
+        if not math.isfinite(self.weight_decay):
+            raise ValueError(f"weight_decay must be finite: got {self.weight_decay}")
         for name in ("warm_up", "scorer_delay", "shift_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1): got {getattr(self, name)}")
