@@ -8,8 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from foveal import recipes
+from foveal import recipes, windows
 from foveal.errors import UserError
+from foveal.nn.aggregators import TablePosition
+from foveal.nn.dropout import LastingDropout
 from foveal.recipes import sizing
 
 
@@ -92,6 +94,7 @@ def test_the_pictures_of_billiards_mini_are_labelled() -> None:
     "settings",
     [
         {"select": "sinkhorn"},
+        {"soft_evaluation": True},
         {"select": "random", "join": "mean"},
         {"join": "max"},
         {"model": "attention_sampling", "coordinates": True},
@@ -111,6 +114,26 @@ def test_every_contender_answers_and_can_learn(recipe: str, settings: dict[str, 
     still = {name for name, weight in model.named_parameters() if weight.grad is None}
     expected = "scorer." if settings.get("select") == "random" else "nothing"
     assert all(name.startswith(expected) for name in still)
+
+
+def test_billiards_can_be_done_as_published() -> None:
+    small = {"size": 200, "view": 50, "patch": 36, "k": 3}
+    experiment = recipes.made("billiards", {**small, "as_published": True})
+    model, training = experiment.model, experiment.training
+    assert "errors included" in experiment.notes[0]
+    assert training.weight_decay * training.learning_rate == pytest.approx(1e-4)
+    assert training.decay_all
+    assert model.select.estimator == experiment.settings["estimator"] == "diagonal"
+    prediction = model.eval()(torch.rand(2, 3, 200, 200))
+    assert torch.equal(prediction.windows, windows.paper((200, 200), model.grid, (36, 36)))
+    lasting = [part for part in model.modules() if isinstance(part, LastingDropout)]
+    assert len(lasting) == 2 * 3  # attention and feed-forward of three layers
+    assert isinstance(model.aggregate.position, TablePosition)
+    assert isinstance(model.encoder.network.act1, torch.nn.Identity)
+    again = recipes.made("billiards", experiment.settings).model
+    assert again.state_dict().keys() == model.state_dict().keys()
+    with pytest.raises(UserError, match="choose model patches"):
+        recipes.made("billiards", {**small, "as_published": True, "model": "whole"})
 
 
 def test_questions_have_classes_of_their_own() -> None:

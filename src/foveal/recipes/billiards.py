@@ -4,7 +4,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foveal.recipes import Estimator, Experiment, seeded
+from foveal.errors import UserError
+from foveal.recipes import AS_PUBLISHED, Estimator, Experiment, seeded
 from foveal.recipes.contenders import Choice, Join, Model, Pace, Parts, Question
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def billiards(
     k: int = 10,
     select: Choice = "top_k",
     join: Join = "transformer",
+    soft_evaluation: bool = False,
     coordinates: bool = False,
     downscale: int = 1,
     encoder: str = "resnet18",
@@ -44,6 +46,7 @@ def billiards(
     estimator: Estimator = "exact",
     entropy: float = 0.01,
     shift: int = 50,
+    as_published: bool = False,
     workers: int = 0,
     scenes: int | None = None,
     seed: int = 0,
@@ -52,7 +55,8 @@ def billiards(
 
     The paper's pictures are no longer to be had; these are painted alike. Windows lie around the
     scorer's cells instead of 15 px off, the gradient is exact instead of the paper's diagonal, and
-    the weight decay is multiplied by the learning rate, which the paper's code does not do.
+    the weight decay is multiplied by the learning rate, which the paper's code does not do; see
+    as_published.
 
     Command:  foveal train billiards
     Hardware: a GPU of 80 GB
@@ -78,6 +82,7 @@ def billiards(
         k: how many patches are looked at
         select: top_k, sinkhorn or random: how patches chooses its windows
         join: transformer, max or mean: how patches makes one answer of its looks
+        soft_evaluation: whether top_k and sinkhorn predict with mixed patches, as they train
         coordinates: whether attention_sampling and whole are told where a pixel lies
         downscale: how many times smaller whole sees the picture
         encoder: timm network for the patches, or all of the picture, trained from scratch
@@ -96,6 +101,11 @@ def billiards(
         estimator: of the selection's gradient
         entropy: reward for a scorer that keeps its options open
         shift: largest random translation in pixels
+        as_published: whether patches is made and trained as in the paper's released code, errors
+            included: its alignment of the windows, its diagonal gradient, whatever the estimator,
+            weight decay of 1e-4 that is not multiplied by the learning rate, of biases and norms,
+            too, no ReLU after the encoder's first batch norm, a table of places, and dropout in
+            evaluation
         workers: processes that load pictures
         scenes: seed of the pictures, else `seed`
         seed: of all other random numbers
@@ -104,12 +114,17 @@ def billiards(
     from foveal.data.billiards import archive as archive
     from foveal.data.billiards import splits
     from foveal.data.billiards.questions import QUESTIONS
-    from foveal.nn.aggregators import Transformer
+    from foveal.nn.aggregators import TablePosition, Transformer
     from foveal.nn.encoders import Backbone
     from foveal.nn.scorers import ConvScorer
     from foveal.recipes.contenders import contender, selector
     from foveal.training import Settings
+    from foveal.windows import paper
 
+    if as_published:
+        if model != "patches":
+            raise UserError("as_published is of the paper's model: choose model patches")
+        settings["estimator"] = "diagonal"
     asked = QUESTIONS[question]
 
     @cache
@@ -122,18 +137,36 @@ def billiards(
     def write(directory: Path) -> None:
         archive.write(directory, vars(pictures()).values())
 
+    def transformer(features: int) -> Transformer:
+        cells = (view - 8) // 8  # a side of the scorer's map
+        return Transformer(
+            features,
+            width=width,
+            layers=layers,
+            heads=heads,
+            position=TablePosition(cells * cells, features) if as_published else None,
+            dropout_in_evaluation=as_published,
+        )
+
     with seeded(seed):
         network = contender(
             model,
             Parts(
-                encoder=lambda channels: Backbone(encoder, channels=channels),
-                scorer=ConvScorer,
-                transformer=lambda features: Transformer(
-                    features, width=width, layers=layers, heads=heads
+                encoder=lambda channels: Backbone(
+                    encoder, channels=channels, bare_stem=as_published
                 ),
+                scorer=ConvScorer,
+                transformer=transformer,
                 heads=heads,
             ),
-            select=lambda: selector(select, k, sigma=sigma, estimator=estimator, epsilon=epsilon),
+            select=lambda: selector(
+                select,
+                k,
+                sigma=sigma,
+                estimator=settings["estimator"],
+                epsilon=epsilon,
+                soft_evaluation=soft_evaluation,
+            ),
             join=join,
             classes=len(asked.classes),
             size=size,
@@ -142,6 +175,7 @@ def billiards(
             k=k,
             coordinates=coordinates,
             downscale=downscale,
+            place=paper if as_published else None,
         )
     return Experiment(
         recipe="billiards",
@@ -154,7 +188,8 @@ def billiards(
             steps=steps,
             batch=batch,
             learning_rate=learning_rate,
-            weight_decay=weight_decay,
+            weight_decay=1e-4 / learning_rate if as_published else weight_decay,
+            decay_all=as_published,
             warm_up=warm_up,
             clip_value=clip,
             clip_norm=None,
@@ -166,4 +201,5 @@ def billiards(
             workers=workers,
             seed=seed,
         ),
+        notes=(AS_PUBLISHED,) if as_published else (),
     )

@@ -30,6 +30,7 @@ def billiards_mini(
     k: int = 5,
     select: Choice = "top_k",
     join: Join = "transformer",
+    soft_evaluation: bool = False,
     coordinates: bool = False,
     downscale: int = 1,
     widths: tuple[int, ...] = (24, 48, 48, 96),
@@ -87,6 +88,7 @@ def billiards_mini(
         k: how many patches are looked at
         select: top_k, sinkhorn or random: how patches chooses its windows
         join: transformer, max or mean: how patches makes one answer of its looks
+        soft_evaluation: whether top_k and sinkhorn predict with mixed patches, as they train
         coordinates: whether attention_sampling and whole are told where a pixel lies
         downscale: how many times smaller whole sees the picture
         widths: number of filters of each convolution of the patches' network
@@ -161,7 +163,14 @@ def billiards_mini(
                 transformer=transformer,
                 heads=4,
             ),
-            select=lambda: selector(select, k, sigma=sigma, estimator=estimator, epsilon=epsilon),
+            select=lambda: selector(
+                select,
+                k,
+                sigma=sigma,
+                estimator=estimator,
+                epsilon=epsilon,
+                soft_evaluation=soft_evaluation,
+            ),
             join=join,
             classes=len(classes),
             size=size,

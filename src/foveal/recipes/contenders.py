@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from torch import nn
 
-    from foveal.nn.parts import Encoder, Scorer, Selector
+    from foveal.nn.parts import Encoder, Place, Scorer, Selector
     from foveal.recipes import Estimator
 
 Model = Literal["patches", "attention_sampling", "iterative", "whole"]
@@ -38,16 +38,22 @@ class Parts(NamedTuple):
 
 
 def selector(
-    choice: Choice, k: int, *, sigma: float, estimator: Estimator, epsilon: float
+    choice: Choice,
+    k: int,
+    *,
+    sigma: float,
+    estimator: Estimator,
+    epsilon: float,
+    soft_evaluation: bool,
 ) -> Selector:
     """What selects the windows of "patches"."""
     from foveal.nn.selectors import Random, Sinkhorn, TopK
 
     if choice == "sinkhorn":
-        return Sinkhorn(k, epsilon=epsilon)
+        return Sinkhorn(k, epsilon=epsilon, soft_evaluation=soft_evaluation)
     if choice == "random":
         return Random(k)
-    return TopK(k, sigma=sigma, estimator=estimator)
+    return TopK(k, sigma=sigma, estimator=estimator, soft_evaluation=soft_evaluation)
 
 
 def contender(
@@ -63,6 +69,7 @@ def contender(
     k: int,
     coordinates: bool,
     downscale: int,
+    place: Place | None = None,
 ) -> nn.Module:
     """One of the models.
 
@@ -79,6 +86,7 @@ def contender(
         coordinates: whether the encoder of "attention_sampling" and "whole" sees where a pixel
             lies.
         downscale: how much smaller "whole" sees the picture.
+        place: where the windows of "patches" lie; None: around the scorer's cells.
     """
     from foveal import models
     from foveal.nn import aggregators
@@ -128,4 +136,5 @@ def contender(
         classes=classes,
         view=(view, view),
         patch=(patch, patch),
+        place=place,
     )
