@@ -1,20 +1,27 @@
 """Laws of the Swedish Traffic Signs set: its layout, its labels, how it is fetched and used."""
 
 import hashlib
+import math
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from foveal import recipes
+from foveal.checkpoints import RunFolder
 from foveal.cli import main
 from foveal.data import traffic_signs
 from foveal.data.folder import describe
 from foveal.data.traffic_signs import first, largest, read_annotations, read_traffic_signs
 from foveal.errors import UserError
 from foveal.images import TensorImage
-from foveal.runs import load
+from foveal.models import AttentionSampling, IterativePatchSelection, PatchClassifier
+from foveal.runs import load, record
+from foveal.training import fit
+from foveal.training.optimisation import optimiser, set_pace
 from miniatures_signs import SIZE, Server, annotations, published, serving, sign, written
+from model_contract import ModelContract
 
 LABELLED = {
     "none.jpg": ("", "EMPTY"),
@@ -213,11 +220,139 @@ def test_an_archive_of_another_version_is_refused(server: Server, tmp_path: Path
         traffic_signs.download(tmp_path / "here", server.address)
 
 
-def test_the_recipe_has_the_papers_sizes() -> None:
+MODELS = {
+    "patches": PatchClassifier,
+    "attention_sampling": AttentionSampling,
+    "iterative": IterativePatchSelection,
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "grid", "k", "rate", "clips", "weighted"),
+    [
+        ("patches", (39, 52), 5, 1e-4, (0.1, None), False),
+        ("attention_sampling", (35, 47), 5, 1e-3, (None, 1.0), True),
+        ("iterative", (12, 16), 10, 3e-4, (None, None), True),
+    ],
+)
+def test_every_model_has_its_published_sizes_and_training(
+    model: str,
+    grid: tuple[int, int],
+    k: int,
+    rate: float,
+    clips: tuple[float | None, float | None],
+    weighted: bool,
+) -> None:
+    experiment = recipes.made("traffic_signs", {"model": model})
+    network, training = experiment.model, experiment.training
+    assert type(network) is MODELS[model]
+    assert (network.grid, network.patch) == (grid, (100, 100))
+    assert (network.k if model == "iterative" else network.select.k) == k
+    assert (training.clip_value, training.clip_norm) == clips
+    assert experiment.settings["class_weights"] is weighted
+    # at the end of the warm-up, if any, and at three quarters
+    rule = optimiser(network, training)
+    paces = [
+        set_pace(network, rule, training, round(share * training.steps))[0]
+        for share in (training.warm_up, 0.75)
+    ]
+    assert paces[0] == pytest.approx(rate, rel=1e-4)
+    if model == "attention_sampling":  # a tenth after half of the steps
+        assert paces[1] == pytest.approx(rate / 10)
+    else:
+        left = 0.25 / (1 - training.warm_up)
+        assert paces[1] == pytest.approx(rate * (1 - math.cos(math.pi * left)) / 2)
+
+
+def test_what_is_given_stands_before_what_was_published() -> None:
+    given = {"k": 3, "steps": 7, "learning_rate": 0.5, "clip": 9.0, "class_weights": False}
+    experiment = recipes.made("traffic_signs", {"model": "attention_sampling", **given})
+    assert given.items() <= experiment.settings.items()
+    training = experiment.training
+    assert (training.steps, training.learning_rate, training.clip_norm) == (7, 0.5, 9.0)
+    assert experiment.model.select.k == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"model": "iterative", "as_published": True}, "as_published is of the paper's model"),
+        ({"weights": Path("there.pt")}, "no weights for the encoder thin"),
+        ({"model": "iterative", "grid": (2, 2)}, "k=10 for 2 x 2 windows"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    settings: dict[str, object], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        recipes.made("traffic_signs", settings)
+
+
+SMALL = {"view": (40, 40), "patch": 24, "k": 2, "grid": (4, 5), "at_once": 6, "encoder": "thin"}
+
+
+class Contract(ModelContract):
+    k, n, patch = 2, 16, (24, 24)
+    model: str
+
+    def make(self) -> nn.Module:
+        return recipes.made("traffic_signs", {"model": self.model, **SMALL}).model
+
+
+class TestPatches(Contract):
+    model = "patches"
+
+
+class TestAttentionSampling(Contract):
+    model = "attention_sampling"
+
+
+class TestIterative(Contract):
+    model, n = "iterative", 20
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_two_steps_of_every_model_make_a_run_that_can_be_loaded(tmp_path: Path, model: str) -> None:
+    # of 17 images in Set1, 5 show nothing and 4 each of the limits: the classes are not alike
+    data = written(tmp_path / "signs", {"Set1": annotations(17), "Set2": annotations(8)})
+    given = {"data": data, "model": model, **SMALL, "steps": 2, "batch": 4}
+    experiment = recipes.made("traffic_signs", given)
+    train = experiment.splits().train
+    run = RunFolder.create(tmp_path / "run")
+    record(run, experiment)
+    fit(experiment.model, experiment.splits(), experiment.training, run=run, progress=False)
+    if model != "patches":
+        assert experiment.training.class_weights is not None
+        shares = [
+            weight * count
+            for weight, count in zip(
+                experiment.training.class_weights, train.labels.bincount().tolist(), strict=True
+            )
+        ]
+        assert shares == pytest.approx([len(train) / 4] * 4, rel=1e-5)
+
+    (data / "Set1").rename(tmp_path / "elsewhere")
+    loaded = load(run.path)
+    fresh = recipes.made("traffic_signs", loaded.experiment.settings)
+    assert fresh.training == experiment.training
+    for name, trained in loaded.model.state_dict().items():  # every part has learned something
+        assert not torch.equal(trained, fresh.model.state_dict()[name]), name
+    images = [data / "Set2" / f"Image{number:06d}.jpg" for number in range(3)]
+    found = loaded.predict(images)
+    assert [len(result.windows) for result in found] == [2, 2, 2]
+    assert all(result.error is None for result in found)
+
+
+def test_an_encoder_that_starts_from_nothing_is_warned_of(tmp_path: Path) -> None:
+    data = written(tmp_path)
+    for encoder, warned in ((None, True), ("thin", False)):
+        chosen = {"data": data, "model": "iterative", "encoder": encoder}
+        notes = recipes.made("traffic_signs", chosen).notes
+        assert any("no --weights" in note for note in notes) == warned
+
+
+def test_without_data_there_is_nothing_to_train_on_and_it_is_said_where_to_get_it() -> None:
     experiment = recipes.made("traffic_signs", {})
-    assert experiment.model.grid == (39, 52)
-    assert experiment.model.patch == (100, 100)
-    assert (experiment.training.steps, experiment.training.clip_value) == (70_000, 0.1)
     with pytest.raises(UserError, match="foveal data traffic_signs --output PATH fetches"):
         experiment.splits()
 
