@@ -51,7 +51,7 @@ def test_the_options_named_on_a_page_exist(page, capsys):
     for command in commands(page):
         words = shlex.split(command, comments=True)[1:]
         named = [word for word in words[1:2] if not word.startswith("-")]
-        fixed = words[0] in ("train", "benchmark", "data")
+        fixed = words[0] in ("train", "benchmark", "data", "reproduce")
         assert cli.main([words[0], *(named if fixed else []), "--help"]) == 0
         told = capsys.readouterr().out
         for option in (word for word in words if word.startswith("--")):

@@ -41,10 +41,18 @@ CALLS = [
 def test_every_row_is_a_call_of_a_recipe(name, scale, row):
     size = TABLES[name].sizes[scale]
     recipe = row.recipe or size.recipe
-    settings = {**size.settings, **row.settings}
-    assert set(settings) <= recipes.keywords(recipe)
-    if "data" not in recipes.keywords(recipe):
-        recipes.made(recipe, settings)
+    known = recipes.keywords(recipe)
+    assert set(row.settings) <= known
+    if not recipes.required(recipe):
+        common = {key: value for key, value in size.settings.items() if key in known}
+        assert recipes.made(recipe, {**common, **row.settings}).recipe == recipe
+
+
+@pytest.mark.parametrize(("name", "scale"), [(n, s) for n in TABLES for s in TABLES[n].sizes])
+def test_what_all_rows_share_is_known_to_some_recipe(name, scale):
+    size = TABLES[name].sizes[scale]
+    called = {size.recipe} | {row.recipe for row in TABLES[name].rows if row.recipe}
+    assert set(size.settings) <= set().union(*(recipes.keywords(recipe) for recipe in called))
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -72,7 +80,7 @@ def test_processes_come_to_the_same_numbers_as_one(tmp_path):
 
 
 def test_a_table_that_was_interrupted_goes_on_to_the_same_numbers(tmp_path):
-    settings = TINY | {"steps": 400, "train": 8}
+    settings = TINY | {"steps": 150, "train": 8}
     arguments = [
         *("reproduce", "estimators", "--scale", "mini", "--seeds", "2", "--rows", '["exact"]'),
         *("--settings", json.dumps(settings), "--output", str(tmp_path / "cut"), "--jobs", "2"),
@@ -152,4 +160,8 @@ def test_an_unknown_row_or_setting_is_the_users_to_mend(tmp_path, capsys):
     assert "the recipe billiards_mini has no setting step" in capsys.readouterr().err
     assert main(["reproduce", "table9"]) == 2
     assert "unknown table 'table9'" in capsys.readouterr().err
+    assert main([*common[:1], "table3", *common[2:]]) == 2
+    assert "--data must be given" in capsys.readouterr().err
+    assert main([*common[:1], "table1", *common[2:], "--jobs", "1"]) == 2
+    assert "foveal data traffic_signs --output PATH" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()

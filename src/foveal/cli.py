@@ -236,6 +236,9 @@ def reproduce(arguments: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=5, help="runs of each row")
     parser.add_argument("--rows", type=list[str], default=[], help='["Top-K, max"]; none: all')
     parser.add_argument(
+        "--data", type=str, help="images of the recipe, where it does not make them"
+    )
+    parser.add_argument(
         "--settings", type=dict[str, Any], default={}, help='of the recipe: {"steps": 100}'
     )
     parser.add_argument("--output", type=str, help="folder, else reproductions/SCALE")

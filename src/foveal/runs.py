@@ -141,7 +141,13 @@ def asked(folder: RunFolder) -> tuple[str, dict[str, Any]]:
             f"{folder.recipe_file}: the recipe {name} has no setting {', '.join(unknown)}; was it "
             f"made by foveal {recipe.get('foveal')}? This is {foveal.__version__}"
         )
-    return name, {key: _typed(value, known[key]) for key, value in settings.items()}
+    return name, typed(name, settings)
+
+
+def typed(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a recipe as it knows them, where YAML or JSON made them lists or text."""
+    known = get_type_hints(recipes.find(name))
+    return {key: _typed(value, known[key]) for key, value in settings.items()}
 
 
 def agree(folder: RunFolder, name: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,6 +97,12 @@ def keywords(name: str) -> set[str]:
     return set(inspect.signature(find(name)).parameters)
 
 
+def required(name: str) -> set[str]:
+    """The settings that a recipe has no default for."""
+    parameters = inspect.signature(find(name)).parameters.values()
+    return {parameter.name for parameter in parameters if parameter.default is parameter.empty}
+
+
 def made(name: str, settings: Mapping[str, Any]) -> Experiment:
     """Call a recipe; what it refuses is the user's to mend.
 

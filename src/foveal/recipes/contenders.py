@@ -1,6 +1,6 @@
 """The models that are compared on one question, made of the same parts as far as they have them.
 
-No recipe: what `billiards` and `billiards_mini` share.
+No recipe: what `billiards` and `billiards_mini` share, and the words for a selection.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from foveal.errors import UserError
 from foveal.recipes import AS_PUBLISHED, Estimator, Experiment, seeded
+from foveal.recipes.contenders import Choice
 from foveal.recipes.traffic_signs_models import PUBLISHED, Model, made, training
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def traffic_signs(
     view: tuple[int, int] | None = None,
     patch: int = 100,
     k: int | None = None,
+    select: Choice = "top_k",
+    soft_evaluation: bool = False,
     grid: tuple[int, int] = (12, 16),
     at_once: int = 32,
     encoder: str | None = None,
@@ -35,6 +38,7 @@ def traffic_signs(
     warm_up: float | None = None,
     sigma: float = 0.05,
     estimator: Estimator = "exact",
+    epsilon: float = 1e-4,
     smoothing: float = 1e-4,
     entropy: float | None = None,
     class_weights: bool | tuple[float, ...] | None = None,
@@ -74,6 +78,8 @@ def traffic_signs(
             patches, 288 and 384 of attention_sampling
         patch: side of a patch in pixels of the full picture
         k: how many patches are looked at, or kept; as published, 5, and 10 of iterative
+        select: top_k, sinkhorn or random: how patches chooses its windows
+        soft_evaluation: whether top_k and sinkhorn predict with mixed patches, as they train
         grid: rows and columns of the patches that iterative sees
         at_once: how many of them it encodes together
         encoder: timm network for the patches, or thin for the one of 60 000 parameters; as
@@ -91,6 +97,7 @@ def traffic_signs(
         warm_up: share of the steps in which the learning rate rises; as published, 0.1, 0.0, 1/15
         sigma: noise on the scores at the start, of patches; it falls to 0 in a straight line
         estimator: of the selection's gradient, of patches
+        epsilon: weight of the entropy in sinkhorn
         smoothing: share of the attention that is spread over all windows, of attention_sampling
         entropy: reward for a scorer that keeps its options open, not of iterative; as published,
             0.01 and 0.05

@@ -97,12 +97,17 @@ def _patches(settings: dict[str, Any]) -> "nn.Module":
     from foveal.models import PatchClassifier
     from foveal.nn.aggregators import mean
     from foveal.nn.scorers import ConvScorer
-    from foveal.nn.selectors import TopK
+    from foveal.recipes.contenders import selector
     from foveal.windows import paper
 
     return PatchClassifier(
         scorer=ConvScorer(),
-        select=TopK(settings["k"], sigma=settings["sigma"], estimator=settings["estimator"]),
+        select=selector(
+            settings["select"],
+            settings["k"],
+            **{name: settings[name] for name in ("sigma", "estimator", "epsilon")},
+            soft_evaluation=settings["soft_evaluation"],
+        ),
         encoder=_encoder(settings),
         aggregate=mean,
         classes=len(settings["classes"]),

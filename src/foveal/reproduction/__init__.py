@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from foveal import recipes
+from foveal import recipes, runs
 from foveal.checkpoints.files import write
 from foveal.errors import UserError
 from foveal.reproduction.crew import work
@@ -93,9 +93,11 @@ def _trial(
     settings = {**common, **row.settings, **override, "seed": seed}
     if unknown := sorted(set(settings) - known):
         raise UserError(f"the recipe {recipe} has no setting {', '.join(unknown)}")
-    own = {**row.settings, **override}
+    if missing := recipes.required(recipe) - set(settings):
+        raise UserError(f"--{missing.pop()} must be given: the recipe {recipe} makes no images")
+    own = {key: value for key, value in {**row.settings, **override}.items() if key != "data"}
     path = output / recipe / (_folder(own) or "as it is") / f"seed {seed}"
-    return Trial(recipe, settings, path, precision)
+    return Trial(recipe, runs.typed(recipe, settings), path, precision)
 
 
 def _folder(settings: Mapping[str, Any]) -> str:

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from foveal import recipes, runs
 from foveal.checkpoints import Row, RunFolder
 from foveal.checkpoints.files import write
@@ -101,12 +103,13 @@ def run(trial: Trial, *, progress: bool = False) -> Outcome:
     if (outcome := made(trial)) is not None:
         return outcome
     experiment = recipes.made(trial.recipe, trial.settings)
+    splits = images(experiment)  # before there is a folder: a mistake in the data leaves nothing
     begun = (trial.path / "recipe.yaml").is_file()
     folder = RunFolder.open(trial.path) if begun else _begun(trial, experiment)
     try:
         rows = fit(
             experiment.model,
-            images(experiment),
+            splits,
             replace(experiment.training, precision=trial.precision),
             objective=experiment.objective or classification,
             run=folder,
@@ -116,6 +119,10 @@ def run(trial: Trial, *, progress: bool = False) -> Outcome:
         outcome = _judged(trial, experiment, rows)
     except Diverged as error:
         outcome = _told(folder.rows(), failure=str(error))
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"no memory left: try fewer --jobs, or a smaller batch ({error})"
+        ) from error
     write(trial.path / RESULT, json.dumps(asdict(outcome)).encode())
     return outcome
 
