@@ -26,10 +26,31 @@ def test_an_untrained_convolutional_scorer_answers_to_contrast_and_not_to_bright
     assert (scorer(light) - scorer(dark)).abs().max() > 1e-3
 
 
+def test_excitation_scales_channels_by_what_all_of_the_view_holds():
+    torch.manual_seed(0)
+    scorer = scorers.ConvScorer(pool=4, excitation=True).double()
+    assert sum(p.numel() for p in scorer.parameters()) == 6321 + 2 * 16 * 1 + 2 * 32 * 2
+    squeezed = iter([p for p in scorer.parameters() if p.ndim == 2])
+    convolutions = [layer for layer in scorer.layers if isinstance(layer, nn.Conv2d)]
+    view = torch.rand(2, 3, 40, 44, dtype=torch.float64)
+    seen = view
+    for number, layer in enumerate(convolutions[:-1]):
+        seen = layer(seen).clamp(min=0)
+        if number > 0:
+            mean = seen.mean(dim=(2, 3))  # (B, D)
+            inner = (mean @ next(squeezed).T).clamp(min=0)
+            scale = 1 / (1 + (-inner @ next(squeezed).T).exp())
+            seen = torch.einsum("bdhw,bd->bdhw", seen, scale)
+    scores = convolutions[-1](seen)[:, 0]
+    truth = scores.unfold(1, 4, 4).unfold(2, 4, 4).amax(dim=(3, 4))
+    torch.testing.assert_close(scorer(view), truth)
+
+
 @pytest.mark.parametrize(
     "make",
     [
         lambda: scorers.ConvScorer(pool=4),
+        lambda: scorers.ConvScorer(pool=4, excitation=True),
         lambda: scorers.TanhScorer(3),
         lambda: scorers.BackboneScorer(stage=1),
     ],
