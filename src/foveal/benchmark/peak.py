@@ -5,6 +5,8 @@ the peak is the kernel's high-water mark of resident memory, set back once the i
 Elsewhere it cannot be set back, and the figure is too low where loading took more than the run.
 """
 
+import ctypes
+import gc
 import json
 import resource
 import subprocess
@@ -57,10 +59,11 @@ def _measure(*, task: str, side: str, settings: dict[str, Any], threads: int, de
         before = torch.cuda.memory_allocated(device)
         run()
         return int(torch.cuda.max_memory_allocated(device) - before)
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text(
-            "5"
-        )  # the high-water mark becomes what is used now
+    gc.collect()
+    with suppress(AttributeError):  # glibc's; else the run uses what the small one left, unseen
+        ctypes.CDLL(None).malloc_trim(0)
+    with suppress(OSError):  # the high-water mark becomes what is used now
+        Path("/proc/self/clear_refs").write_text("5")
     before = _high_water()
     run()
     return _high_water() - before
