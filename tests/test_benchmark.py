@@ -11,7 +11,9 @@ import torch
 
 import reference
 from foveal import benchmark
-from foveal.benchmark import growth, peak, plain, tasks
+from foveal.benchmark import clock, growth, peak, plain, tasks, wirings
+from foveal.benchmark.costs import MODELS as NAMES
+from foveal.errors import UserError
 from foveal.windows import regular
 
 SELECTION = {
@@ -136,6 +138,103 @@ def test_a_step_tells_the_share_of_selection_and_extraction() -> None:
     assert f"{table.rows[0].megabytes / table.rows[2].megabytes:.2f} x" in str(table)
 
 
+MODELS = {"size": 96, "downscale": 4, "patch": 32, "slots": 2, "encoder": "resnet10t"}
+
+
+def test_a_models_row_has_all_its_figures() -> None:
+    costs = benchmark.models(**MODELS, batch=2, models=("max",), repeats=1, threads=1)
+    (row,) = costs.rows
+    printed = str(costs)
+    assert "| PatchClassifier, max |" in printed
+    for cost in (row.training, row.inference):
+        assert cost.seconds is not None
+        assert cost.seconds > 0
+        assert cost.images_per_second == pytest.approx(2 / cost.seconds)
+        for figure in (cost.seconds, cost.megabytes, cost.images_per_second):
+            assert f"| {figure:.4g} |" in printed
+    weights = sum(p.numel() for p in wirings.made("max", **MODELS).parameters())
+    assert row.training.megabytes is not None
+    # gradients and two moments in float32; some pages may be there before
+    assert row.training.megabytes > 0.9 * 3 * 4 * weights / 1e6
+    assert row.inference.megabytes is not None
+    assert 0 <= row.inference.megabytes < row.training.megabytes / 2
+    summary = json.loads(json.dumps(costs.summary()))
+    assert summary["rows"][0]["training"]["seconds"] == row.training.seconds
+
+
+def test_every_model_learns_and_answers() -> None:
+    names = tuple(NAMES)
+    settings = MODELS | {"batch": 2, "models": names}
+    runs = tasks.runs("models", settings, "cpu")
+    assert len(runs) == 2 * len(names)
+    for name in names:
+        training, inference = (runs[f"{name} {how}"] for how in ("training", "inference"))
+        before = inference()
+        torch.testing.assert_close(inference(), before)
+        assert training().shape == before.shape == (2, wirings.CLASSES)
+        assert not torch.allclose(inference(), before)  # the step was taken
+
+
+def test_a_model_alone_is_the_same_model() -> None:
+    settings = MODELS | {"batch": 2, "models": ("max", "whole")}
+    side = "whole inference"
+    alone = tasks.runs("models", tasks.alone("models", side, settings), "cpu")
+    assert list(alone) == ["whole training", side]
+    torch.testing.assert_close(alone[side](), tasks.runs("models", settings, "cpu")[side]())
+
+
+def test_sizes_that_do_not_fit_a_model_are_the_users_to_mend() -> None:
+    with pytest.raises(UserError, match="transformer: k must not exceed"):
+        benchmark.models(**MODELS | {"slots": 5})
+    with pytest.raises(UserError, match="side 96: k must not exceed"):
+        benchmark.speed(sides=(96,), slots=5, encoders=("resnet10t",))
+    with pytest.raises(UserError, match="must be 1 or more: got 4, 4, 100, 0, 2"):
+        benchmark.models(repeats=0)
+    with pytest.raises(UserError, match=r"models must be some of .*: got \[\]"):
+        benchmark.models(models=())
+    with pytest.raises(UserError, match="sides and encoders at least one"):
+        benchmark.speed(sides=())
+
+
+def test_without_noise_the_soft_patches_are_the_hard_ones() -> None:
+    settings = {"batch": 2, "size": 120, "downscale": 4, "patch": 32, "slots": 2}
+    estimators, encoders = ("exact", "diagonal"), ("resnet10t",)
+    found = {}
+    for sigma in (0.0, 0.2):
+        runs = wirings.answers(
+            "cpu", **settings, sigma=sigma, estimators=estimators, encoders=encoders
+        )
+        found[sigma] = {name.split(", ")[-1]: run() for name, run in runs.items()}
+    assert list(found[0.0]) == ["hard", "exact", "diagonal", "whole image"]
+    for estimator in estimators:
+        torch.testing.assert_close(found[0.0][estimator], found[0.0]["hard"])
+        assert not torch.allclose(found[0.2][estimator], found[0.2]["hard"])
+
+
+def test_speed_is_measured_and_drawn_over_the_side(tmp_path: Path) -> None:
+    found = benchmark.speed(
+        sides=(96, 128),
+        patch=32,
+        slots=2,
+        batch=3,
+        estimators=("exact",),
+        encoders=("resnet10t",),
+        repeats=1,
+        threads=1,
+        output=tmp_path,
+    )
+    networks = [f"resnet10t, {each}" for each in ("patches, hard", "patches, exact", "whole image")]
+    assert [(point.side, point.network) for point in found.points] == [
+        (side, network) for side in (96, 128) for network in networks
+    ]
+    for point in found.points:
+        assert point.images_per_second == pytest.approx(3 / point.seconds)
+        assert f"| {point.images_per_second:.4g} |" in str(found)
+    assert "| 128 | 12% |" in str(found)  # two patches of 32 x 32 px
+    assert json.loads(json.dumps(found.summary()))["points"][0]["side"] == 96
+    assert (tmp_path / "speed.png").stat().st_size > 10_000
+
+
 def test_costs_are_measured_and_drawn_over_what_is_varied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +281,6 @@ def test_importing_it_does_not_import_torch() -> None:
 
 def test_the_threads_are_given_back() -> None:
     before = torch.get_num_threads()
-    with benchmark._threads(before + 1):
+    with clock.threads(before + 1):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before

@@ -114,7 +114,7 @@ def test_help_names_every_command_and_recipe(said: pytest.CaptureFixture[str]) -
         (["predict", "/nowhere"], "IMAGES must be given"),
         (["predict", "/nowhere", "x", "--output", "x.txt"], "must end in .csv or .jsonl"),
         (["explain", "/nowhere", "x"], "--output must be given"),
-        (["benchmark", "speed"], "unknown task 'speed'"),
+        (["benchmark", "taste"], "unknown task 'taste'"),
         (["data", "billiards_mini"], "--output must be given"),
     ],
 )

@@ -164,3 +164,17 @@ def test_curves_have_a_panel_for_each_kind_of_column_that_is_there() -> None:
 def test_rows_without_anything_to_draw_are_refused(rows: list[dict[str, float]]) -> None:
     with pytest.raises(ValueError, match="got the columns"):
         plots.curves(rows)
+
+
+def test_every_speed_is_drawn_and_named_at_its_end_without_names_that_touch() -> None:
+    curves = {"near": [(100.0, 4.0), (200.0, 1.0)], "by": [(100.0, 5.0), (200.0, 1.01)]}
+    (axes,) = plots.speeds(curves | {"far": [(100.0, 90.0), (200.0, 80.0)]}).axes
+    assert axes.lines[0].get_xydata().tolist() == [[100, 4], [200, 1]]
+    heights = {name.get_text(): name.xy[1] for name in axes.texts}
+    assert set(heights) == {"near", "by", "far"}
+    assert heights["by"] >= heights["near"] + 0.05
+    assert heights["far"] >= heights["by"] + 0.5
+    colours = {name.get_text(): name.get_color() for name in axes.texts}
+    assert [colours[name] for name in ("near", "by", "far")] == [
+        line.get_color() for line in axes.lines
+    ]

@@ -195,7 +195,7 @@ def explain(arguments: list[str]) -> int:
 
 
 def benchmark(arguments: list[str]) -> int:
-    """Measure selection, extraction and a step on this machine, and how good a gradient is."""
+    """Measure what the models and their parts cost on this machine, and how good a gradient is."""
     from foveal import benchmark as measures
 
     tasks: dict[str, Callable[..., Any]] = {
@@ -203,6 +203,8 @@ def benchmark(arguments: list[str]) -> int:
         "extraction": measures.extraction,
         "step": measures.step,
         "scaling": measures.scaling,
+        "models": measures.models,
+        "speed": measures.speed,
         "estimators": measures.estimators,
     }
     told = {name: (task.__doc__ or "").splitlines()[0] for name, task in tasks.items()}

@@ -1,36 +1,46 @@
-"""What selection and extraction cost on this machine, beside a plain version of each.
+"""What selection, extraction and whole models cost on this machine, beside a plain version of each.
 
     selection    `foveal.topk.perturbed`    beside  one-hots (B, S, K, N) of every sample, kept
     extraction   `foveal.patches.extract`   beside  all patches (B, N, C, h, w) unfolded, and einsum
     step         a training step            beside  the same with patches that are plain cuts
+    models       training and inference     of every model of the package
+    speed        inference, over the size   of the patch model, and of encoders on the whole image
 
 the first two also beside what PyTorch alone does, and beside optax and torchvision's roi_align
 where these are to be had.
 
-Times are medians of interleaved runs, one forward and one backward pass each, after a warm-up. Peak
-memory is taken in a fresh process for each side, over what it holds once its inputs are made.
+Times are medians of interleaved runs after a warm-up, but for inference one forward and one
+backward pass each. Peak memory is taken in a fresh process for each side, over what it holds once
+its inputs are made.
 Importing this does not import torch.
 """
 
-import platform
-import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from foveal.benchmark import growth
+from foveal.benchmark import clock, growth
+from foveal.benchmark.comparison import compare
+from foveal.benchmark.costs import Costs, models
 from foveal.benchmark.estimators import estimators
 from foveal.benchmark.growth import Scaling
+from foveal.benchmark.speeds import Speeds, speed
 from foveal.benchmark.table import Row, Table
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-
-__all__ = ["Row", "Scaling", "Table", "estimators", "extraction", "scaling", "selection", "step"]
+__all__ = [
+    "Costs",
+    "Row",
+    "Scaling",
+    "Speeds",
+    "Table",
+    "estimators",
+    "extraction",
+    "models",
+    "scaling",
+    "selection",
+    "speed",
+    "step",
+]
 
 _ESTIMATORS = ("exact", "conditional", "score_function", "diagonal", "diagonal_centred")
 
@@ -70,7 +80,7 @@ def selection(
         "samples": samples,
     }
     settings |= {"sigma": sigma, "estimators": tuple(estimators)}
-    return _compare("selection", settings, repeats, threads, device)
+    return compare("selection", settings, repeats, threads, device)
 
 
 def extraction(
@@ -110,7 +120,7 @@ def extraction(
         "stride": stride,
     }
     settings |= {"patch": tuple(patch), "slots": slots, "sigma": sigma}
-    return _compare("extraction", settings, repeats, threads, device)
+    return compare("extraction", settings, repeats, threads, device)
 
 
 def step(
@@ -142,7 +152,7 @@ def step(
     """
     settings: dict[str, Any] = {"batch": batch, "size": size, "view": view, "patch": patch}
     settings |= {"slots": slots, "encoder": encoder}
-    table = _compare("step", settings, repeats, threads, device)
+    table = compare("step", settings, repeats, threads, device)
     whole, part, hard = table.rows
     notes = []
     if whole.seconds and part.seconds:
@@ -178,91 +188,12 @@ def scaling(
         for value in growth.VARIED[name][2]:
             task, settings = growth.settings(name, value)
             fits = growth.bytes_of_plain(task, settings) <= gigabytes * 1e9
-            table = _compare(task, settings, repeats, threads, device, plain=fits, peers=False)
+            table = compare(task, settings, repeats, threads, device, plain=fits, peers=False)
             points += [
                 growth.Point(name, value, row.name, row.seconds, row.megabytes)
                 for row in table.rows
             ]
-    found = Scaling(tuple(points), _machine(threads, device))
+    found = Scaling(tuple(points), clock.machine(threads, device))
     if output is not None:
         growth.drawn(found, output)
     return found
-
-
-def _compare(
-    task: str,
-    settings: dict[str, Any],
-    repeats: int,
-    threads: int,
-    device: str,
-    *,
-    plain: bool = True,
-    peers: bool = True,
-) -> Table:
-    """Memory first, each side alone; then the time of those that fit, in turns."""
-    from foveal.benchmark import peak, tasks
-
-    names = tuple(
-        name
-        for name in tasks.names(task, settings)
-        if (plain or name != tasks.PLAIN) and (peers or name not in tasks.PEERS)
-    )
-    memory = {name: peak.fresh(task, name, settings, threads, device) for name in names}
-    with _threads(threads):
-        runs = tasks.runs(task, settings, device)
-        fitting = {name: runs[name] for name in names if memory[name] is not None}
-        values = {name: run() for name, run in fitting.items()}
-        seconds = _interleaved(fitting, repeats, device)
-    rows = []
-    for name, size in memory.items():
-        apart = None
-        if name in values and tasks.PLAIN in values:
-            apart = (values[name] - values[tasks.PLAIN]).abs().max().item()
-        megabytes = None if size is None else size / 1e6
-        rows.append(Row(name, seconds.get(name), megabytes, apart))
-    return Table(task, settings, _machine(threads, device), tuple(rows))
-
-
-def _interleaved(
-    runs: Mapping[str, "Callable[[], Tensor]"], repeats: int, device: str
-) -> dict[str, float]:
-    """The median seconds of each: ours, theirs, ours, theirs, so that a busy machine hits both."""
-    import torch
-
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            begin = time.perf_counter()
-            run()
-            if device != "cpu":
-                torch.cuda.synchronize(device)
-            seconds[name].append(time.perf_counter() - begin)
-    return {name: statistics.median(each) for name, each in seconds.items()}
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _machine(threads: int, device: str) -> str:
-    import torch
-
-    from foveal.topk import compiled
-
-    name = platform.processor() or platform.machine()
-    processors = Path("/proc/cpuinfo")
-    if processors.exists():
-        lines = processors.read_text().splitlines()
-        name = next((x.split(": ")[1] for x in lines if x.startswith("model name")), name)
-    if device != "cpu":
-        name = f"{torch.cuda.get_device_name(device)}, {name}"
-    loops = "compiled loops" if compiled.AVAILABLE else "no compiled loops"
-    return f"{name}, {threads} threads, {platform.system()}, torch {torch.__version__}, {loops}"

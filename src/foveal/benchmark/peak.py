@@ -21,6 +21,7 @@ _TINY: dict[str, dict[str, Any]] = {
     "selection": {"batch": 1, "candidates": 8, "slots": 2, "samples": 4},
     "extraction": {"batch": 1, "image": (32, 32), "stride": 8, "patch": (8, 8), "slots": 2},
     "step": {"batch": 2, "size": 96, "view": 40, "patch": 32, "slots": 2},
+    "models": {"batch": 2, "size": 96, "downscale": 4, "patch": 32, "slots": 2},
 }
 _STATUS = Path("/proc/self/status")
 

@@ -59,9 +59,9 @@ class Table:
         ]
         for row in self.summary()["rows"]:
             lines.append(
-                f"| {row['name']:<28} | {_cell(row['seconds'], 8)} | {_cell(row['megabytes'], 8)} "
-                f"| {_cell(row['times_faster'], 8)} | {_cell(row['times_smaller'], 8)} "
-                f"| {_cell(row['difference'], 10)} |"
+                f"| {row['name']:<28} | {cell(row['seconds'], 8)} | {cell(row['megabytes'], 8)} "
+                f"| {cell(row['times_faster'], 8)} | {cell(row['times_smaller'], 8)} "
+                f"| {cell(row['difference'], 10)} |"
             )
         return "\n".join([*lines, "", *self.notes, self.machine])
 
@@ -70,5 +70,6 @@ def _ratio(plain: float | None, ours: float | None) -> float | None:
     return plain / ours if plain and ours else None
 
 
-def _cell(value: float | None, width: int) -> str:
+def cell(value: float | None, width: int = 0) -> str:
+    """Four digits, or a dash for what there is not."""
     return ("-" if value is None else f"{value:.4g}").rjust(width)

@@ -13,7 +13,7 @@ import foveal.torchvision_compat  # noqa: F401  # before torchvision
 # isort: split
 from torchvision.ops import roi_align
 
-from foveal.benchmark import peers, plain, steps
+from foveal.benchmark import peers, plain, steps, wirings
 from foveal.patches import eager, extract
 from foveal.patches.soft import weighted
 from foveal.topk import Selection, perturbed, quadrature
@@ -30,6 +30,9 @@ def names(task: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
     """The sides of a task, what they are measured against last."""
     if task == "step":
         return (steps.SOFT, steps.PART, steps.HARD)
+    if task == "models":
+        hows = (wirings.TRAINING, wirings.INFERENCE)
+        return tuple(f"{name} {how}" for name in settings["models"] for how in hows)
     if task == "selection":
         estimators = settings["estimators"]
         plain_too = (EXACT_EAGER,) if "exact" in estimators else ()
@@ -39,12 +42,18 @@ def names(task: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
     return ("extract", EAGER, *present, PLAIN)
 
 
+def alone(task: str, side: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that make as little as one side needs."""
+    return dict(settings) | ({"models": (side.split()[0],)} if task == "models" else {})
+
+
 def runs(task: str, settings: Mapping[str, Any], device: str) -> dict[str, Callable[[], Tensor]]:
     """What each side runs, returning its result; the inputs, the same for all, are made here."""
     made: dict[str, Callable[..., dict[str, Callable[[], Tensor]]]] = {
         "selection": _selection,
         "extraction": _extraction,
         "step": steps.sides,
+        "models": wirings.sides,
     }
     sides = made[task](device, **settings)
     return {name: sides[name] for name in names(task, settings) if name in sides}

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 Points = Sequence[tuple[float, float]]
 
 # Okabe and Ito's colours, which the colour-blind tell apart; dashes and markers say it again.
-_STYLES: tuple[dict[str, Any], ...] = (
+STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#000000", "linestyle": (0, (4, 2)), "zorder": 5},
     {"color": "#0072b2", "linestyle": "-", "marker": "o"},
     {"color": "#009e73", "linestyle": "-.", "marker": "^"},
@@ -65,7 +65,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.set_ylim(min(-0.03, lowest - 0.05), 1.05)
     if lowest < 0:
         axes.axhline(0, color="#5c6670", linewidth=0.8)
-    for (name, points), style in zip(panel.curves.items(), _STYLES, strict=False):
+    for (name, points), style in zip(panel.curves.items(), STYLES, strict=False):
         for single in panel.singles.get(name, ()):
             axes.plot(*_across(single), color=style["color"], alpha=0.3, linewidth=0.6)
         axes.plot(*_across(points), **style)
@@ -95,7 +95,7 @@ def _name(axes: Axes, curves: Mapping[str, Points]) -> None:
             list(curves)[i],
             (1.02, height),
             xycoords="axes fraction",
-            color=_STYLES[i]["color"],
+            color=STYLES[i]["color"],
             fontsize=9,
             va="center",
         )
