@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install foveal into .venv, train the small billiards recipe (ten to twelve minutes on two
+# Install foveal into .venv, train the small billiards recipe (four to twelve minutes on two
 # processor cores), and write a page that shows where the model looked. Arguments go to the training.
 source "$(dirname "$0")/environment.sh" test
 foveal train billiards_mini --output runs/first_look "$@"
