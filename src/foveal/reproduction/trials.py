@@ -14,6 +14,7 @@ from foveal.checkpoints.files import write
 from foveal.commands.telling import images, loaded, own
 from foveal.errors import UserError
 from foveal.evaluation import evaluate
+from foveal.models import WholeImage
 from foveal.objectives import classification
 from foveal.recipes import Experiment
 from foveal.training import Diverged, fit
@@ -48,7 +49,8 @@ class Outcome:
         accuracy: on the test images, of the weights that the validation chose; None where training
             broke off.
         majority: accuracy of always saying the most frequent class.
-        hits: share of the test images in which every box is covered, None without boxes.
+        hits: share of the test images in which every box is covered; None without boxes, and where
+            all of the image is looked at.
         failure: why training broke off, or None.
     """
 
@@ -136,7 +138,9 @@ def _begun(trial: Trial, experiment: Experiment) -> RunFolder:
 
 def _judged(trial: Trial, experiment: Experiment, rows: list[Row]) -> Outcome:
     report = evaluate(loaded(str(trial.path)).model, own(experiment)[0])
-    return _told(rows, accuracy=report.accuracy, majority=report.majority, hits=report.hit_all_rate)
+    # one look at all of the image covers every box, which says nothing
+    hits = None if isinstance(experiment.model, WholeImage) else report.hit_all_rate
+    return _told(rows, accuracy=report.accuracy, majority=report.majority, hits=hits)
 
 
 def _told(rows: list[Row], **judgement: Any) -> Outcome:
