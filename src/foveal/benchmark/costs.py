@@ -92,7 +92,7 @@ class Costs:
 def models(
     *,
     batch: int = 4,
-    size: int = 800,
+    size: int = 1000,
     downscale: int = 4,
     patch: int = 100,
     slots: int = 10,

@@ -83,7 +83,7 @@ class Speeds:
 
 def speed(
     *,
-    sides: tuple[int, ...] = (500, 750, 1000, 1500),
+    sides: tuple[int, ...] = (500, 1000, 1500, 2000),
     batch: int = 2,
     downscale: int = 4,
     patch: int = 100,
