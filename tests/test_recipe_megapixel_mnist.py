@@ -11,7 +11,7 @@ import miniatures
 from foveal import recipes
 from foveal.cli import main
 from foveal.errors import UserError
-from foveal.models import AttentionSampling, PatchClassifier
+from foveal.models import AttentionSampling, IterativePatchSelection, PatchClassifier
 
 COUNTS = ["--train", "50", "--validation", "3", "--test", "3"]
 SMALL = [*COUNTS, "--size", "120", "--noise", "2", "--view", "40", "--k", "3", "--width", "8"]
@@ -28,13 +28,15 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("attention_sampling", AttentionSampling, (180, 180)),
         ("patches", PatchClassifier, (57, 57)),
+        ("iterative", IterativePatchSelection, (30, 30)),
     ],
 )
 def test_the_sizes_are_the_published_ones(model: str, kind: type, grid: tuple[int, int]) -> None:
     experiment = recipes.made("megapixel_mnist", {"data": Path("nowhere"), "model": model})
     assert isinstance(experiment.model, kind)
     assert (experiment.model.grid, experiment.model.patch) == (grid, (50, 50))
-    assert (experiment.model.select.k, experiment.training.batch) == (10, 128)
+    chooser = getattr(experiment.model, "select", experiment.model)
+    assert (chooser.k, experiment.training.batch) == (10, 128)
     with pytest.raises(UserError, match="give the folder with the four files of MNIST"):
         experiment.splits()
 
@@ -50,7 +52,7 @@ def test_every_question_has_its_labels(mnist: Path) -> None:
     assert not torch.equal(found["top"], found["majority"])
 
 
-@pytest.mark.parametrize("model", ["attention_sampling", "patches"])
+@pytest.mark.parametrize("model", ["attention_sampling", "patches", "iterative"])
 def test_a_tiny_run_trains_saves_loads_and_reads_pictures_from_files(
     mnist: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from foveal.data import Splits
 
-Model = Literal["attention_sampling", "patches"]
+Model = Literal["attention_sampling", "patches", "iterative"]
 Task = Literal["majority", "max", "top"]
 
 
@@ -47,10 +47,11 @@ def megapixel_mnist(
     """Megapixel MNIST as published: five digits, three of them equal, on 1500 x 1500 black pixels.
 
     The model is the published one, attention sampling with a scorer that has a window for every
-    pixel of the view, or a patch selection with the paper's scorer and the mean over its patches;
-    networks for patches and all of the training are the same. The gradient of attention sampling is
-    unbiased, which the published code's is not; its evaluation repeats the same draws. The best
-    model is chosen by digits of its own instead of those of the test.
+    pixel of the view; or a patch selection with the paper's scorer and the mean over its patches;
+    or iterative patch selection, which sees every patch of an even grid and was published with k
+    100. Networks for patches and all of the training are the same. The gradient of attention
+    sampling is unbiased, which the published code's is not; its evaluation repeats the same draws.
+    The best model is chosen by digits of its own instead of those of the test.
 
     Command:  foveal train megapixel_mnist --data MNIST
     Hardware: a GPU
@@ -60,7 +61,7 @@ def megapixel_mnist(
 
     Args:
         data: folder of MNIST's four files, train and t10k, images and labels, in idx format
-        model: attention_sampling, the published one, or patches, this library's own
+        model: attention_sampling, the published one; patches, this library's own; or iterative
         task: which digit is asked for: majority, the one that most are; max, the largest; or top,
             the uppermost
         train: pictures to learn from
@@ -70,7 +71,7 @@ def megapixel_mnist(
         digits: how many there are in a picture
         equal: how many of them are the same, more than half
         noise: how many squares of scribble there are in a picture
-        view: height and width of the view in pixels
+        view: height and width of the view in pixels, not of iterative
         pool: pixels of the view from one window to the next, of patches
         patch: side of a patch in pixels of the full picture
         k: how many patches are looked at
@@ -101,7 +102,11 @@ def megapixel_mnist(
     def write(directory: Path) -> None:
         files.write(directory, vars(pictures()).values())
 
-    make = {"attention_sampling": _attention_sampling, "patches": _patches}[model]
+    make = {
+        "attention_sampling": _attention_sampling,
+        "patches": _patches,
+        "iterative": _iterative,
+    }[model]
     with seeded(seed):
         network = make(settings, len(CLASSES))
     return Experiment(
@@ -161,5 +166,25 @@ def _patches(settings: dict[str, Any], classes: int) -> "nn.Module":
         classes=classes,
         view=(settings["view"],) * 2,
         patch=(settings["patch"],) * 2,
+        channels=1,
+    )
+
+
+def _iterative(settings: dict[str, Any], classes: int) -> "nn.Module":
+    from foveal.models import IterativePatchSelection
+    from foveal.nn.aggregators import FourierPosition
+    from foveal.nn.cross_attention import CrossAttention
+    from foveal.nn.encoders import ShallowNet
+
+    encoder = ShallowNet(width=settings["width"])
+    side = settings["size"] // settings["patch"]
+    return IterativePatchSelection(
+        encoder=encoder,
+        aggregate=CrossAttention(encoder.features, position=FourierPosition(encoder.features)),
+        classes=classes,
+        grid=(side, side),
+        patch=(settings["patch"],) * 2,
+        k=settings["k"],
+        at_once=100,
         channels=1,
     )
