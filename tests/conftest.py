@@ -1,11 +1,15 @@
 """Shapes and types are checked at run time, in tests only."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 from jaxtyping import config, install_import_hook
 
 install_import_hook("foveal", "typechecking.check")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
