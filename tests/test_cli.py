@@ -67,7 +67,14 @@ def said(capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["train", "folder", "--help"], ["recipes"], ["benchmark", "selection", "--help"]],
+    [
+        ["--help"],
+        ["train", "folder", "--help"],
+        ["recipes"],
+        ["benchmark", "selection", "--help"],
+        ["reproduce", "--help"],
+        ["reproduce", "table2", "--help"],
+    ],
 )
 def test_help_costs_no_torch(arguments: list[str]) -> None:
     done = foveal_process(*arguments)

@@ -14,7 +14,8 @@ import pytest
 from foveal import recipes
 from foveal.cli import main
 from foveal.errors import UserError
-from foveal.reproduction import TABLES, reproduce
+from foveal.reproduction.experiments import TABLES
+from foveal.reproduction.making import folder, reproduce
 from foveal.reproduction.summary import table
 from foveal.reproduction.trials import Outcome, Trial, made, run
 
@@ -88,7 +89,7 @@ def test_a_table_that_was_interrupted_goes_on_to_the_same_numbers(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "foveal", *arguments], stderr=subprocess.PIPE, text=True
     )
-    paths = [tmp_path / f"cut/billiards_mini/{_folder(settings)}/seed {seed}" for seed in (0, 1)]
+    paths = [tmp_path / f"cut/billiards_mini/{folder(settings)}/seed {seed}" for seed in (0, 1)]
     while not all((path / "metrics.csv").exists() for path in paths):
         assert process.poll() is None
         time.sleep(0.1)
@@ -110,12 +111,6 @@ def test_a_table_that_was_interrupted_goes_on_to_the_same_numbers(tmp_path):
         output=tmp_path / "whole",
     )  # fmt: skip
     assert went_on.split("|")[:-2] == whole.split("|")[:-2]
-
-
-def _folder(settings):
-    from foveal.reproduction import _folder as folder
-
-    return folder(settings)
 
 
 def test_a_folder_of_other_settings_is_not_taken_for_the_run(tmp_path):
@@ -158,6 +153,8 @@ def test_an_unknown_row_or_setting_is_the_users_to_mend(tmp_path, capsys):
     assert "no row 'Top-K': there are Top-K, transformer; " in capsys.readouterr().err
     assert main([*common, "--settings", '{"step": 3}']) == 2
     assert "the recipe billiards_mini has no setting step" in capsys.readouterr().err
+    assert main([*common[:3], "tiny"]) == 2
+    assert "--scale: invalid choice: 'tiny'" in capsys.readouterr().err
     assert main(["reproduce", "table9"]) == 2
     assert "unknown table 'table9'" in capsys.readouterr().err
     assert main([*common[:1], "table3", *common[2:]]) == 2

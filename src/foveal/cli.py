@@ -11,7 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from foveal import __version__, options, recipes
 from foveal.errors import UserError
@@ -231,7 +231,8 @@ def reproduce(arguments: list[str]) -> int:
     parser = options.parser(f"reproduce {name}", _rows(TABLES[name]))
     parser.add_argument(
         "--scale",
-        type=Literal["full", "mini"],
+        type=str,
+        choices=("full", "mini"),
         default="full",
         help="full, the paper's sizes, for a GPU; or mini, for two processor cores",
     )

@@ -8,8 +8,8 @@ import torch
 from foveal.commands.telling import SUCCESS, say
 from foveal.errors import UserError
 from foveal.processes import cores
-from foveal.reproduction import Scale
-from foveal.reproduction import reproduce as made
+from foveal.reproduction.experiments import Scale
+from foveal.reproduction.making import reproduce as made
 
 
 def reproduce(
