@@ -107,9 +107,12 @@ class ModelContract:
         model = self.make().train()
         images = noise(4, 3, 96, 128)
         classification(model(images), torch.tensor([0, 1, 2, 3])).backward()
+        biases = [name for name, _ in model.named_parameters() if name.endswith("bias")]
+        # the scorer's last moves all scores alike, which changes nothing but for rounding
+        idle = [name for name in biases if name.startswith("scorer.")][-1:]
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None, name
-            assert parameter.grad.abs().sum() > 0, name
+            assert name in idle or parameter.grad.abs().sum() > 0, name
 
     def test_a_forward_pass_leaves_the_mode_of_every_part(self) -> None:
         model = self.make().train()
