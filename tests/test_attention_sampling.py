@@ -46,7 +46,8 @@ def test_every_parameter_learns_from_image_labels(variant):
     classification(net(images), torch.tensor([0, 1, 2, 3]), entropy=0.0).backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
-        assert parameter.grad.abs().sum() > 0, name
+        if name != "scorer.layers.6.bias":  # moves all scores alike, which changes nothing
+            assert parameter.grad.abs().sum() > 0, name
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
