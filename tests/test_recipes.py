@@ -120,7 +120,7 @@ def test_billiards_can_be_done_as_published() -> None:
     small = {"size": 200, "view": 50, "patch": 36, "k": 3}
     experiment = recipes.made("billiards", {**small, "as_published": True})
     model, training = experiment.model, experiment.training
-    assert "errors included" in experiment.notes[0]
+    assert experiment.notes == (recipes.AS_PUBLISHED,)
     assert training.weight_decay * training.learning_rate == pytest.approx(1e-4)
     assert training.decay_all
     assert model.select.estimator == experiment.settings["estimator"] == "diagonal"

@@ -44,7 +44,7 @@ COUNTS = ("k", "patch", "steps", "batch", "train", "validation", "test", "size",
 Estimator = Literal["exact", "conditional", "score_function", "diagonal", "diagonal_centred"]
 """Of the gradient of the selection; the same as in `foveal.topk.perturbed`, without its torch."""
 
-AS_PUBLISHED = "as_published: all is done as in the paper's released code, its errors included"
+AS_PUBLISHED = "as_published: the errors of the paper's released code are brought back; see --help"
 """What is said where a recipe is told so; its docstring tells what that means there."""
 
 Recipe = Callable[..., "Experiment"]

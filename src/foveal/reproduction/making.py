@@ -44,7 +44,7 @@ def reproduce(
         The table in Markdown.
 
     Raises:
-        Stopped: it was interrupted; what was made is kept, and the next call goes on.
+        KeyboardInterrupt: what was made is kept, and the next call goes on.
         UserError: a row is unknown, or the data are not as they should be.
     """
     table = TABLES[name]
