@@ -9,6 +9,7 @@ from foveal.nn.normalisations import (
     identity,
     layer_norm,
     min_max,
+    named,
     sigmoid,
     smoothing,
     softmax,
@@ -24,7 +25,7 @@ ALL = {
     "zero_one": zero_one,
     "sigmoid": sigmoid,
     "layer_norm": layer_norm,
-    "softmax, then smoothing": lambda scores: smoothing(0.3)(softmax(scores)),
+    "softmax, then smoothing": named("softmax|smoothing(0.3)"),
 }
 
 
@@ -81,3 +82,27 @@ def test_layer_norm_is_torchs_before_it_has_learned_anything():
     )
     learned = torch.nn.LayerNorm(50, eps=1e-6, dtype=torch.float64)
     torch.testing.assert_close(scaled, learned(SCORES))
+
+
+def test_normalisations_are_to_be_had_by_name_and_in_turn():
+    for name in ("identity", "min_max", "zero_one", "softmax", "sigmoid", "layer_norm"):
+        assert torch.equal(named(name)(SCORES), ALL[name](SCORES))
+    assert torch.equal(named("smoothing(0.3)")(SCORES), ALL["smoothing"](SCORES))
+    torch.testing.assert_close(
+        named("softmax | smoothing(0.3)|min_max")(SCORES), min_max(smoothing(0.3)(softmax(SCORES)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("softmaxx", "unknown normalisation 'softmaxx': choose identity, "),
+        ("softmax|", "unknown normalisation ''"),
+        ("smoothing", "unknown normalisation 'smoothing'"),
+        ("smoothing(2)", "the share must lie in"),
+        ("smoothing(1e-)", r"1e-"),
+    ],
+)
+def test_what_is_no_normalisation_is_refused(words, said):
+    with pytest.raises(ValueError, match=said):
+        named(words)

@@ -12,6 +12,8 @@ from foveal import recipes, windows
 from foveal.errors import UserError
 from foveal.nn.aggregators import TablePosition
 from foveal.nn.dropout import LastingDropout
+from foveal.nn.normalisations import sigmoid
+from foveal.nn.selectors import Hard, Mixed
 from foveal.recipes import sizing
 
 
@@ -64,6 +66,8 @@ def test_making_a_model_leaves_the_randomness_of_torch_alone() -> None:
         ({"k": 1000}, "k=1000"),
         ({"view": 8}, "too small for the scorer"),
         ({"warm_up": 1.5}, "warm_up must lie in"),
+        ({"normalise": "softmin"}, "unknown normalisation 'softmin': choose "),
+        ({"mix_dropped": 1.0}, "dropped must be a chance, and dropped below 1: got"),
     ],
 )
 def test_impossible_settings_are_the_users_to_mend(settings: dict[str, object], said: str) -> None:
@@ -96,7 +100,10 @@ def test_the_pictures_of_billiards_mini_are_labelled() -> None:
         {"select": "sinkhorn"},
         {"soft_evaluation": True},
         {"select": "random", "join": "mean"},
+        {"select": "hard"},
         {"join": "max"},
+        {"normalise": "softmax|smoothing(0.1)", "sigma": 0.001},
+        {"mix_hard": 0.2, "mix_random": 0.2, "mix_dropped": 0.2},
         {"model": "attention_sampling", "coordinates": True},
         {"model": "iterative"},
         {"model": "whole", "coordinates": True},
@@ -112,8 +119,18 @@ def test_every_contender_answers_and_can_learn(recipe: str, settings: dict[str, 
     assert prediction.logits.shape == (2, 9)
     prediction.logits.square().sum().backward()
     still = {name for name, weight in model.named_parameters() if weight.grad is None}
-    expected = "scorer." if settings.get("select") == "random" else "nothing"
+    expected = "scorer." if settings.get("select") in ("random", "hard") else "nothing"
     assert all(name.startswith(expected) for name in still)
+
+
+def test_what_disturbs_a_selection_and_its_scale_are_settings() -> None:
+    settings = {"mix_hard": 0.1, "mix_random": 0.2, "mix_dropped": 0.3, "normalise": "sigmoid"}
+    for recipe in ("billiards", "billiards_mini", "traffic_signs"):
+        model = recipes.made(recipe, settings).model
+        assert isinstance(model.select, Mixed)
+        assert (model.select.hard, model.select.random, model.select.dropped) == (0.1, 0.2, 0.3)
+        assert model.normalise is sigmoid
+        assert type(recipes.made(recipe, {"select": "hard"}).model.select) is Hard
 
 
 def test_billiards_can_be_done_as_published() -> None:

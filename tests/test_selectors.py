@@ -11,13 +11,14 @@ from foveal import topk, windows
 from foveal.models import PatchClassifier
 from foveal.nn import aggregators, encoders, scorers
 from foveal.nn.parts import Selector
-from foveal.nn.selectors import Mixed, Random, Sinkhorn, TopK
+from foveal.nn.selectors import Hard, Mixed, Random, Sinkhorn, TopK
 
 ALL = {
     "TopK": lambda: TopK(3, sigma=0.1),
     "TopK, soft": lambda: TopK(3, sigma=0.1, soft_evaluation=True),
     "Sinkhorn": lambda: Sinkhorn(3, epsilon=0.01),
     "Sinkhorn, soft": lambda: Sinkhorn(3, epsilon=0.01, soft_evaluation=True),
+    "Hard": lambda: Hard(3),
     "Random": lambda: Random(3),
     "Mixed TopK": lambda: Mixed(TopK(3, sigma=0.1), hard=0.3, random=0.3, dropped=0.3),
     "Mixed Sinkhorn": lambda: Mixed(Sinkhorn(3, epsilon=0.01), random=0.3),
@@ -67,6 +68,14 @@ def test_training_is_a_function_of_the_default_generator(name):
         torch.manual_seed(1)
         assert same(select(scores()), first)
     assert same(first, other) == ("Mixed" not in name and name != "Random")
+
+
+def test_hard_takes_the_highest_scores_in_training_too():
+    raw = scores().requires_grad_()
+    for mode in (True, False):
+        selection = Hard(3).train(mode)(raw)
+        assert same(selection, topk.hard(raw, 3))
+        assert not selection.weights.requires_grad
 
 
 def test_topk_is_soft_in_training_and_hard_in_evaluation():

@@ -1,15 +1,17 @@
 """Normalisations: raw scores (B, N) to the scale that sigma or epsilon of a selection is given in.
 
-All that the released code offers. Any function of this shape may be a model's `normalise`, so a
-chain is a function that calls one after the other:
+All that the released code offers. Any function of this shape may be a model's `normalise`, and
+`named` makes one, or a chain of them, from words as that code has them:
 
-    normalise=lambda scores: smoothing(0.1)(softmax(scores))
+    normalise=named("softmax|smoothing(0.1)")
 
 References:
     Cordonnier et al., CVPR 2021, section 3 and the released code.
 """
 
+import re
 from collections.abc import Callable
+from functools import reduce
 
 import torch
 from jaxtyping import Float
@@ -73,3 +75,39 @@ def layer_norm(scores: Float[Tensor, "B N"], epsilon: float = 1e-6) -> Float[Ten
     `torch.nn.LayerNorm(n, eps=1e-6)`, which may stand in this place.
     """
     return torch.nn.functional.layer_norm(scores, scores.shape[1:], eps=epsilon)
+
+
+_PLAIN: dict[str, Normalisation] = {
+    each.__name__: each for each in (identity, min_max, zero_one, softmax, sigmoid, layer_norm)
+}
+
+
+def named(words: str) -> Normalisation:
+    """The normalisation of that name, or several in turn, parted by "|".
+
+    >>> named("softmax|smoothing(0.5)")(torch.tensor([[0.0, 0.0]]))
+    tensor([[0.5000, 0.5000]])
+
+    Args:
+        words: names of functions of this module; smoothing with its share, as above.
+
+    Raises:
+        ValueError: a name is none of them, or the share lies outside 0 to 1.
+    """
+    chain = [_one(word.strip()) for word in words.split("|")]
+
+    def chained(scores: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
+        return reduce(lambda found, normalise: normalise(found), chain, scores)
+
+    return chain[0] if len(chain) == 1 else chained
+
+
+def _one(word: str) -> Normalisation:
+    if share := re.fullmatch(r"smoothing\((\d+|\d*\.\d+|\d+e-\d+)\)", word):
+        return smoothing(float(share[1]))
+    if word not in _PLAIN:
+        raise ValueError(
+            f"unknown normalisation {word!r}: choose {', '.join(_PLAIN)} or smoothing(SHARE), or "
+            'several in turn, as in "softmax|smoothing(0.1)"'
+        )
+    return _PLAIN[word]

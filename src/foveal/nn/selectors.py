@@ -107,6 +107,26 @@ class Sinkhorn(nn.Module):
         return f"k={self.k}, epsilon={self.epsilon}, soft_evaluation={self.soft_evaluation}"
 
 
+class Hard(nn.Module):
+    """`foveal.topk.hard`, in training, too: the scorer has no gradient and stays as it is.
+
+    Args:
+        k: number of slots.
+    """
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        self.k = k
+
+    def forward(self, scores: Float[Tensor, "B N"]) -> Selection:
+        """Select K of the N candidates."""
+        return hard(scores, self.k)
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return f"k={self.k}"
+
+
 class Random(nn.Module):
     """K different windows, each set equally likely, whatever the scores: what choosing is worth.
 

@@ -28,6 +28,10 @@ def billiards(
     select: Choice = "top_k",
     join: Join = "transformer",
     soft_evaluation: bool = False,
+    normalise: str = "min_max",
+    mix_hard: float = 0.0,
+    mix_random: float = 0.0,
+    mix_dropped: float = 0.0,
     coordinates: bool = False,
     downscale: int = 1,
     encoder: str = "resnet18",
@@ -80,9 +84,15 @@ def billiards(
         view: height and width of the view in pixels
         patch: side of a patch in pixels of the full picture
         k: how many patches are looked at
-        select: top_k, sinkhorn or random: how patches chooses its windows
+        select: top_k, sinkhorn, hard (the scorer never learns) or random: how patches chooses
+            its windows
         join: transformer, max or mean: how patches makes one answer of its looks
         soft_evaluation: whether top_k and sinkhorn predict with mixed patches, as they train
+        normalise: how patches scales its scores before it selects: min_max, zero_one, softmax,
+            sigmoid, layer_norm, identity or smoothing(SHARE), or several in turn, parted by "|"
+        mix_hard: chance that a picture's windows are the highest-scored ones in training instead
+        mix_random: chance that a slot looks at a random window in training instead
+        mix_dropped: chance that a window is left out in training
         coordinates: whether attention_sampling and whole are told where a pixel lies
         downscale: how many times smaller whole sees the picture
         encoder: timm network for the patches, or all of the picture, trained from scratch
@@ -117,7 +127,7 @@ def billiards(
     from foveal.nn.aggregators import TablePosition, Transformer
     from foveal.nn.encoders import Backbone
     from foveal.nn.scorers import ConvScorer
-    from foveal.recipes.contenders import contender, selector
+    from foveal.recipes.contenders import contender
     from foveal.training import Settings
     from foveal.windows import paper
 
@@ -150,7 +160,7 @@ def billiards(
 
     with seeded(seed):
         network = contender(
-            model,
+            settings,
             Parts(
                 encoder=lambda channels: Backbone(
                     encoder, channels=channels, bare_stem=as_published
@@ -159,22 +169,7 @@ def billiards(
                 transformer=transformer,
                 heads=heads,
             ),
-            select=lambda: selector(
-                select,
-                k,
-                sigma=sigma,
-                estimator=settings["estimator"],
-                epsilon=epsilon,
-                soft_evaluation=soft_evaluation,
-            ),
-            join=join,
             classes=len(asked.classes),
-            size=size,
-            view=view,
-            patch=patch,
-            k=k,
-            coordinates=coordinates,
-            downscale=downscale,
             place=paper if as_published else None,
         )
     return Experiment(

@@ -31,6 +31,10 @@ def billiards_mini(
     select: Choice = "top_k",
     join: Join = "transformer",
     soft_evaluation: bool = False,
+    normalise: str = "min_max",
+    mix_hard: float = 0.0,
+    mix_random: float = 0.0,
+    mix_dropped: float = 0.0,
     coordinates: bool = False,
     downscale: int = 1,
     widths: tuple[int, ...] = (24, 48, 48, 96),
@@ -86,9 +90,15 @@ def billiards_mini(
         pool: pixels of the view from one window to the next
         patch: side of a patch in pixels of the full picture
         k: how many patches are looked at
-        select: top_k, sinkhorn or random: how patches chooses its windows
+        select: top_k, sinkhorn, hard (the scorer never learns) or random: how patches chooses
+            its windows
         join: transformer, max or mean: how patches makes one answer of its looks
         soft_evaluation: whether top_k and sinkhorn predict with mixed patches, as they train
+        normalise: how patches scales its scores before it selects: min_max, zero_one, softmax,
+            sigmoid, layer_norm, identity or smoothing(SHARE), or several in turn, parted by "|"
+        mix_hard: chance that a picture's windows are the highest-scored ones in training instead
+        mix_random: chance that a slot looks at a random window in training instead
+        mix_dropped: chance that a window is left out in training
         coordinates: whether attention_sampling and whole are told where a pixel lies
         downscale: how many times smaller whole sees the picture
         widths: number of filters of each convolution of the patches' network
@@ -120,7 +130,7 @@ def billiards_mini(
     from foveal.nn.aggregators import FourierPosition, Transformer
     from foveal.nn.encoders import WhatAndWhere
     from foveal.nn.scorers import ConvScorer
-    from foveal.recipes.contenders import contender, selector
+    from foveal.recipes.contenders import contender
     from foveal.training import Settings
 
     asked = QUESTIONS[question]
@@ -156,29 +166,14 @@ def billiards_mini(
 
     with seeded(seed):
         network = contender(
-            model,
+            settings,
             Parts(
                 encoder=lambda channels: WhatAndWhere(channels, widths=widths),
                 scorer=lambda: ConvScorer(pool=pool),
                 transformer=transformer,
                 heads=4,
             ),
-            select=lambda: selector(
-                select,
-                k,
-                sigma=sigma,
-                estimator=estimator,
-                epsilon=epsilon,
-                soft_evaluation=soft_evaluation,
-            ),
-            join=join,
             classes=len(classes),
-            size=size,
-            view=view,
-            patch=patch,
-            k=k,
-            coordinates=coordinates,
-            downscale=downscale,
         )
     return Experiment(
         recipe="billiards_mini",

@@ -1,21 +1,21 @@
 """The models that are compared on one question, made of the same parts as far as they have them.
 
-No recipe: what `billiards` and `billiards_mini` share, and the words for a selection.
+No recipe: what `billiards` and `billiards_mini` share, and the words for a selection. All is made
+from a recipe's settings, complete.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from torch import nn
 
     from foveal.nn.parts import Encoder, Place, Scorer, Selector
-    from foveal.recipes import Estimator
 
 Model = Literal["patches", "attention_sampling", "iterative", "whole"]
-Choice = Literal["top_k", "sinkhorn", "random"]
+Choice = Literal["top_k", "sinkhorn", "hard", "random"]
 Join = Literal["transformer", "max", "mean"]
 Question = Literal["max_left_right", "rightmost", "sum_modulo_10", "left_colour_min_max"]
 Pace = Literal["linear", "cosine", "constant"]
@@ -37,65 +37,46 @@ class Parts(NamedTuple):
     heads: int
 
 
-def selector(
-    choice: Choice,
-    k: int,
-    *,
-    sigma: float,
-    estimator: Estimator,
-    epsilon: float,
-    soft_evaluation: bool,
-) -> Selector:
+def selector(settings: Mapping[str, Any]) -> Selector:
     """What selects the windows of "patches"."""
-    from foveal.nn.selectors import Random, Sinkhorn, TopK
+    from foveal.nn.selectors import Hard, Mixed, Random, Sinkhorn, TopK
 
-    if choice == "sinkhorn":
-        return Sinkhorn(k, epsilon=epsilon, soft_evaluation=soft_evaluation)
-    if choice == "random":
-        return Random(k)
-    return TopK(k, sigma=sigma, estimator=estimator, soft_evaluation=soft_evaluation)
+    k, soft = settings["k"], settings["soft_evaluation"]
+    sigma, estimator = settings["sigma"], settings["estimator"]
+    makes: dict[Choice, Callable[[], Selector]] = {
+        "top_k": lambda: TopK(k, sigma=sigma, estimator=estimator, soft_evaluation=soft),
+        "sinkhorn": lambda: Sinkhorn(k, epsilon=settings["epsilon"], soft_evaluation=soft),
+        "hard": lambda: Hard(k),
+        "random": lambda: Random(k),
+    }
+    select = makes[settings["select"]]()
+    chances = {name: settings[f"mix_{name}"] for name in ("hard", "random", "dropped")}
+    return Mixed(select, **chances) if any(chances.values()) else select
 
 
 def contender(
-    model: Model,
-    parts: Parts,
-    *,
-    select: Callable[[], Selector],
-    join: Join,
-    classes: int,
-    size: int,
-    view: int,
-    patch: int,
-    k: int,
-    coordinates: bool,
-    downscale: int,
-    place: Place | None = None,
+    settings: Mapping[str, Any], parts: Parts, *, classes: int, place: Place | None = None
 ) -> nn.Module:
-    """One of the models.
+    """The model of the settings.
 
     Args:
-        model: which.
+        settings: of the recipe; pictures, views and patches are square.
         parts: what it is made of.
-        select: makes what selects windows, of "patches".
-        join: how patches are joined, in "patches".
         classes: number of classes.
-        size: side of the pictures in pixels.
-        view: side of the view.
-        patch: side of a patch.
-        k: how many patches are looked at.
-        coordinates: whether the encoder of "attention_sampling" and "whole" sees where a pixel
-            lies.
-        downscale: how much smaller "whole" sees the picture.
         place: where the windows of "patches" lie; None: around the scorer's cells.
     """
     from foveal import models
     from foveal.nn import aggregators
     from foveal.nn.cross_attention import CrossAttention
+    from foveal.nn.normalisations import named
     from foveal.nn.selectors import Sampling
 
+    model, coordinates = settings["model"], settings["coordinates"]
+    size, patch, k = settings["size"], settings["patch"], settings["k"]
     encoder = parts.encoder(5 if coordinates else 3)
     if model == "whole":
-        small = None if downscale == 1 else (size // downscale,) * 2
+        smaller = size // settings["downscale"]
+        small = None if smaller == size else (smaller, smaller)
         return models.WholeImage(
             encoder=encoder, classes=classes, size=small, coordinates=coordinates
         )
@@ -113,28 +94,24 @@ def contender(
             patch=(patch, patch),
             k=k,
         )
-    scorer = parts.scorer()
+    looks: dict[str, Any] = {
+        "scorer": parts.scorer(),
+        "encoder": encoder,
+        "classes": classes,
+        "view": (settings["view"],) * 2,
+        "patch": (patch, patch),
+    }
     if model == "attention_sampling":
-        return models.AttentionSampling(
-            scorer=scorer,
-            select=Sampling(k),
-            encoder=encoder,
-            classes=classes,
-            coordinates=coordinates,
-            view=(view, view),
-            patch=(patch, patch),
-        )
+        return models.AttentionSampling(select=Sampling(k), coordinates=coordinates, **looks)
+    joins: dict[Join, Callable[[], Any]] = {
+        "transformer": lambda: parts.transformer(encoder.features),
+        "max": lambda: aggregators.max,
+        "mean": lambda: aggregators.mean,
+    }
     return models.PatchClassifier(
-        scorer=scorer,
-        select=select(),
-        encoder=encoder,
-        aggregate=(
-            parts.transformer(encoder.features)
-            if join == "transformer"
-            else {"max": aggregators.max, "mean": aggregators.mean}[join]
-        ),
-        classes=classes,
-        view=(view, view),
-        patch=(patch, patch),
+        select=selector(settings),
+        aggregate=joins[settings["join"]](),
+        normalise=named(settings["normalise"]),
         place=place,
+        **looks,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from foveal.errors import UserError
 from foveal.recipes import AS_PUBLISHED, Estimator, Experiment, seeded
-from foveal.recipes.contenders import Choice
+from foveal.recipes.contenders import Choice, Pace
 from foveal.recipes.traffic_signs_models import PUBLISHED, Model, made, training
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ def traffic_signs(
     k: int | None = None,
     select: Choice = "top_k",
     soft_evaluation: bool = False,
+    normalise: str = "min_max",
+    mix_hard: float = 0.0,
+    mix_random: float = 0.0,
+    mix_dropped: float = 0.0,
     grid: tuple[int, int] = (12, 16),
     at_once: int = 32,
     encoder: str | None = None,
@@ -37,6 +41,7 @@ def traffic_signs(
     clip: float | None = None,
     warm_up: float | None = None,
     sigma: float = 0.05,
+    sigma_schedule: Pace = "linear",
     estimator: Estimator = "exact",
     epsilon: float = 1e-4,
     smoothing: float = 1e-4,
@@ -78,8 +83,14 @@ def traffic_signs(
             patches, 288 and 384 of attention_sampling
         patch: side of a patch in pixels of the full picture
         k: how many patches are looked at, or kept; as published, 5, and 10 of iterative
-        select: top_k, sinkhorn or random: how patches chooses its windows
+        select: top_k, sinkhorn, hard (the scorer never learns) or random: how patches chooses
+            its windows
         soft_evaluation: whether top_k and sinkhorn predict with mixed patches, as they train
+        normalise: how patches scales its scores before it selects: min_max, zero_one, softmax,
+            sigmoid, layer_norm, identity or smoothing(SHARE), or several in turn, parted by "|"
+        mix_hard: chance that a picture's windows are the highest-scored ones in training instead
+        mix_random: chance that a slot looks at a random window in training instead
+        mix_dropped: chance that a window is left out in training
         grid: rows and columns of the patches that iterative sees
         at_once: how many of them it encodes together
         encoder: timm network for the patches, or thin for the one of 60 000 parameters; as
@@ -95,7 +106,8 @@ def traffic_signs(
         clip: largest value of a gradient's entry, of patches, else largest length of the gradient;
             as published, 0.1, 1.0 and none
         warm_up: share of the steps in which the learning rate rises; as published, 0.1, 0.0, 1/15
-        sigma: noise on the scores at the start, of patches; it falls to 0 in a straight line
+        sigma: noise on the scores at the start, of patches
+        sigma_schedule: how it falls to 0: linear, cosine or constant, not at all
         estimator: of the selection's gradient, of patches
         epsilon: weight of the entropy in sinkhorn
         smoothing: share of the attention that is spread over all windows, of attention_sampling

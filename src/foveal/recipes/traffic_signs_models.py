@@ -70,7 +70,16 @@ def training(settings: dict[str, Any]) -> "Settings":
     from foveal.training import Settings
 
     steps, patches = settings["steps"], settings["model"] == "patches"
-    same = ("batch", "learning_rate", "weight_decay", "warm_up", "entropy", "sigma", "shift")
+    same = (
+        "batch",
+        "learning_rate",
+        "weight_decay",
+        "warm_up",
+        "entropy",
+        "sigma",
+        "sigma_schedule",
+        "shift",
+    )
     weights = settings["class_weights"]
     return Settings(
         **{name: settings[name] for name in (*same, "workers", "seed")},
@@ -96,23 +105,20 @@ def _encoder(settings: dict[str, Any]) -> "Encoder":
 def _patches(settings: dict[str, Any]) -> "nn.Module":
     from foveal.models import PatchClassifier
     from foveal.nn.aggregators import mean
+    from foveal.nn.normalisations import named
     from foveal.nn.scorers import ConvScorer
     from foveal.recipes.contenders import selector
     from foveal.windows import paper
 
     return PatchClassifier(
         scorer=ConvScorer(),
-        select=selector(
-            settings["select"],
-            settings["k"],
-            **{name: settings[name] for name in ("sigma", "estimator", "epsilon")},
-            soft_evaluation=settings["soft_evaluation"],
-        ),
+        select=selector(settings),
         encoder=_encoder(settings),
         aggregate=mean,
         classes=len(settings["classes"]),
         view=settings["view"],
         patch=(settings["patch"],) * 2,
+        normalise=named(settings["normalise"]),
         place=paper if settings["as_published"] else None,
     )
 
