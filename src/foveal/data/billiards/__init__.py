@@ -8,6 +8,7 @@ Many pictures are painted by several processes: a script that makes a data set n
 `if __name__ == "__main__":`.
 """
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -26,8 +27,19 @@ from foveal.images import TensorImage
 from foveal.processes import spread
 
 STREAMS = ("train", "valid", "test")
+
+
+def _memory() -> int:
+    """A quarter of the machine's memory, at most 8 GiB; 2 GiB where that cannot be told."""
+    try:
+        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):
+        return 2 * 1024**3
+    return int(min(whole // 4, 8 * 1024**3))
+
+
 # Up to this many bytes of pixels are kept in memory; more are painted when asked for.
-MEMORY = 2 * 1024**3
+MEMORY = _memory()
 
 
 class Billiards:
