@@ -81,6 +81,7 @@ def test_help_costs_no_torch(arguments: list[str]) -> None:
     assert done.returncode == 0
     assert done.stderr == "False\n"
     assert "foveal" in done.stdout or "folder" in done.stdout
+    assert " at 0x" not in done.stdout  # an object, where words should be
 
 
 def test_help_names_every_command_and_recipe(said: pytest.CaptureFixture[str]) -> None:

@@ -28,10 +28,11 @@ WORDS = {
 
 
 class _Layout(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Descriptions keep their lines, and a path is called one."""
+    """Descriptions keep their lines; types are those that people know."""
 
     def _expand_help(self, action: argparse.Action) -> str:
-        return str(super()._expand_help(action)).replace("<class 'Path'>", "path")
+        told = str(super()._expand_help(action)).replace("<class 'Path'>", "path")
+        return re.sub(r"type: <function .* at 0x\w+>, ", "", told)  # where there are choices
 
 
 def parser(command: str, description: str | None) -> ArgumentParser:
