@@ -1,6 +1,7 @@
 """The models that are compared on one question, made of the same parts as far as they have them.
 
-No recipe: what `billiards` and `billiards_mini` share, and the words for a selection.
+No recipe: what `billiards`, `billiards_mini` and `colon_cancer` share, and the words for a
+selection.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def contender(
         return models.WholeImage(
             encoder=encoder, classes=classes, size=small, coordinates=coordinates
         )
-    if model == "iterative":  # neighbours overlap by half, or a ball might be in none of them whole
+    if model == "iterative":  # neighbours overlap by half: nothing that fits is in none whole
         rows = 2 * size // patch - 1
         return models.IterativePatchSelection(
             encoder=encoder,
