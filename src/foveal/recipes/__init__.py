@@ -35,6 +35,7 @@ NAMES = (
     "traffic_signs_cnn",
     "birds",
     "megapixel_mnist",
+    "colon_cancer",
 )
 """All recipes: `foveal.recipes.NAME.NAME` is the function."""
 

@@ -1,7 +1,7 @@
 """The models that are compared on one question, made of the same parts as far as they have them.
 
-No recipe: what `billiards` and `billiards_mini` share, and the words for a selection. All is made
-from a recipe's settings, complete.
+No recipe: what `billiards`, `billiards_mini` and `colon_cancer` share, and the words for a
+selection. All is made from a recipe's settings, complete.
 """
 
 from __future__ import annotations
@@ -19,6 +19,20 @@ Choice = Literal["top_k", "sinkhorn", "hard", "random"]
 Join = Literal["transformer", "max", "mean"]
 Question = Literal["max_left_right", "rightmost", "sum_modulo_10", "left_colour_min_max"]
 Pace = Literal["linear", "cosine", "constant"]
+
+DEFAULTS: Mapping[str, Any] = {
+    "select": "top_k",
+    "soft_evaluation": False,
+    "epsilon": 1e-4,
+    "normalise": "min_max",
+    "mix_hard": 0.0,
+    "mix_random": 0.0,
+    "mix_dropped": 0.0,
+    "join": "transformer",
+    "coordinates": False,
+    "downscale": 1,
+}
+"""Settings of a contender, for a recipe that has no keyword for them."""
 
 
 class Parts(NamedTuple):
@@ -80,7 +94,7 @@ def contender(
         return models.WholeImage(
             encoder=encoder, classes=classes, size=small, coordinates=coordinates
         )
-    if model == "iterative":  # neighbours overlap by half, or a ball might be in none of them whole
+    if model == "iterative":  # neighbours overlap by half: nothing that fits is in none whole
         rows = 2 * size // patch - 1
         return models.IterativePatchSelection(
             encoder=encoder,

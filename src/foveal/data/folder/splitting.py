@@ -35,6 +35,22 @@ def stratified(
     return [sorted(part) for part in parts]
 
 
+def folds(labels: Int[Tensor, " n"], count: int, generator: Generator) -> list[list[int]]:
+    """Divide 0..n-1 into folds of equal size but for one, each with its share of every class.
+
+    Args:
+        labels: class numbers.
+        count: of the folds, 1 or more.
+        generator: on the CPU.
+
+    Returns:
+        The folds, each in ascending order.
+    """
+    order = torch.randperm(len(labels), generator=generator)
+    dealt = order[labels[order].argsort(stable=True)]  # class after class, each in random order
+    return [sorted(dealt[fold::count].tolist()) for fold in range(count)]
+
+
 def _counts(members: int, shares: Sequence[float]) -> list[int]:
     counts = [max(1, round(share * members)) if share > 0 else 0 for share in shares]
     while sum(counts) > members - 1:
