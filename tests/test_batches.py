@@ -142,6 +142,19 @@ def test_images_of_differing_sizes_come_as_a_list():
     assert sorted(i.shape for i in batch.images) == [(3, 5, 5), (3, 8, 10)]
 
 
+def test_labels_come_in_one_tensor_whether_classes_or_sets():
+    @dataclass(frozen=True)
+    class Sets(Listed):
+        def __getitem__(self, index: int) -> Example:
+            return replace(super().__getitem__(index), label=torch.arange(3) == index % 3)
+
+    classes, sets = (
+        next(batches(data, size=4, seed=0, steps=1)) for data in (noise(5), Sets(noise(5).images))
+    )
+    assert torch.equal(classes.labels, classes.indices % 2)
+    assert torch.equal(sets.labels, torch.eye(3, dtype=torch.bool)[sets.indices % 3])
+
+
 def test_stacked_images_keep_their_order():
     images = [e.image.pixels for e in (noise(3)[i] for i in range(3))]  # type: ignore[attr-defined]
     assert torch.equal(stack(images)[1], images[1])  # type: ignore[index]

@@ -28,9 +28,15 @@ def healthy(seed: int = 0) -> dict[str, Tensor]:
     }
 
 
-def rounds(*said: dict, n: int = 1, steps: tuple[dict, ...] = (), majority: float = 0.0):
+def rounds(
+    *said: dict,
+    n: int = 1,
+    steps: tuple[dict, ...] = (),
+    majority: float = 0.0,
+    multilabel: bool = False,
+):
     """Warnings of each of several rounds, each of which sees the same."""
-    watcher = Watcher()
+    watcher = Watcher(multilabel=multilabel)
     heard = []
     for _ in range(n):
         for step in steps:
@@ -56,6 +62,16 @@ def test_one_class_for_all_images():
     what = healthy()
     what["logits"][:, 1] += 100
     only(rounds(what, n=4), "nearly all images the same class (100% of 32)")
+
+
+def test_one_set_for_all_images():
+    what = healthy()
+    assert rounds(what, n=3, multilabel=True) == [[], [], []]
+    what["logits"][:, 1] += 100
+    assert rounds(what, n=3, multilabel=True) == [[], [], []]  # the other classes come and go
+    what["logits"][:, 0] += 100
+    what["logits"][:, 2] -= 100
+    only(rounds(what, n=4, multilabel=True), "the same set of classes (100% of 32)")
 
 
 def test_one_class_is_fine_where_there_is_but_one():

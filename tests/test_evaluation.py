@@ -181,6 +181,103 @@ def test_the_loss_is_the_mean_cross_entropy():
     assert evaluate(Brightest(), dataset).loss == pytest.approx(float(loss), rel=1e-5)
 
 
+class Coloured(Brightest):
+    """Says of each colour whether it is in the image; a faint one is doubtful."""
+
+    def forward(self, images: Tensor | Sequence[Tensor]) -> Prediction:
+        prediction = super().forward(images)
+        most = torch.stack([(image / 20).amax(dim=(1, 2)) for image in images])
+        return replace(prediction, logits=most - 5)
+
+
+def coloured(
+    said: Sequence[set[int]], truth: Sequence[set[int]], classes: tuple[str, ...] = COLOURS
+) -> Listed:
+    def one(i: int, names: set[int], right: set[int]) -> Example:
+        pixels = sum((picture(c, (i % 4, c)) for c in names), picture(0, (0, 0)) // 200)
+        label = torch.tensor([c in right for c in range(3)])
+        return Example(TensorImage(pixels), label, f"{i}.png", None)
+
+    pairs = zip(said, truth, strict=True)
+    return Sets(tuple(one(i, s, t) for i, (s, t) in enumerate(pairs)), classes)
+
+
+class Sets(Listed):
+    """A data set of images that bear sets of classes."""
+
+    @property
+    def labels(self) -> Tensor:
+        return torch.stack([e.label for e in self.examples])  # type: ignore[misc]
+
+
+sets = st.sets(st.integers(0, 2))
+
+
+@settings(max_examples=25, deadline=None)
+@given(pairs=st.lists(st.tuples(sets, sets), min_size=1, max_size=12), batch=st.integers(1, 9))
+def test_the_numbers_of_sets_are_those_of_a_count_by_hand(pairs, batch):
+    said, truth = zip(*pairs, strict=True)
+    report = evaluate(Coloured(), coloured(said, truth), batch)
+    recalls, two, one = {}, [], []
+    for c, name in enumerate(COLOURS):
+        found = [c in s for s, t in pairs if c in t]
+        spared = [c not in s for s, t in pairs if c not in t]
+        shares = [sum(each) / len(each) for each in (found, spared) if each]
+        (two if len(shares) == 2 else one).append(sum(shares) / len(shares))
+        recalls |= {name: sum(found) / len(found)} if found else {}
+    assert report.n == len(pairs) == len(report.results)
+    assert report.accuracy == pytest.approx(sum(s == t for s, t in pairs) / len(pairs))
+    assert report.per_class == pytest.approx(recalls)
+    balanced = two or one
+    assert report.balanced_accuracy == pytest.approx(sum(balanced) / len(balanced))
+    assert report.majority == pytest.approx(max(truth.count(t) for t in truth) / len(truth))
+    assert report.confusion == []
+    json.dumps(report.summary(), allow_nan=False)
+
+
+@pytest.mark.parametrize("always", [set(), {0, 1}, {0, 1, 2}])
+def test_whoever_always_says_the_same_set_has_a_balanced_accuracy_of_one_half(always):
+    report = evaluate(Coloured(), coloured([always] * 3, [{0, 2}, {0}, {2}]))  # 1 never occurs
+    assert (report.accuracy, report.balanced_accuracy) == (0, 0.5)
+
+
+def test_the_loss_of_sets_is_the_mean_binary_cross_entropy():
+    dataset = coloured([{0}, {0, 1}, set()], [{0}, {2}, {0, 1}])
+    images = torch.stack([e.image.pixels for e in dataset.examples])  # type: ignore[attr-defined]
+    logits = Coloured().eval()(images).logits
+    loss = nn.functional.binary_cross_entropy_with_logits(logits, dataset.labels.float())
+    assert evaluate(Coloured(), dataset).loss == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_a_certain_mistake_about_a_set_costs_no_more_than_can_be_known():
+    class Certain(Coloured):
+        def forward(self, images: Tensor | Sequence[Tensor]) -> Prediction:
+            prediction = super().forward(images)
+            return replace(prediction, logits=1000 * prediction.logits)
+
+    assert 36 < evaluate(Certain(), coloured([{0, 1, 2}], [set()])).loss < 37
+
+
+def test_a_set_is_named_in_the_models_order_and_as_likely_as_all_its_answers():
+    dataset = coloured([{0, 1}, set()], [{0, 1}, {1}], classes=("green", "red", "blue"))
+    report = evaluate(Coloured(), dataset, classes=COLOURS)
+    first, second = report.results
+    assert first.label == first.truth == ("red", "green")
+    assert (second.label, second.truth) == ((), ("red",))
+    assert report.accuracy == 0.5
+    shares = first.probabilities
+    likely = shares["red"] * shares["green"] * (1 - shares["blue"])
+    assert first.probability == pytest.approx(likely, rel=1e-12)
+
+
+def test_predicted_sets_need_no_truth_and_bad_images_have_no_set():
+    images = [TensorImage(picture(2, (1, 1))), TensorImage(picture(2, (0, 0), (4, 16)))]
+    good, bad = predict(Coloured(), images, COLOURS, multilabel=True)
+    assert (good.label, good.truth, good.error) == (("blue",), None, None)
+    assert (bad.label, bad.probability) == ("", 0)
+    assert bad.error
+
+
 def boxed(*boxes: Tensor | None) -> Listed:
     examples = [Example(TensorImage(picture(0, (1, 2))), 0, "x", b) for b in boxes]
     return Listed(tuple(examples))

@@ -22,6 +22,7 @@ FLOORS = {
     "nn": 2,
     "prediction": 2,
     "models": 3,
+    "answers": 4,
     "objectives": 4,
     "batches": 4,
     "data": 4,

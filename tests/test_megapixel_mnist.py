@@ -153,6 +153,17 @@ def test_labels_are_those_of_the_digits(pool, label):
     assert example.boxes.tolist() == [list(digit.box) for digit in made.digits(19)]
 
 
+def test_a_picture_may_bear_all_its_digits(pool):
+    made = mini(pool, 20, label=presence)
+    for index, label in enumerate(made.labels):
+        values = {digit.value for digit in made.digits(index)}
+        assert label.nonzero().flatten().tolist() == sorted(values)
+        name = " + ".join(map(str, sorted(values)))
+        assert made[index].file == f"train/{name}/{index:05d}.png"
+    assert made.labels.dtype == torch.bool
+    assert torch.equal(made[-1].label, made.labels[19])
+
+
 def test_no_digit_is_in_two_parts(folder):
     parts = splits(folder, 40, 40, 40, seed=0, size=200, noise=0)
     seen = [

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from foveal.objectives import classification, parts, ranked_parts
+from foveal.objectives import classification, multilabel, parts, ranked_parts
 from foveal.prediction import PartsPrediction
 from foveal.topk import Selection
 
@@ -99,3 +99,29 @@ def test_class_weights_and_entropy_mean_the_same_in_every_objective(objective):
     # one image: its weight cancels in the mean
     torch.testing.assert_close(objective(p, label, entropy=0.0, class_weights=3 * ones), plain)
     assert objective(p, label, entropy=0.1) < plain
+
+
+SETS = torch.tensor([[True, False, True, False, False], [False] * 5, [True] * 5])
+
+
+def costs(p):
+    """Minus the log of the probability of every answer, yes or no, in plain Python."""
+    return [
+        [math.log1p(math.exp(-x if borne else x)) for x, borne in zip(*row, strict=True)]
+        for row in zip(p.logits.tolist(), SETS.tolist(), strict=True)
+    ]
+
+
+def test_every_class_of_a_set_is_a_question_of_its_own():
+    p = prediction(5)
+    shares = p.scores.softmax(dim=1)
+    entropy = -(shares * shares.log()).sum(dim=1).mean()
+    expected = sum(map(sum, costs(p))) / 15 - 0.01 * float(entropy.detach())
+    assert float(multilabel(p, SETS).detach()) == pytest.approx(expected, rel=1e-12)
+
+
+def test_class_weights_weigh_the_questions():
+    p, weights = prediction(6), [1.0, 2.0, 0.0, 0.5, 3.0]
+    expected = sum(w * x for row in costs(p) for w, x in zip(weights, row, strict=True))
+    weighted = multilabel(p, SETS, entropy=0.0, class_weights=torch.tensor(weights))
+    assert float(weighted.detach()) == pytest.approx(expected / 3 / sum(weights), rel=1e-12)

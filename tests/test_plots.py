@@ -2,18 +2,22 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import ImageColor
 from torch import Tensor
 
 from foveal import plots
 from foveal.images import TensorImage
+from foveal.plots import drawing
 from foveal.prediction import Prediction
 from foveal.topk import Selection
 
 CLASSES = ("red", "green", "blue")
+RIGHT = ImageColor.getrgb(drawing.RIGHT)
 
 
 def grid(size: tuple[int, int], cells: tuple[int, int], patch: int) -> Tensor:
@@ -71,6 +75,17 @@ def test_a_truth_is_understood_by_number_and_by_name() -> None:
         plots.explanation(image, prediction, classes=CLASSES, truth=t) for t in (1, "green")
     )
     assert number.tobytes() == name.tobytes()
+
+
+def test_a_set_is_right_only_if_it_is_the_whole_set() -> None:
+    image, prediction = case((60, 80), 2)  # logits 0, 1 and 2: green and blue
+    truths = [(), ("green",), ("red", "green", "blue"), ("green", "blue")]
+    pictures = [
+        plots.explanation(image, prediction, classes=CLASSES, truth=truth, multilabel=True)
+        for truth in truths
+    ]
+    right = [bool((np.array(each) == RIGHT).all(axis=2).any()) for each in pictures]
+    assert right == [False, False, False, True]
 
 
 def test_evidence_changes_the_picture() -> None:

@@ -144,6 +144,16 @@ def test_the_summary_is_told_and_missing_parts_are_left_out(tmp_path: Path) -> N
     assert "nan" not in text
 
 
+def test_sets_of_classes_have_no_confusion(tmp_path: Path) -> None:
+    summary = {"accuracy": 0.5, "majority": 0.25, "per_class": {"0": 0.5, "7": 0.75}}
+    for confusion, said in ([], "commonest set"), ([[1, 1], [1, 3]], "commonest class"):
+        page = write(tmp_path, [entry("a")], title="t", summary=summary | {"confusion": confusion})
+        text = Tags(page.read_text("utf-8")).text
+        assert said in text
+        assert "75.0%" in text
+        assert ("Confusion" in text) == bool(confusion)
+
+
 def test_many_classes_give_the_commonest_confusions(tmp_path: Path) -> None:
     names = [f"class {n}" for n in range(40)]
     counts = [[0] * 40 for _ in names]

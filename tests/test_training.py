@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from foveal.batches import generator
+from foveal.batches import batches, generator
 from foveal.checkpoints import RunFolder
 from foveal.data import Example, Splits
 from foveal.errors import UserError
@@ -22,6 +22,7 @@ from foveal.images import TensorImage
 from foveal.models import PatchClassifier
 from foveal.nn.aggregators import Transformer, mean
 from foveal.nn.selectors import Mixed, Random, TopK
+from foveal.objectives import multilabel
 from foveal.training import Settings, Stopped, augmentation, fit
 from foveal.training.interruption import polite_stop
 from foveal.training.optimisation import optimiser, set_pace
@@ -44,7 +45,8 @@ class Squares:
         self.meanwhile()
         image = TensorImage(self.images[index])
         boxes = self.boxes[index : index + 1]
-        return Example(image, int(self.labels[index]), f"{index}.png", boxes)
+        label = self.labels[index]
+        return Example(image, int(label) if label.ndim == 0 else label, f"{index}.png", boxes)
 
 
 def squares(n: int, seed: int) -> Squares:
@@ -351,6 +353,38 @@ def test_float_images_are_not_rounded_to_half_precision():
     settings = still(precision="bf16-mixed", steps=1)
     fit(model, Splits(data, VALIDATION), settings, progress=False)
     assert seen[0] == torch.float32
+
+
+def of_sets(data: Squares) -> Squares:
+    """Every third image bears both classes, and the others their own."""
+    labels = nn.functional.one_hot(data.labels, 2).bool()
+    labels[::3] = True
+    return replace(data, labels=labels)
+
+
+def test_sets_of_classes_are_learned_counted_and_resumed_as_such(tmp_path: Path):
+    data, settings = Splits(of_sets(TRAIN), of_sets(VALIDATION)), still(log_every=1)
+    batch = next(batches(data.train, size=6, seed=settings.seed, steps=1))
+    before = classifier(plain=True).eval()(batch.images)  # sigma 0 selects as evaluation does
+    right = sum(
+        all((x > 0) == borne for x, borne in zip(*row, strict=True))
+        for row in zip(before.logits.tolist(), batch.labels.tolist(), strict=True)
+    )
+    model, run = classifier(plain=True), RunFolder.create(tmp_path / "whole")
+    rows = fit(model, data, settings, run=run, progress=False)
+    loss = float(multilabel(before, batch.labels, entropy=settings.entropy).detach())
+    assert rows[0]["loss"] == pytest.approx(loss, rel=1e-5)
+    assert rows[0]["accuracy"] == right / 6
+    assert rows[-1]["validation_accuracy"] == evaluate(model, data.validation).accuracy
+
+    stop = counted(settings.batch * 2 + 1, lambda: signal.raise_signal(signal.SIGTERM))
+    stopped, other = replace(data.train, meanwhile=stop), RunFolder.create(tmp_path / "stopped")
+    with pytest.raises(Stopped):
+        fit(classifier(plain=True), replace(data, train=stopped), settings, run=other)
+    resumed = classifier(plain=True)
+    fit(resumed, data, settings, run=other, resume=True, progress=False)
+    for name, weight in model.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], weight), name
 
 
 def test_clipping_by_value_and_by_norm_bounds_the_step():

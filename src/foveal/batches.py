@@ -21,6 +21,7 @@ from torch.nn.functional import pad
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as Map
 
+from foveal.answers import Label, Labels
 from foveal.data import Dataset
 from foveal.errors import UserError
 from foveal.images import FileImage, Image, TensorImage, read
@@ -28,6 +29,7 @@ from foveal.images import FileImage, Image, TensorImage, read
 Pixels = Real[Tensor, "_C _H _W"]  # the sizes of a batch need not agree
 Pictures = Real[Tensor, "B C H W"] | list[Pixels | Image]
 Augmentation = Callable[[Any, Generator], Any]
+_Item = tuple[Pixels | Image, Label, int]  # image, label, index
 _ORDER, _AUGMENTATION = 0, 1  # what a random number is for
 
 
@@ -35,7 +37,7 @@ class Batch(NamedTuple):
     """The images of one step, in one tensor where their sizes agree, else in a list."""
 
     images: Pictures
-    labels: Int[Tensor, "B"]
+    labels: Labels
     indices: Int[Tensor, "B"]
 
 
@@ -120,7 +122,7 @@ class _Source(Map[Any]):
         self.dataset, self.seed, self.augment = dataset, seed, augment
         self.memory, self.kept = memory, dict[int, Pixels]()
 
-    def __getitem__(self, pair: tuple[int, int]) -> tuple[Pixels | Image, int, int] | UserError:
+    def __getitem__(self, pair: tuple[int, int]) -> _Item | UserError:
         position, index = pair
         example = self.dataset[index]
         # Raised in a worker, the error would lose its type and gain a traceback in its text.
@@ -145,14 +147,15 @@ class _Source(Map[Any]):
         return image
 
 
-def _collate(items: list[tuple[Pixels | Image, int, int] | UserError]) -> Batch | UserError:
+def _collate(items: list[_Item | UserError]) -> Batch | UserError:
     good = []
     for item in items:
         if isinstance(item, UserError):
             return item
         good.append(item)
     images, labels, indices = zip(*good, strict=True)
-    return Batch(stack(images), torch.tensor(labels), torch.tensor(indices))
+    together = torch.stack([torch.as_tensor(label) for label in labels])
+    return Batch(stack(images), together, torch.tensor(indices))
 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:

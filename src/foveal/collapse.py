@@ -12,6 +12,7 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from foveal.answers import chosen
 from foveal.evaluation import chosen_windows
 from foveal.nn.scorers import entropy
 from foveal.prediction import Prediction
@@ -25,6 +26,9 @@ _WORDS = {
     "class": "the model gives nearly all images the same class ({share:.0%} of {n}), so it has "
     "learned nothing from them yet. If it stays so: a lower learning rate, class weights, a "
     "pretrained encoder, or a higher --entropy.",
+    "set": "the model gives nearly all images the same set of classes ({share:.0%} of {n}), so it "
+    "has learned nothing from them yet. If it stays so: a lower learning rate, a pretrained "
+    "encoder, or a higher --entropy.",
     "loss": "the loss or its gradient is not a finite number; such steps are skipped. Try a lower "
     "learning rate, a longer warm-up, clipping, or precision 32-true.",
     "gradient": "no gradient has reached the scorer since the last validation, so where the model "
@@ -49,10 +53,14 @@ class Watcher:
     """Remembers what a model did since the last warnings. It only looks, and changes nothing.
 
     What may be no more than a slow start is said when it was so in two rounds one after the other.
+
+    Args:
+        multilabel: whether images bear sets of classes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, multilabel: bool = False) -> None:
         """Begin with nothing seen."""
+        self._multilabel = multilabel
         self._said: set[str] = set()
         self._suspected: set[str] = set()
         self._begin()
@@ -60,7 +68,7 @@ class Watcher:
     def _begin(self) -> None:
         self._bad_losses = 0
         self._scorer_gradients: list[float] = []
-        self._classes: Counter[int] = Counter()
+        self._answers: Counter[str] = Counter()
         self._places: Counter[tuple[int, ...]] = Counter()
         self._entropies: list[float] = []
         self._spreads: list[float] = []
@@ -87,17 +95,18 @@ class Watcher:
             prediction: of images the model does not learn from.
             sizes: (height, width) of each of its images, in pixels.
         """
-        chosen = chosen_windows(prediction).cpu()
-        self._n, self._k = prediction.scores.shape[1], chosen.shape[1]
-        self._classes.update(prediction.logits.argmax(dim=1).tolist())
+        looks = chosen_windows(prediction).cpu()
+        self._n, self._k = prediction.scores.shape[1], looks.shape[1]
+        answers = chosen(prediction.logits, multilabel=self._multilabel)
+        self._answers.update(map(str, answers.tolist()))
         self._places.update(tuple(sorted(row)) for row in _numbers(prediction).tolist())
         self._entropies += entropy(prediction.scores.float()).tolist()
         self._spreads += _spread(prediction.scores.float()).tolist()
-        self._overlaps += [_mean_overlap(windows) for windows in chosen]
+        self._overlaps += [_mean_overlap(windows) for windows in looks]
         everything = prediction.windows.cpu()
         for b, size in enumerate(sizes):
             all_windows = everything if everything.ndim == 2 else everything[b]
-            self._border.append(border_share(chosen[b], size))
+            self._border.append(border_share(looks[b], size))
             self._usual_border.append(border_share(all_windows, size))
 
     @property
@@ -109,7 +118,8 @@ class Watcher:
         """What was noticed in this round and never said before; begins a new round.
 
         Args:
-            majority: share of the most frequent class among the images that were seen.
+            majority: share of the most frequent class, or set of them, among the images that were
+                seen.
         """
         noticed = self._noticed(majority)
         certain = {name for name in noticed if name == "loss" or name in self._suspected}
@@ -125,15 +135,15 @@ class Watcher:
             noticed["loss"] = {}
         if self._scorer_gradients and not any(self._scorer_gradients):
             noticed["gradient"] = {}
-        if self._classes.total() >= _FEWEST:
+        if self._answers.total() >= _FEWEST:
             noticed |= self._noticed_in_predictions(majority)
         return {name: _WORDS[name].format(**values) for name, values in noticed.items()}
 
     def _noticed_in_predictions(self, majority: float) -> dict[str, dict[str, float]]:
         noticed: dict[str, dict[str, float]] = {}
-        n = self._classes.total()
-        if majority < _SAME <= (share := _most_common_share(self._classes)):
-            noticed["class"] = {"share": share, "n": n}
+        n = self._answers.total()
+        if majority < _SAME <= (share := _most_common_share(self._answers)):
+            noticed["set" if self._multilabel else "class"] = {"share": share, "n": n}
         if self._n <= self._k:  # there is nothing to choose from
             return noticed
         if max(self._spreads) < 1e-6:

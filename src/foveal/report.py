@@ -98,7 +98,8 @@ def write(
         title: of the page.
         summary: of an evaluation: accuracy, balanced_accuracy, majority, hit_rate, hit_all_rate, n,
             per_class (class -> recall) and confusion (a row per true class, a column per predicted
-            class, in the order of per_class); any of them may be missing.
+            class, in the order of per_class; empty where images bear sets of classes); any of them
+            may be missing.
         metrics_rows: rows of metrics.csv, for the training curves.
 
     Returns:

@@ -63,7 +63,8 @@ class Run:
 
     def results(self, images: Source | Sequence[Source]) -> Iterator[Result]:
         """As `predict`, one after the other."""
-        return predict(self.model, gathered(images), self.classes)
+        sets = self.experiment.multilabel
+        return predict(self.model, gathered(images), self.classes, multilabel=sets)
 
     def __repr__(self) -> str:
         """What it is, in one line."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from foveal.answers import text
 from foveal.checkpoints.files import explained
 from foveal.errors import UserError
 from foveal.evaluation import Report, Result
@@ -18,17 +19,20 @@ HEADER = ("file", "label", "probability", "windows", "error")
 
 
 def csv_line(result: Result) -> str:
-    """File, label, probability, windows as `top left bottom right;...`, error."""
+    """File, label, probability, windows as `top left bottom right;...`, error.
+
+    A label that is a set of classes is written as `0 + 3 + 7`, or `(none)`.
+    """
     windows = ";".join(" ".join(map(str, window)) for window in result.windows)
     probability = "" if result.error else f"{result.probability:.6f}"
-    return _joined((result.file, result.label, probability, windows, result.error or ""))
+    return _joined((result.file, text(result.label), probability, windows, result.error or ""))
 
 
 def json_line(result: Result) -> str:
-    """An object with all that is known of the image."""
+    """An object with all that is known of the image; a label that is a set is a list of classes."""
     row = {
         "file": result.file,
-        "label": result.label or None,
+        "label": None if result.label == "" else result.label,
         "probability": None if result.error else result.probability,
         "probabilities": result.probabilities,
         "windows": result.windows,

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 from foveal import tables
-from foveal.commands.telling import SUCCESS, loaded, own, status
+from foveal.commands.telling import SUCCESS, labelled, loaded, own, status
 from foveal.data import Dataset
-from foveal.data.folder import read_whole
 from foveal.evaluation import evaluate as judged
 from foveal.runs import Run
 
@@ -23,6 +22,6 @@ def evaluate(run_path: str, *, data: str | None, as_json: bool) -> int:
 
 def _given(run: Run, data: Path) -> tuple[Dataset, str]:
     """The test part of a user's data where they have one, else all of them."""
-    whole = read_whole(data, classes=run.classes)
+    whole = labelled(run, data)
     test = [i for i, entry in enumerate(whole.entries) if entry.part == "test"]
     return (whole.part(test), f"the test part of {data}") if test else (whole, f"{data}")

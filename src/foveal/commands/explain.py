@@ -7,9 +7,10 @@ from typing import NamedTuple
 import torch
 
 from foveal import report, runs
+from foveal.answers import text
 from foveal.checkpoints import RunFolder
-from foveal.commands.telling import loaded, own, say, status, tracked
-from foveal.data.folder import ImageFiles, read_whole
+from foveal.commands.telling import labelled, loaded, own, say, status, tracked
+from foveal.data.folder import ImageFiles
 from foveal.errors import UserError
 from foveal.evaluation import Result
 from foveal.evaluation.judging import Task, judge, task
@@ -31,6 +32,7 @@ def explain(run_path: str, images: list[str], *, output: str, most: int) -> int:
         most: how many of the run's own images.
     """
     run = loaded(run_path)
+    sets = run.experiment.multilabel
     if images:
         sources = [_source(run, Path(path)) for path in images]
         tasks = [task(source, index) for source in sources for index in range(len(source))]
@@ -43,7 +45,7 @@ def explain(run_path: str, images: list[str], *, output: str, most: int) -> int:
     looks = [_look(run, each) for each in tracked(tasks, "explaining", len(tasks))]
     readable = any(look.result.error is None for look in looks)
     summary = (
-        summed([(look.result, look.hits) for look in looks], run.classes).summary()
+        summed([(look.result, look.hits) for look in looks], run.classes, multilabel=sets).summary()
         if known and readable
         else None
     )
@@ -70,9 +72,9 @@ class _Look(NamedTuple):
         return report.Entry(
             file=result.file,
             picture=self.picture,
-            label=result.label,
+            label=text(result.label),
             probability=result.probability,
-            truth=result.truth,
+            truth=None if result.truth is None else text(result.truth),
             correct=None if result.truth is None else result.label == result.truth,
             error=result.error,
             hit=None if self.hits is None else self.hits.some,
@@ -81,7 +83,10 @@ class _Look(NamedTuple):
 
 def _look(run: Run, asked: Task) -> _Look:
     seen: list[Prediction] = []
-    ((result, boxes),) = judge(run.model, [asked], run.classes, 1, lambda p, _: seen.append(p))
+    sets = run.experiment.multilabel
+    ((result, boxes),) = judge(
+        run.model, [asked], run.classes, 1, lambda p, _: seen.append(p), multilabel=sets
+    )
     if not seen or asked.image is None:
         return _Look(result, b"", None)
     drawn = io.BytesIO()
@@ -89,6 +94,7 @@ def _look(run: Run, asked: Task) -> _Look:
         asked.image,
         seen[0],
         classes=run.classes,
+        multilabel=sets,
         truth=result.truth,
         boxes=boxes,
         file=result.file,
@@ -103,7 +109,7 @@ def _source(run: Run, path: Path) -> ImageFiles | runs.Images:
     """Images with their labels where the path is a labelled data set, else without."""
     if path.is_dir() or path.suffix.lower() == ".csv":
         try:
-            return read_whole(path, classes=run.classes)
+            return labelled(run, path)
         except UserError as error:
             if not path.is_dir():
                 raise

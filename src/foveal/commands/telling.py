@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -10,6 +11,7 @@ from rich.progress import track
 
 from foveal import runs
 from foveal.data import Dataset, Splits
+from foveal.data.folder import ImageFiles, read_whole
 from foveal.errors import UserError
 from foveal.recipes import Experiment
 from foveal.runs import Run
@@ -50,6 +52,20 @@ def own(experiment: Experiment) -> tuple[Dataset, str]:
     if splits.test is None:
         return splits.validation, "its validation images, for want of test images"
     return splits.test, "its test images"
+
+
+def labelled(run: Run, path: Path) -> ImageFiles:
+    """A user's own labelled images.
+
+    Raises:
+        UserError: files are not as they should be, or the run says more than one class an image.
+    """
+    if run.experiment.multilabel:
+        raise UserError(
+            f"{path}: a folder or table tells one class an image, and {run.path} was taught sets "
+            "of classes: it can be judged by its own images alone"
+        )
+    return read_whole(path, classes=run.classes)
 
 
 def tracked(items: Iterable[Item], what: str, total: int) -> Iterable[Item]:

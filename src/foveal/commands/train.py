@@ -13,7 +13,6 @@ from foveal.checkpoints import RunFolder
 from foveal.commands.telling import SUCCESS, images, loaded, own, say
 from foveal.errors import UserError
 from foveal.evaluation import evaluate
-from foveal.objectives import classification
 from foveal.recipes import Experiment
 from foveal.training import Stopped, fit
 
@@ -60,7 +59,7 @@ def _learn(experiment: Experiment, folder: RunFolder, *, resume: bool) -> None:
             experiment.model,
             images(experiment),
             experiment.training,
-            objective=experiment.objective or classification,
+            objective=experiment.objective,
             run=folder,
             resume=resume,
         )

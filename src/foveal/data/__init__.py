@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from foveal.images import Image
@@ -15,7 +15,8 @@ class Example:
 
     Attributes:
         image: the pixels, in memory or on disk.
-        label: class number, 0 <= label < number of classes.
+        label: class number, 0 <= label < number of classes; or, where images bear sets of classes,
+            whether it bears each of them.
         file: the name people know the image by.
         boxes: evidence, top left bottom right in pixels, or None where nobody drew any. Never used
         in
@@ -23,17 +24,23 @@ class Example:
     """
 
     image: Image
-    label: int
+    label: int | Bool[Tensor, "classes"]
     file: str
     boxes: Int[Tensor, "n 4"] | None = None
 
 
 @runtime_checkable
 class Dataset(Protocol):
-    """A sequence of examples with known labels."""
+    """A sequence of examples with known labels.
+
+    Attributes:
+        classes: names of the classes.
+        labels: class number of each image; or, where images bear sets of classes (multi-label),
+            which classes each bears.
+    """
 
     classes: tuple[str, ...]
-    labels: Int[Tensor, "n"]
+    labels: Int[Tensor, "n"] | Bool[Tensor, "n classes"]
 
     def __len__(self) -> int: ...
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from foveal.answers import of_sets
 from foveal.data import Dataset
 from foveal.errors import UserError
 from foveal.evaluation.judging import Watch, chosen_windows, judge, judging, task
@@ -32,6 +33,8 @@ def evaluate(
     world: int = 1,
 ) -> Report:
     """Judge every image of a data set. The model's mode is restored afterwards.
+
+    Where the images bear sets of classes, so do the answers; see `foveal.answers`.
 
     Args:
         model: from images to a `Prediction`.
@@ -56,9 +59,12 @@ def evaluate(
         raise ValueError("there is nothing to evaluate: the data set holds 0 images")
     mine = range(rank, len(dataset), world)
     tasks = (task(dataset, index) for index in mine)
-    judged = [(r, _hits(r, boxes)) for r, boxes in judge(model, tasks, names, batch, watch)]
+    sets = of_sets(dataset.labels)
+    answers = judge(model, tasks, names, batch, watch, multilabel=sets)
+    judged = [(r, _hits(r, boxes)) for r, boxes in answers]
     everyone = _gathered(judged, world)
-    return report([everyone[i % world][i // world] for i in range(len(dataset))], names)
+    ordered = [everyone[i % world][i // world] for i in range(len(dataset))]
+    return report(ordered, names, multilabel=sets)
 
 
 def predict(
@@ -67,6 +73,7 @@ def predict(
     classes: Sequence[str],
     *,
     batch: int = 32,
+    multilabel: bool = False,
 ) -> Iterator[Result]:
     """Judge images one after the other; a bad one gives a result with an error, the rest go on.
 
@@ -75,9 +82,11 @@ def predict(
         images: images, or a data set, whose labels become the results' truth.
         classes: the names of the model's classes.
         batch: images at once; the results do not depend on it.
+        multilabel: whether the answer is a set of classes.
     """
     tasks = (task(images, index) for index in range(len(images)))
-    return (result for result, _ in judge(model, tasks, tuple(classes), batch))
+    answers = judge(model, tasks, tuple(classes), batch, multilabel=multilabel)
+    return (result for result, _ in answers)
 
 
 def _hits(result: Result, boxes: Int[Tensor, "n 4"] | None) -> Hits | None:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from foveal.answers import Name, in_order, likelihood, named, probabilities, said
 from foveal.batches import Pixels, pixels, stack
 from foveal.data import Dataset, Example
 from foveal.errors import UserError
@@ -27,7 +28,7 @@ class Task(NamedTuple):
 
     file: str
     image: Image | None
-    truth: str | None
+    truth: Name | None
     boxes: Int[Tensor, "n 4"] | None
     error: str | None
 
@@ -61,7 +62,7 @@ def task(images: Sequence[Image] | Dataset, index: int) -> Task:
     except UserError as error:
         return Task(f"image {index}", None, None, None, str(error))
     if isinstance(item, Example):
-        truth = images.classes[item.label]  # type: ignore[union-attr]
+        truth = named(item.label, images.classes)  # type: ignore[union-attr]
         return Task(item.file, item.image, truth, item.boxes, None)
     file = str(item.path) if isinstance(item, FileImage) else f"image {index}"
     return Task(file, item, None, None, None)
@@ -73,16 +74,18 @@ def judge(
     classes: tuple[str, ...],
     batch: int,
     watch: Watch | None = None,
+    *,
+    multilabel: bool = False,
 ) -> Iterator[tuple[Result, Int[Tensor, "n 4"] | None]]:
     """A result for every task, in their order."""
     with ThreadPoolExecutor(4, "decode") as pool:
         for group in _groups(tasks, batch):
             loaded = list(pool.map(_load, group))
             good = [image for image in loaded if not isinstance(image, str)]
-            said = iter(_say(model, good, classes, watch))
+            answers = iter(_say(model, good, classes, watch, multilabel))
             for task, image in zip(group, loaded, strict=True):
-                answer = image if isinstance(image, str) else next(said)
-                yield _result(task, classes, answer), task.boxes
+                answer = image if isinstance(image, str) else next(answers)
+                yield _result(task, classes, answer, multilabel), task.boxes
 
 
 def _groups(tasks: Iterable[Task], batch: int) -> Iterator[list[Task]]:
@@ -118,7 +121,11 @@ class _Answer(NamedTuple):
 
 
 def _say(
-    model: nn.Module, images: list[Pixels | Image], classes: tuple[str, ...], watch: Watch | None
+    model: nn.Module,
+    images: list[Pixels | Image],
+    classes: tuple[str, ...],
+    watch: Watch | None,
+    multilabel: bool,
 ) -> list[_Answer | str]:
     """The model's answer to each image, or why it has none."""
     if not images:
@@ -132,7 +139,7 @@ def _say(
         if len(images) == 1:
             return [" ".join(str(error).split())]
         # One image that the model refuses must not take the others with it.
-        return [answer for image in images for answer in _say(model, [image], classes, watch)]
+        return [a for image in images for a in _say(model, [image], classes, watch, multilabel)]
     if prediction.logits.shape[1] != len(classes):
         raise ValueError(
             f"there must be a name for each of the model's {prediction.logits.shape[1]} classes: "
@@ -140,18 +147,21 @@ def _say(
         )
     if watch is not None:
         watch(prediction, [_size(i) for i in images])
-    probabilities = prediction.logits.double().softmax(dim=1).tolist()
+    shares = probabilities(prediction.logits.double(), multilabel=multilabel).tolist()
     windows = [[tuple(w) for w in ws] for ws in chosen_windows(prediction).tolist()]
-    return [_Answer(p, w) for p, w in zip(probabilities, windows, strict=True)]
+    return [_Answer(p, w) for p, w in zip(shares, windows, strict=True)]
 
 
 def _size(image: Pixels | Image) -> Size:
     return (image.shape[1], image.shape[2]) if isinstance(image, Tensor) else image.size
 
 
-def _result(task: Task, classes: tuple[str, ...], answer: _Answer | str) -> Result:
+def _result(
+    task: Task, classes: tuple[str, ...], answer: _Answer | str, multilabel: bool
+) -> Result:
+    truth = None if task.truth is None else in_order(task.truth, classes)
     if isinstance(answer, str):
-        return Result(task.file, "", 0.0, {}, [], task.truth, answer)
-    probabilities = dict(zip(classes, answer.probabilities, strict=True))
-    label = max(probabilities, key=probabilities.__getitem__)
-    return Result(task.file, label, probabilities[label], probabilities, answer.windows, task.truth)
+        return Result(task.file, "", 0.0, {}, [], truth, answer)
+    shares = dict(zip(classes, answer.probabilities, strict=True))
+    label = said(shares, multilabel=multilabel)
+    return Result(task.file, label, likelihood(label, shares), shares, answer.windows, truth)

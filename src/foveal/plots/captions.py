@@ -1,13 +1,14 @@
 """The words about an explanation: what was said above it, what the signs mean below it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import matplotlib
 import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw
 
+from foveal.answers import Name, likelihood, text
 from foveal.plots.drawing import (
     EVIDENCE,
     INK,
@@ -23,15 +24,13 @@ from foveal.plots.drawing import (
 
 
 def header(
-    probabilities: Sequence[float],
-    classes: Sequence[str],
-    truth: int | str | None,
+    said: Name,
+    probabilities: Mapping[str, float],
+    truth: Name | None,
     file: str,
     width: int,
 ) -> Pillow.Image:
     """File, prediction with its runners-up, and whether it is right, in words and colour."""
-    order = sorted(range(len(classes)), key=lambda i: -probabilities[i])
-    said = classes[order[0]]
     sheet = Pillow.new("RGB", (width, 64 if truth is None else 94), PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text(
@@ -41,10 +40,11 @@ def header(
         typeface(16),
         anchor="lm",
     )
-    answer = f"{said}, {probabilities[order[0]]:.1%}"
-    others = [
-        f"{classes[i]} ({probabilities[i]:.1%})" for i in order[1:3] if probabilities[i] > 0.01
-    ]
+    answer = f"{text(said)}, {likelihood(said, probabilities):.1%}"
+    told = (said,) if isinstance(said, str) else said
+    rest = [(share, name) for name, share in probabilities.items() if name not in told]
+    rest.sort(key=lambda pair: -pair[0])
+    others = [f"{name} ({share:.1%})" for share, name in rest[:2] if share > 0.01]
     answer = fitted(plain(answer), typeface(22, bold=True), width)
     draw.text((0, 44), answer, INK, typeface(22, bold=True), anchor="lm")
     start = math.ceil(typeface(22, bold=True).getlength(answer)) + 18
@@ -52,11 +52,14 @@ def header(
     if others and start + typeface(16).getlength(runners) <= width:
         draw.text((start, 45), runners, QUIET, typeface(16), anchor="lm")
     if truth is not None:
-        name = truth if isinstance(truth, str) else classes[truth]
-        right = name == said
+        right = truth == said
+        known = {truth} if isinstance(truth, str) else set(truth)
         given = (
-            f" (given {probabilities[list(classes).index(name)]:.1%})" if name in classes else ""
+            f" (given {likelihood(truth, probabilities):.1%})"
+            if known <= probabilities.keys()
+            else ""
         )
+        name = text(truth)
         words = f"✓ right: labelled {name}" if right else f"✗ wrong: labelled {name}{given}"
         colour = RIGHT if right else WRONG
         words = fitted(plain(words), typeface(18, bold=True), width)

@@ -15,6 +15,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 from torch import Tensor
 
+from foveal.answers import Name, probabilities, said
 from foveal.images import Image
 from foveal.plots.captions import header, legend
 from foveal.plots.drawing import (
@@ -54,7 +55,8 @@ def explanation(
     prediction: Prediction,
     *,
     classes: Sequence[str],
-    truth: int | str | None = None,
+    truth: int | Name | None = None,
+    multilabel: bool = False,
     boxes: Int[Tensor, "n 4"] | None = None,
     file: str = "",
 ) -> Pillow.Image:
@@ -67,7 +69,9 @@ def explanation(
         image: the image the prediction is about.
         prediction: of this image alone, a batch of 1.
         classes: the name of each logit.
-        truth: class number or class name, None where nobody knows.
+        truth: class number or class name, or the names of a set in the order of `classes`; None
+            where nobody knows.
+        multilabel: whether the answer is a set of classes.
         boxes: evidence, top left bottom right in pixels of the image; drawn dashed.
         file: the name people know the image by.
 
@@ -99,7 +103,9 @@ def explanation(
     room = (max(WIDTH, overview.width), 420) if below else (beside, max(overview.height, 420))
     tiles = _tiles(looks, word, *room)
     width = max(WIDTH, tiles.width, overview.width + (0 if below else GAP + tiles.width))
-    top = header(_probabilities(prediction), classes, truth, file, width)
+    known_as = classes[truth] if isinstance(truth, int) else truth
+    each = _probabilities(prediction, classes, multilabel=multilabel)
+    top = header(said(each, multilabel=multilabel), each, known_as, file, width)
     bottom = legend(low, high, word, evidence=bool(evidence), width=width)
     return _sheet(top, overview, tiles, bottom, below=below)
 
@@ -120,8 +126,11 @@ def _inside(scores: Tensor, windows: Tensor, image_size: tuple[int, int]) -> Ten
     return scores.isfinite() & held
 
 
-def _probabilities(prediction: Prediction) -> list[float]:
-    return [float(p) for p in prediction.logits[0].detach().double().cpu().softmax(0)]
+def _probabilities(
+    prediction: Prediction, classes: Sequence[str], *, multilabel: bool
+) -> dict[str, float]:
+    logits = prediction.logits.detach().double().cpu()
+    return dict(zip(classes, probabilities(logits, multilabel=multilabel)[0].tolist(), strict=True))
 
 
 def _looks(prediction: Prediction, windows: Tensor, shares: Tensor) -> tuple[list[Look], str]:

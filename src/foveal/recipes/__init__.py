@@ -63,7 +63,8 @@ class Experiment:
         model: untrained, or with pretrained parts.
         splits: makes or reads the images.
         training: how it is trained.
-        objective: what training minimises; None: `foveal.objectives.classification`.
+        objective: what training minimises; None: see `foveal.training.fit`.
+        multilabel: whether an image bears a set of the classes, maybe none, instead of one.
         write: writes the images into a folder as ordinary files; None where they already are.
         notes: what was chosen or noticed, to be said aloud, a line each.
     """
@@ -75,6 +76,7 @@ class Experiment:
     splits: Callable[[], Splits]
     training: Settings
     objective: Objective | None = None
+    multilabel: bool = False
     write: Callable[[Path], None] | None = None
     notes: tuple[str, ...] = ()
 

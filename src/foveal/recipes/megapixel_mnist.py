@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from foveal.data import Splits
 
 Model = Literal["attention_sampling", "patches", "iterative"]
-Task = Literal["majority", "max", "top"]
+Task = Literal["majority", "max", "top", "present"]
 
 
 def megapixel_mnist(
@@ -62,8 +62,9 @@ def megapixel_mnist(
     Args:
         data: folder of MNIST's four files, train and t10k, images and labels, in idx format
         model: attention_sampling, the published one; patches, this library's own; or iterative
-        task: which digit is asked for: majority, the one that most are; max, the largest; or top,
-            the uppermost
+        task: which digit is asked for: majority, the one that most are; max, the largest; top, the
+            uppermost; or present, all that there are: a yes or a no for each of the ten, and only
+            the exact set is right
         train: pictures to learn from
         validation: pictures to choose the best model by
         test: pictures to report on
@@ -89,10 +90,18 @@ def megapixel_mnist(
         seed: of the pictures and of all random numbers
     """
     settings = dict(locals(), data=data.resolve())  # before any other name exists
-    from foveal.data.megapixel_mnist import CLASSES, files, largest, majority, splits, uppermost
+    from foveal.data.megapixel_mnist import (
+        CLASSES,
+        files,
+        largest,
+        majority,
+        presence,
+        splits,
+        uppermost,
+    )
     from foveal.training import Settings
 
-    label = {"majority": majority, "max": largest, "top": uppermost}[task]
+    label = {"majority": majority, "max": largest, "top": uppermost, "present": presence}[task]
     look = {"size": size, "digits": digits, "equal": equal, "noise": noise, "label": label}
 
     @cache
@@ -115,6 +124,7 @@ def megapixel_mnist(
         classes=CLASSES,
         model=network,
         splits=pictures,
+        multilabel=task == "present",
         write=write,
         training=Settings(
             steps=steps,

@@ -15,7 +15,6 @@ from foveal.commands.telling import images, loaded, own
 from foveal.errors import UserError
 from foveal.evaluation import evaluate
 from foveal.models import WholeImage
-from foveal.objectives import classification
 from foveal.recipes import Experiment
 from foveal.training import Diverged, fit
 
@@ -113,7 +112,7 @@ def run(trial: Trial, *, progress: bool = False) -> Outcome:
             experiment.model,
             splits,
             replace(experiment.training, precision=trial.precision),
-            objective=experiment.objective or classification,
+            objective=experiment.objective,
             run=folder,
             resume=begun,
             progress=progress,

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from foveal.answers import of_sets
 from foveal.batches import Augmentation, Batch, affine_colour, batches, flip, number, shift
 from foveal.checkpoints import Row, RunFolder
 from foveal.collapse import Watcher
 from foveal.data import Dataset, Splits
 from foveal.errors import UserError
 from foveal.evaluation import Report, evaluate
-from foveal.objectives import Objective, classification
+from foveal.objectives import Objective, classification, multilabel
 from foveal.training.devices import Fabric, fabric_of, own_randomness, set_up
 from foveal.training.interruption import Stopped, polite_stop
 from foveal.training.journal import Clock, Journal
@@ -41,7 +42,7 @@ def fit(
     splits: Splits,
     settings: Settings,
     *,
-    objective: Objective = classification,
+    objective: Objective | None = None,
     run: RunFolder | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -55,7 +56,7 @@ def fit(
         splits: what to learn from, and what to choose the best weights by.
         settings: how.
         objective: what is minimised, see `foveal.objectives`; told the settings' entropy and class
-            weights.
+            weights. None: `multilabel` where images bear sets of classes, else `classification`.
         run: where to keep checkpoints and metrics; None keeps nothing.
         resume: go on from the run's last checkpoint; where there is none yet, from the beginning.
         progress: whether to tell on standard error how it goes.
@@ -68,12 +69,14 @@ def fit(
         Diverged: the loss was not finite in 10 steps in a row, or no score in a validation.
         UserError: a device is missing, or a file cannot be read or written.
     """
+    sets = of_sets(splits.train.labels)
+    objective = objective or (multilabel if sets else classification)
     fabric = fabric_of(settings)
     rule = optimiser(model, settings)
     lesson, stepper = set_up(fabric, Lesson(model, settings, objective), rule)
     keeper = Keeper(run, fabric, model, rule)
     state, rows = keeper.restored() if resume else (State(), [])
-    watcher, clock = Watcher(), Clock()
+    watcher, clock = Watcher(multilabel=sets), Clock()
     journal = Journal(keeper.run, rows, settings.steps, state.step, aloud=progress and keeper.leads)
     model.train()
 

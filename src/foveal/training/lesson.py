@@ -4,11 +4,12 @@ import math
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_value_, get_total_norm
 
+from foveal.answers import Labels, right
 from foveal.batches import Batch, Pictures
 from foveal.objectives import Objective
 from foveal.training.settings import Settings
@@ -22,7 +23,7 @@ class Part:
     precision that is meant for what the network makes of them.
     """
 
-    def __init__(self, images: Pictures, labels: Int[Tensor, "B"]) -> None:
+    def __init__(self, images: Pictures, labels: Labels) -> None:
         """Hold them."""
         self.images, self.labels = images, labels
 
@@ -51,7 +52,7 @@ class Lesson(nn.Module):
         loss = self.objective(
             prediction, part.labels, entropy=self.entropy, class_weights=self.class_weights
         )
-        return loss, (prediction.logits.argmax(dim=1) == part.labels).sum().float()
+        return loss, right(prediction.logits, part.labels).sum().float()
 
     def _nothing(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """NaN for every weight: a step to be skipped, on all devices alike."""

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
+from foveal import answers
 from foveal.data import Example, Splits
 from foveal.data.megapixel_mnist.digits import SIDE, Digits, read
 from foveal.data.megapixel_mnist.noise import PATTERNS, patterns
@@ -41,7 +42,7 @@ class Digit:
     box: tuple[int, int, int, int]
 
 
-Label = Callable[[Sequence[Digit]], int]
+Label = Callable[[Sequence[Digit]], answers.Label]
 
 
 def majority(digits: Sequence[Digit]) -> int:
@@ -75,7 +76,7 @@ class MegapixelMNIST:
 
     Attributes:
         classes: names of the classes.
-        labels: class number of each picture.
+        labels: class number of each picture, or which digits there are in it.
 
     Args:
         count: number of pictures.
@@ -86,7 +87,7 @@ class MegapixelMNIST:
         digits: how many there are in a picture.
         equal: how many of them are the same; more than half.
         noise: how many squares of scribble there are in a picture.
-        label: class number from the digits of a picture.
+        label: class number from the digits of a picture, or which there are.
 
     Raises:
         ValueError: a setting lies outside its range, or the digits find no place.
@@ -127,8 +128,8 @@ class MegapixelMNIST:
             pattern = lots.integers(PATTERNS, size=(noise, 1))
             scribble.append(np.hstack((pattern, lots.integers(size - SIDE + 1, size=(noise, 2)))))
         self.chosen, self.places, self.scribble = map(np.stack, (chosen, places, scribble))
-        self.labels: Int[Tensor, n] = torch.tensor(
-            [label(self.digits(index)) for index in range(count)], dtype=torch.int64
+        self.labels: answers.Labels = torch.stack(
+            [torch.as_tensor(label(self.digits(index))) for index in range(count)]
         )
 
     def digits(self, index: int) -> list[Digit]:
@@ -158,8 +159,8 @@ class MegapixelMNIST:
             raise IndexError(f"{index} of {len(self)} pictures")
         index %= len(self)
         boxes = torch.tensor([digit.box for digit in self.digits(index)])
-        label = int(self.labels[index])
-        name = f"{self.split}/{self.classes[label]}/{index:05d}.png"
+        label = self.labels[index] if self.labels.ndim == 2 else int(self.labels[index])
+        name = f"{self.split}/{answers.text(answers.named(label, self.classes))}/{index:05d}.png"
         return Example(TensorImage(self.picture(index)), label, name, boxes)
 
     def __repr__(self) -> str:

@@ -2,7 +2,8 @@
 
     {train,val,test}/{class}/{id}.png     boxes.csv: file,x0,y0,x1,y1
 
-This is the layout of `foveal.data.folder`, which reads it back.
+This is the layout of `foveal.data.folder`, which reads it back. Where a picture bears a set of
+classes, its folder is named after all of them, as in `0 + 3 + 7`, and is one class when read back.
 """
 
 import csv
