@@ -85,7 +85,7 @@ def traffic_signs_cnn(
             entropy=0.0,
             shift=shift,
             colour=True,
-            validate_every=max(1, steps // 70),
+            validate_every=max(100, steps // 70),
             workers=workers,
             seed=seed,
         ),

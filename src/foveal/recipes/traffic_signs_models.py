@@ -91,7 +91,7 @@ def training(settings: dict[str, Any]) -> "Settings":
         clip_norm=None if patches else settings["clip"],
         class_weights=weights if isinstance(weights, tuple) else None,
         colour=True,
-        validate_every=max(1, steps // 70),
+        validate_every=max(100, steps // 70),
     )
 
 
