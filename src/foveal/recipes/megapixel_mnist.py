@@ -56,7 +56,7 @@ def megapixel_mnist(
     Command:  foveal train megapixel_mnist --data MNIST
     Hardware: a GPU
     Time:     not run yet
-    Paper:    curves of the error; no number was found
+    Paper:    iterative, as others ran it: 99.1 majority, 93.7 max, 92.7 top, 81.9 % present
     Ours:     not run yet
 
     Args:
