@@ -108,7 +108,7 @@ class Sinkhorn(nn.Module):
 
 
 class Hard(nn.Module):
-    """`foveal.topk.hard`, in training, too: the scorer has no gradient and stays as it is.
+    """`foveal.topk.hard`, in training, too: no gradient reaches the scorer through it.
 
     Args:
         k: number of slots.

@@ -90,8 +90,8 @@ def billiards_mini(
         pool: pixels of the view from one window to the next
         patch: side of a patch in pixels of the full picture
         k: how many patches are looked at
-        select: top_k, sinkhorn, hard (the scorer never learns) or random: how patches chooses
-            its windows
+        select: top_k, sinkhorn, hard (the scorer learns nothing from the answers) or random: how
+            patches chooses its windows
         join: transformer, max or mean: how patches makes one answer of its looks
         soft_evaluation: whether top_k and sinkhorn predict with mixed patches, as they train
         normalise: how patches scales its scores before it selects: min_max, zero_one, softmax,

@@ -83,8 +83,8 @@ def traffic_signs(
             patches, 288 and 384 of attention_sampling
         patch: side of a patch in pixels of the full picture
         k: how many patches are looked at, or kept; as published, 5, and 10 of iterative
-        select: top_k, sinkhorn, hard (the scorer never learns) or random: how patches chooses
-            its windows
+        select: top_k, sinkhorn, hard (the scorer learns nothing from the answers) or random: how
+            patches chooses its windows
         soft_evaluation: whether top_k and sinkhorn predict with mixed patches, as they train
         normalise: how patches scales its scores before it selects: min_max, zero_one, softmax,
             sigmoid, layer_norm, identity or smoothing(SHARE), or several in turn, parted by "|"
