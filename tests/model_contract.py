@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 import miniatures_signs
 import reference
-from foveal.checkpoints import RunFolder
-from foveal.data.traffic_signs import read_traffic_signs
 from foveal.evaluation import chosen_windows, evaluate
 from foveal.images import FileImage, TensorImage
 from foveal.objectives import classification
-from foveal.plots import explanation
+from foveal.paper.data.traffic_signs import read_traffic_signs
 from foveal.prediction import Prediction
+from foveal.report import explanation
+from foveal.runs.folder import RunFolder
 from foveal.training import Settings, fit
 from miniatures import write
 

@@ -13,8 +13,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from foveal.checkpoints import RunFolder
 from foveal.errors import UserError
+from foveal.runs.folder import RunFolder
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_full_disk_leaves_the_old_recipe_intact(run: RunFolder):
 
 SAVER = """
 import sys, torch
-from foveal.checkpoints import RunFolder
+from foveal.runs.folder import RunFolder
 run, value = RunFolder(sys.argv[1]), 2
 print("ready", flush=True)
 while True:

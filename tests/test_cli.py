@@ -16,9 +16,10 @@ import pytest
 from PIL import Image
 
 import foveal
-from foveal import cli, tables
-from foveal.cli import main
+from foveal.cli import main as cli
+from foveal.cli.main import main
 from foveal.errors import UserError
+from foveal.report import rows as tables
 
 TRAIN = ["--encoder", "thin", "--steps", "3", "--batch", "4", "--k", "2", "--seed", "1"]
 
@@ -26,7 +27,7 @@ TRAIN = ["--encoder", "thin", "--steps", "3", "--batch", "4", "--k", "2", "--see
 def foveal_process(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, which then says whether torch was imported."""
     program = (
-        "import sys; from foveal.cli import main; status = main(sys.argv[1:]);"
+        "import sys; from foveal.cli.main import main; status = main(sys.argv[1:]);"
         "print('torch' in sys.modules, file=sys.stderr); sys.exit(status)"
     )
     return subprocess.run(
@@ -92,7 +93,7 @@ def test_help_names_every_command_and_recipe(said: pytest.CaptureFixture[str]) -
         assert all(name in said.readouterr().out for name in ["billiards_mini"])
     assert main(["recipes"]) == 0
     lines = said.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(foveal.recipes.NAMES)
+    assert [line.split()[0] for line in lines] == list(foveal.paper.recipes.NAMES)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_only_what_the_user_can_mend_hides_its_traceback(monkeypatch: pytest.Mon
 
 
 def test_a_closed_pipe_is_no_error() -> None:
-    program = "import sys; from foveal.cli import main; sys.exit(main(['recipes']))"
+    program = "import sys; from foveal.cli.main import main; sys.exit(main(['recipes']))"
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(

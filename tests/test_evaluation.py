@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from foveal.data import Example
 from foveal.errors import UserError
-from foveal.evaluation import Result, chosen_windows, evaluate, judging, predict
+from foveal.evaluation import Result, chosen_windows, evaluate, predict
+from foveal.evaluation import judging
 from foveal.images import FileImage, Image, TensorImage
 from foveal.prediction import Prediction
 from foveal.topk import hard

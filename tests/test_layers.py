@@ -1,4 +1,4 @@
-"""A module imports only from its own floor's folder or from lower floors."""
+"""Imports go downwards only, and nothing but the command line imports the paper."""
 
 import ast
 from pathlib import Path
@@ -8,70 +8,95 @@ import pytest
 import foveal
 
 ROOT = Path(foveal.__file__).parent
-FLOORS = {
-    "errors": 0,
-    "topk": 0,
-    "threads": 0,
-    "processes": 0,
-    "_native": 0,
-    "windows": 0,
-    "schedules": 0,
-    "torchvision_compat": 0,
-    "images": 1,
-    "patches": 1,
-    "nn": 2,
-    "prediction": 2,
-    "models": 3,
-    "answers": 4,
-    "objectives": 4,
-    "batches": 4,
-    "data": 4,
-    "collapse": 4,
-    "evaluation": 4,
-    "checkpoints": 4,
-    "training": 4,
-    "recipes": 5,
-}
-TOP = 6
+ORDER = (
+    "errors",
+    "_files",
+    "_processes",
+    "_threads",
+    "_torchvision",
+    "_native",
+    "schedules",
+    "topk",
+    "windows",
+    "images",
+    "patches",
+    "prediction",
+    "nn",
+    "models",
+    "data",
+    "objectives",
+    "evaluation",
+    "report",
+    "settings",
+    "experiment",
+    "runs",
+    "training",
+    "planning",
+    "paper",
+    "cli",
+)
+"""Every module and folder of the top level, each may import those before it."""
+SOURCES = sorted(
+    path for path in ROOT.rglob("*.py") if path not in (ROOT / "__init__.py", ROOT / "__main__.py")
+)
 
 
-def place(module: str) -> str:
+def top_level(module: str) -> str:
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else ""
 
 
-def imported(tree: ast.AST) -> list[str]:
+def is_for_type_checkers(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def imported(node: ast.AST) -> set[str]:
     """Every foveal module named in an import, also inside functions, but not for type checkers."""
-    names = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names if alias.name.startswith("foveal.")]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == "foveal":
-            names += [f"foveal.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("foveal."):
-            names.append(str(node.module))
+    names: set[str] = set()
+    if is_for_type_checkers(node):
+        return names
+    if isinstance(node, ast.Import):
+        names |= {alias.name for alias in node.names if alias.name.startswith("foveal.")}
+    elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == "foveal":
+        names |= {f"foveal.{alias.name}" for alias in node.names}
+    elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("foveal."):
+        names.add(str(node.module))
+    for child in ast.iter_child_nodes(node):
+        names |= imported(child)
     return names
 
 
-SOURCES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+def own_place(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def test_every_module_and_folder_has_its_place_in_the_order():
+    assert {own_place(path) for path in SOURCES} | {"_native"} == set(ORDER)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_module_imports_only_from_lower_floors(path):
-    own = path.relative_to(ROOT).parts[0].removesuffix(".py")
+def test_a_module_imports_only_what_stands_before_it(path):
+    own = own_place(path)
     for module in imported(ast.parse(path.read_text())):
-        other = place(module)
+        other = top_level(module)
         if other != own and not other.startswith("__"):
-            assert FLOORS.get(other, TOP) <= FLOORS.get(own, TOP), f"{path}: imports {module}"
+            assert ORDER.index(other) < ORDER.index(own), f"{path}: imports {module}"
 
 
-def test_the_lower_floors_know_nothing_of_networks_or_pixels():
+def test_only_the_command_line_imports_the_paper():
+    importers = {
+        own_place(path)
+        for path in SOURCES
+        if any(top_level(m) == "paper" for m in imported(ast.parse(path.read_text())))
+    }
+    assert importers <= {"cli", "paper"}
+
+
+def test_the_mathematics_knows_nothing_of_networks_or_pixels():
     for name in ("topk", "windows", "schedules.py"):
         path = ROOT / name
-        files = [path] if path.is_file() else sorted(path.rglob("*.py"))
-        for file in files:
-            text = file.read_text()
-            assert "torch.nn" not in text, f"{file} uses networks"
+        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+            assert "torch.nn" not in file.read_text(), f"{file} uses networks"
 
 
 def test_every_module_has_a_docstring_that_says_what_it_is():

@@ -116,9 +116,9 @@ def test_a_window_is_cut_where_its_score_was_made():
 
 
 def test_the_papers_grid_can_be_had():
-    net = model(place=windows.paper).eval()
+    net = model(place=windows.cordonnier_grid).eval()
     prediction = net(torch.rand(1, 3, 120, 120))
-    assert torch.equal(prediction.windows, windows.paper((120, 120), net.grid, (24, 24)))
+    assert torch.equal(prediction.windows, windows.cordonnier_grid((120, 120), net.grid, (24, 24)))
 
 
 def test_uint8_floats_and_files_are_the_same_image(tmp_path):

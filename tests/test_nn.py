@@ -6,7 +6,7 @@ from torch import nn
 
 from foveal.errors import UserError
 from foveal.nn import aggregators, encoders, scorers
-from foveal.nn.dropout import LastingDropout
+from foveal.nn.layers import LastingDropout
 from foveal.topk import Selection, hard, perturbed
 from miniatures_weights import save_backbone
 

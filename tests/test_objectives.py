@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from foveal.objectives import classification, multilabel, parts, ranked_parts
-from foveal.prediction import PartsPrediction
+from foveal.objectives import classification, multilabel
+from foveal.paper.models.parts_prediction import PartsPrediction
+from foveal.paper.objectives import parts, ranked_parts
 from foveal.topk import Selection
 
 

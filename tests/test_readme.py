@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from foveal import cli
+from foveal.cli import main as cli
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from foveal.errors import UserError
-from foveal.report import EMBEDDED, HEAVIEST, Entry, embedded, ordered, write
+from foveal.report.page import EMBEDDED, HEAVIEST, Entry, embedded, ordered, write
 
 
 def picture(size: tuple[int, int] = (12, 16), kind: str = "PNG") -> bytes:

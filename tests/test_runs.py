@@ -10,9 +10,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import foveal
-from foveal import recipes, runs
-from foveal.checkpoints import RunFolder
 from foveal.errors import UserError
+from foveal.paper import recipes
+from foveal.runs import run as runs
+from foveal.runs.folder import RunFolder
 
 SMALL = {"size": 64, "view": 48, "k": 2, "train": 2, "validation": 1, "test": 1}
 

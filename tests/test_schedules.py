@@ -2,12 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveal.schedules import constant, cosine, linear, stairs, warm_up
+from foveal.schedules import constant, cosine, linear, multi_step, warm_up
 
 progress = st.floats(0, 1)
 
 
-@given(progress, st.sampled_from([constant, cosine, linear, stairs([0.3])]), st.floats(0, 0.9))
+@given(progress, st.sampled_from([constant, cosine, linear, multi_step([0.3])]), st.floats(0, 0.9))
 def test_every_schedule_stays_between_nought_and_one(p, schedule, share):
     assert 0 <= warm_up(schedule, share)(p) <= 1
 
@@ -20,7 +20,7 @@ def test_decays_begin_at_one_and_end_at_nought():
 
 @given(progress, progress)
 def test_decays_never_rise(a, b):
-    for schedule in (linear, cosine, stairs([0.2, 0.7])):
+    for schedule in (linear, cosine, multi_step([0.2, 0.7])):
         assert schedule(max(a, b)) <= schedule(min(a, b))
 
 
@@ -34,7 +34,7 @@ def test_a_warm_up_rises_to_one_and_then_follows_the_rest():
 
 
 def test_stairs_fall_at_each_drop_and_nowhere_else():
-    schedule = stairs([0.6, 0.8], 0.5)
+    schedule = multi_step([0.6, 0.8], 0.5)
     assert [schedule(p) for p in (0, 0.599, 0.6, 0.799, 0.8, 1)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
 
 

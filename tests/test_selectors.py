@@ -10,7 +10,7 @@ from torch import Tensor
 from foveal import topk, windows
 from foveal.models import PatchClassifier
 from foveal.nn import aggregators, encoders, scorers
-from foveal.nn.parts import Selector
+from foveal.nn.protocols import Selector
 from foveal.nn.selectors import Hard, Mixed, Random, Sinkhorn, TopK
 
 ALL = {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from foveal import threads
+from foveal import _threads as threads
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ def python(code: str) -> subprocess.CompletedProcess:
 
 def test_what_foveal_needs_of_torchvision_works_over_any_torch():
     done = python(
-        "import foveal.torchvision_compat, torch, timm, torchmetrics, torchvision\n"
+        "import foveal._torchvision, torch, timm, torchmetrics, torchvision\n"
         "from torchvision.ops import box_iou\n"
         "from torchvision.transforms import v2\n"
         "print(box_iou(torch.tensor([[0., 0, 2, 2]]), torch.tensor([[0., 0, 2, 1]])).item())\n"
@@ -27,7 +27,7 @@ def test_nothing_is_declared_where_the_pair_matches():
         "import sys\n"
         "for name in [n for n in sys.modules if n.split('.')[0] == 'torchvision']:\n"
         "    del sys.modules[name]\n"
-        "import foveal.torchvision_compat as compat\n"
+        "import foveal._torchvision as compat\n"
         "print((compat._library is None) == matches)\n"
     )
     assert done.stdout.strip() == "True", done.stderr

@@ -13,9 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from foveal.batches import batches, generator
-from foveal.checkpoints import RunFolder
 from foveal.data import Example, Splits
+from foveal.data.loader import batches, generator
 from foveal.errors import UserError
 from foveal.evaluation import evaluate
 from foveal.images import TensorImage
@@ -23,9 +22,10 @@ from foveal.models import PatchClassifier
 from foveal.nn.aggregators import Transformer, mean
 from foveal.nn.selectors import Mixed, Random, TopK
 from foveal.objectives import multilabel
+from foveal.runs.folder import RunFolder
 from foveal.training import Settings, Stopped, augmentation, fit
 from foveal.training.interruption import polite_stop
-from foveal.training.optimisation import optimiser, set_pace
+from foveal.training.optimiser import apply_schedules, optimiser
 
 
 @dataclass(frozen=True)
@@ -289,7 +289,7 @@ def test_a_scorer_that_waits_stays_as_it_began_and_then_learns():
     rule = optimiser(model, settings)
     began = [weight.detach().clone() for weight in model.scorer.parameters()]
     for step in range(4):
-        set_pace(model, rule, settings, step)
+        apply_schedules(model, rule, settings, step)
         for weight in model.parameters():
             weight.grad = torch.ones_like(weight)
         rule.step()
@@ -355,7 +355,7 @@ def test_float_images_are_not_rounded_to_half_precision():
     assert seen[0] == torch.float32
 
 
-def of_sets(data: Squares) -> Squares:
+def is_multilabel(data: Squares) -> Squares:
     """Every third image bears both classes, and the others their own."""
     labels = nn.functional.one_hot(data.labels, 2).bool()
     labels[::3] = True
@@ -363,7 +363,7 @@ def of_sets(data: Squares) -> Squares:
 
 
 def test_sets_of_classes_are_learned_counted_and_resumed_as_such(tmp_path: Path):
-    data, settings = Splits(of_sets(TRAIN), of_sets(VALIDATION)), still(log_every=1)
+    data, settings = Splits(is_multilabel(TRAIN), is_multilabel(VALIDATION)), still(log_every=1)
     batch = next(batches(data.train, size=6, seed=settings.seed, steps=1))
     before = classifier(plain=True).eval()(batch.images)  # sigma 0 selects as evaluation does
     right = sum(
@@ -431,7 +431,7 @@ def test_scorer_and_encoder_have_rates_of_their_own():
     model = classifier()
     settings = replace(RANDOM, scorer_learning_rate=2.0, encoder_learning_rate=0.5, warm_up=0.0)
     rule = optimiser(model, settings)
-    rate, _ = set_pace(model, rule, settings, 0)
+    rate, _ = apply_schedules(model, rule, settings, 0)
     rates = {id(w): group["lr"] for group in rule.param_groups for w in group["params"]}
     assert rate == 0.01
     assert {rates[id(w)] for w in model.scorer.parameters()} == {0.02}
@@ -451,18 +451,18 @@ def test_sigma_falls_linearly_and_is_never_zero():
     model = classifier()
     settings = replace(RANDOM, steps=4, sigma=0.08)
     rule = optimiser(model, settings)
-    sigmas = [set_pace(model, rule, settings, step)[1] for step in range(4)]
+    sigmas = [apply_schedules(model, rule, settings, step)[1] for step in range(4)]
     assert sigmas == pytest.approx([0.08, 0.06, 0.04, 0.02])
     assert model.select.sigma == sigmas[-1]
 
 
 def test_stairs_drop_at_the_step_that_was_asked_for_whatever_the_warm_up():
     # the paper's birds: 31 300 steps, 5 % of them warm-up, a tenth from step 18 780 and 25 040 on
-    settings = Settings(steps=31_300, warm_up=0.05, schedule="stairs", learning_rate=1.0)
+    settings = Settings(steps=31_300, warm_up=0.05, schedule="multi_step", learning_rate=1.0)
     model = classifier()
     rule = optimiser(model, settings)
     steps = (0, 313, 1565, 18_779, 18_780, 25_039, 25_040, 31_299)
-    rates = [set_pace(model, rule, settings, step)[0] for step in steps]
+    rates = [apply_schedules(model, rule, settings, step)[0] for step in steps]
     assert rates == pytest.approx([0, 0.2, 1, 1, 0.1, 0.1, 0.01, 0.01])
 
 
@@ -519,7 +519,7 @@ def test_a_model_that_is_frozen_altogether_is_refused():
 TWO_PROCESSES = """
 import sys, torch
 from test_training import SPLITS, classifier, still
-from foveal.checkpoints import RunFolder
+from foveal.runs.folder import RunFolder
 from foveal.training import fit
 
 run = RunFolder.create(sys.argv[1])

@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate
 from foveal.evaluation import chosen_windows
 from foveal.models import WholeImage
 from foveal.nn.encoders import ThinResNet
-from foveal.windows import hits
+from foveal.windows import covers
 from model_contract import CLOSE, ModelContract, noise
 
 
@@ -63,7 +63,7 @@ def test_with_coordinates_an_average_knows_where_a_spot_is() -> None:
 def test_its_one_window_hits_every_box() -> None:
     prediction = model().eval()(noise(1, 3, 40, 60))
     assert chosen_windows(prediction).tolist() == [[[0, 0, 40, 60]]]
-    assert hits(chosen_windows(prediction)[0], torch.tensor([[3, 4, 9, 9], [0, 0, 40, 60]])).all()
+    assert covers(chosen_windows(prediction)[0], torch.tensor([[3, 4, 9, 9], [0, 0, 40, 60]])).all()
 
 
 def test_without_a_size_images_must_be_of_one() -> None:

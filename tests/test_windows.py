@@ -6,6 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from foveal import windows
+from foveal.paper.nn import anchors
 
 sides = st.integers(1, 60)
 
@@ -36,25 +37,25 @@ def test_windows_are_numbered_row_by_row():
 
 def test_the_papers_grid_is_the_one_of_its_code():
     # billiards: 30 x 30 cells of 33 px over 1000 px, patches of 100 px about 33 i + 17
-    found = windows.paper((1000, 1000), (30, 30), (100, 100))
+    found = windows.cordonnier_grid((1000, 1000), (30, 30), (100, 100))
     assert windows.centres(found)[0].tolist() == [17.0, 17.0]
     assert windows.centres(found)[-1].tolist() == [29 * 33 + 17.0, 29 * 33 + 17.0]
     # traffic signs: 39 x 52 cells of 24 px, patches about 24 i + 12
-    found = windows.paper((960, 1280), (39, 52), (100, 100))
+    found = windows.cordonnier_grid((960, 1280), (39, 52), (100, 100))
     assert windows.centres(found)[53].tolist() == [36.0, 36.0]
 
 
 def test_overlap_is_the_share_of_the_box_and_iou_of_the_union():
     window = torch.tensor([[0, 0, 4, 4]])
     box = torch.tensor([[0, 2, 4, 6], [1, 1, 3, 3], [4, 4, 6, 6]])
-    assert windows.overlap(window, box).tolist() == [[0.5, 1.0, 0.0]]
+    assert windows.coverage(window, box).tolist() == [[0.5, 1.0, 0.0]]
     assert windows.iou(window, box)[0].tolist() == pytest.approx([8 / 24, 4 / 16, 0.0])
-    assert windows.hits(window, box).tolist() == [[True, True, False]]
-    assert windows.hits(window, box, share=0.6).tolist() == [[False, True, False]]
+    assert windows.covers(window, box).tolist() == [[True, True, False]]
+    assert windows.covers(window, box, share=0.6).tolist() == [[False, True, False]]
 
 
 def test_a_box_without_area_is_covered_by_nothing():
-    assert windows.overlap(torch.tensor([[0, 0, 4, 4]]), torch.tensor([[2, 2, 2, 3]])).item() == 0
+    assert windows.coverage(torch.tensor([[0, 0, 4, 4]]), torch.tensor([[2, 2, 2, 3]])).item() == 0
 
 
 def test_anchors_are_those_of_the_released_code():
@@ -72,14 +73,14 @@ def test_anchors_are_those_of_the_released_code():
                         top, left = i * stride - above, j * stride - before
                         expected.append([top, left, top + h, left + w])
     assert len(expected) == 1176 + 294 + 144
-    assert windows.anchors((448, 448)).tolist() == expected
+    assert anchors.anchors((448, 448)).tolist() == expected
 
 
 @given(st.integers(1, 600), st.integers(1, 600))
 def test_anchors_are_centred_on_points_that_cover_the_image(height, width):
-    found = windows.anchors((height, width))
+    found = anchors.anchors((height, width))
     start = 0
-    for stride, _, scales in windows.LEVELS:
+    for stride, _, scales in anchors.LEVELS:
         rows, columns = math.ceil(height / stride), math.ceil(width / stride)
         for _ in range(3 * len(scales)):
             middle = windows.centres(found[start : start + rows * columns])
@@ -90,11 +91,11 @@ def test_anchors_are_centred_on_points_that_cover_the_image(height, width):
 
 
 def test_anchors_have_the_aspects_and_are_symmetric_in_the_image():
-    found = windows.anchors((448, 448))
+    found = anchors.anchors((448, 448))
     sides = (found[:, 2:] - found[:, :2]).double()
     aspect = sides[:, 1] / sides[:, 0]
     # whole pixels: both sides are rounded down, by less than one pixel of 49 or more
-    nearest = (aspect[:, None] - torch.tensor(windows.ASPECTS)).abs().amin(dim=1)
+    nearest = (aspect[:, None] - torch.tensor(anchors.ASPECTS)).abs().amin(dim=1)
     assert (nearest < 1.5 / 49).all()
     # a mirrored image has the same windows; the last level has 4 x 128 px, more than the image
     exact = found[: 1176 + 294]
@@ -130,14 +131,14 @@ def test_distinct_windows_are_those_of_greedy_suppression(seed, k, most):
     top_left = torch.randint(0, 30, (12, 2), generator=random)
     boxes = torch.cat((top_left, top_left + torch.randint(1, 30, (12, 2), generator=random)), dim=1)
     scores = torch.randint(0, 6, (3, 12), generator=random).double()  # with ties
-    found = windows.distinct(boxes, scores, k, most)
+    found = windows.nms(boxes, scores, k, most)
     expected = [suppressed(boxes.tolist(), each, k, most) for each in scores.tolist()]
     assert found.tolist() == expected
 
 
 def test_more_distinct_windows_than_there_are_cannot_be_had():
     with pytest.raises(ValueError, match=r"k=3 for N=2"):
-        windows.distinct(torch.tensor([[0, 0, 2, 2], [2, 2, 4, 4]]), torch.rand(1, 2), 3)
+        windows.nms(torch.tensor([[0, 0, 2, 2], [2, 2, 4, 4]]), torch.rand(1, 2), 3)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from foveal import images, models, nn, patches, schedules, topk, windows
     from foveal.prediction import Prediction
-    from foveal.runs import load
+    from foveal.runs.run import load
 
 __all__ = [
     "Prediction",
@@ -27,7 +27,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_HOMES = {"Prediction": "foveal.prediction", "load": "foveal.runs"}
+_HOMES = {"Prediction": "foveal.prediction", "load": "foveal.runs.run"}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,6 @@
 
 import sys
 
-from foveal.cli import main
+from foveal.cli.main import main
 
 sys.exit(main())

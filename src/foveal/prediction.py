@@ -26,16 +26,3 @@ class Prediction:
     windows: Int[Tensor, "*B N 4"]
     selection: Selection
     patches: Float[Tensor, "B K C h w"]
-
-
-@dataclass(frozen=True)
-class PartsPrediction(Prediction):
-    """A prediction of a model that also answers from the whole image alone, and from each part.
-
-    Attributes:
-        whole_logits: from the whole image.
-        part_logits: from each of the K close looks.
-    """
-
-    whole_logits: Float[Tensor, "B classes"]
-    part_logits: Float[Tensor, "B K classes"]

@@ -28,14 +28,14 @@ def cosine(progress: float) -> float:
     return round((1.0 + math.cos(math.pi * progress)) / 2, 12)
 
 
-def stairs(drops: Sequence[float], factor: float = 0.1) -> Schedule:
+def multi_step(drops: Sequence[float], factor: float = 0.1) -> Schedule:
     """1 at first, and `factor` times as much from each of the drops on.
 
     Args:
         drops: progress in [0, 1].
         factor: in [0, 1].
 
-    >>> [stairs((0.6, 0.8), 0.5)(p) for p in (0.0, 0.5, 0.6, 0.9)]
+    >>> [multi_step((0.6, 0.8), 0.5)(p) for p in (0.0, 0.5, 0.6, 0.9)]
     [1.0, 1.0, 0.5, 0.25]
     """
 

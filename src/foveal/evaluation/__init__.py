@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from foveal.answers import of_sets
 from foveal.data import Dataset
+from foveal.data.labels import is_multilabel
 from foveal.errors import UserError
-from foveal.evaluation.judging import Watch, chosen_windows, judge, judging, task
-from foveal.evaluation.results import Hits, Report, Result, report
+from foveal.evaluation.inference import Watch, chosen_windows, judge, judging, task
+from foveal.evaluation.metrics import Hits, Report, Result, report
 from foveal.images import Image
-from foveal.windows import hits
+from foveal.windows import covers
 
 __all__ = ["Report", "Result", "chosen_windows", "evaluate", "judging", "predict"]
 
@@ -34,7 +34,7 @@ def evaluate(
 ) -> Report:
     """Judge every image of a data set. The model's mode is restored afterwards.
 
-    Where the images bear sets of classes, so do the answers; see `foveal.answers`.
+    Where the images bear sets of classes, so do the answers; see `foveal.data.labels`.
 
     Args:
         model: from images to a `Prediction`.
@@ -59,7 +59,7 @@ def evaluate(
         raise ValueError("there is nothing to evaluate: the data set holds 0 images")
     mine = range(rank, len(dataset), world)
     tasks = (task(dataset, index) for index in mine)
-    sets = of_sets(dataset.labels)
+    sets = is_multilabel(dataset.labels)
     answers = judge(model, tasks, names, batch, watch, multilabel=sets)
     judged = [(r, _hits(r, boxes)) for r, boxes in answers]
     everyone = _gathered(judged, world)
@@ -93,7 +93,7 @@ def _hits(result: Result, boxes: Int[Tensor, "n 4"] | None) -> Hits | None:
     """None where there are no boxes to hit."""
     if boxes is None or len(boxes) == 0 or not result.windows:
         return None
-    covered = hits(torch.tensor(result.windows), boxes.cpu()).any(dim=0)  # (n,)
+    covered = covers(torch.tensor(result.windows), boxes.cpu()).any(dim=0)  # (n,)
     return Hits(bool(covered.any()), bool(covered.all()))
 
 

@@ -2,16 +2,12 @@
 
 from foveal.models.attention_sampling import AttentionSampling
 from foveal.models.iterative_patch_selection import IterativePatchSelection
-from foveal.models.nts_net import NTSNet
-from foveal.models.nts_topk import NTSTopK
 from foveal.models.patch_classifier import PatchClassifier
 from foveal.models.whole_image import WholeImage
 
 __all__ = [
     "AttentionSampling",
     "IterativePatchSelection",
-    "NTSNet",
-    "NTSTopK",
     "PatchClassifier",
     "WholeImage",
 ]

@@ -6,9 +6,9 @@ from torch.nn.functional import normalize
 
 from foveal import windows as places
 from foveal.images import Images, sources
+from foveal.models.view_geometry import ViewGeometry, mask_padding
 from foveal.nn.encoders import encode
-from foveal.nn.glance import Glance, outside_last
-from foveal.nn.parts import Encoder, Place, Scorer
+from foveal.nn.protocols import Encoder, Place, Scorer
 from foveal.nn.selectors import Sampling
 from foveal.patches import extract
 from foveal.prediction import Prediction
@@ -67,7 +67,7 @@ class AttentionSampling(nn.Module):
         self.scorer, self.select, self.encoder = scorer, select, encoder
         self.view, self.patch, self.channels = view, patch, channels
         self.smoothing, self.coordinates = smoothing, coordinates
-        self.glance = Glance(
+        self.glance = ViewGeometry(
             scorer, view=view, patch=patch, channels=channels, k=select.k, place=place
         )
         self.grid = self.glance.grid
@@ -80,7 +80,7 @@ class AttentionSampling(nn.Module):
         each = sources(images, self.channels)
         windows, inside = self.glance.windows(each, device)
         scores = self.scorer(self.glance.views(each, device)).flatten(1)  # (B, N)
-        scores = outside_last(scores, inside)
+        scores = mask_padding(scores, inside)
 
         attention = attend(scores, self.smoothing, inside)  # (B, N)
         selection = self.select(attention)  # (B, K), (B, K, K)

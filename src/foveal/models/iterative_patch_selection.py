@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from foveal.images import Image, Images, sources
 from foveal.nn.cross_attention import CrossAttention, attention
-from foveal.nn.parts import Encoder
+from foveal.nn.protocols import Encoder
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.topk import Selection, hard

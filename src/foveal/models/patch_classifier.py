@@ -4,10 +4,10 @@ import torch
 from torch import nn
 
 from foveal.images import Images, sources
+from foveal.models.view_geometry import ViewGeometry, mask_padding
 from foveal.nn.encoders import encode
-from foveal.nn.glance import Glance, outside_last
 from foveal.nn.normalisations import Normalisation, min_max
-from foveal.nn.parts import Aggregate, Encoder, Place, Scorer, Selector
+from foveal.nn.protocols import Aggregate, Encoder, Place, Scorer, Selector
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.topk import Selection
@@ -60,7 +60,7 @@ class PatchClassifier(nn.Module):
         self.scorer, self.select, self.encoder = scorer, select, encoder
         self.aggregate, self.normalise = aggregate, normalise
         self.view, self.patch, self.channels = view, patch, channels
-        self.glance = Glance(
+        self.glance = ViewGeometry(
             scorer, view=view, patch=patch, channels=channels, k=select.k, place=place
         )
         self.grid = self.glance.grid
@@ -74,7 +74,7 @@ class PatchClassifier(nn.Module):
         each = sources(images, self.channels)
         windows, inside = self.glance.windows(each, device)
         scores = self.scorer(self.glance.views(each, device)).flatten(1)  # (B, N)
-        scores = outside_last(scores, inside)
+        scores = mask_padding(scores, inside)
 
         selection = self.select(self.normalise(scores))  # (B, M), (B, K, M)
         patches = extract(each, windows, selection, self.patch)  # (B, K, C, h, w)

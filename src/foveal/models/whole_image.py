@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from foveal.images import Image, Images, sources
-from foveal.nn.parts import Encoder
+from foveal.nn.protocols import Encoder
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.topk import Selection

@@ -2,26 +2,22 @@
 
 from foveal.nn import (
     aggregators,
-    anchors,
     cross_attention,
-    dropout,
     encoders,
-    glance,
+    layers,
     normalisations,
-    parts,
+    protocols,
     scorers,
     selectors,
 )
 
 __all__ = [
     "aggregators",
-    "anchors",
     "cross_attention",
-    "dropout",
     "encoders",
-    "glance",
+    "layers",
     "normalisations",
-    "parts",
+    "protocols",
     "scorers",
     "selectors",
 ]

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from foveal.nn.dropout import LastingDropout
+from foveal.nn.layers import LastingDropout
 from foveal.topk import Selection
 
 
@@ -56,7 +56,7 @@ class Transformer(nn.Module):
         position: a module from (selection, centres) to (B, K, features); `FourierPosition` by
             default, `TablePosition` is that of the paper's code.
         dropout_in_evaluation: drop in evaluation, too, as the paper's code does by mistake; see
-            `foveal.nn.dropout.LastingDropout` for what is dropped then.
+            `foveal.nn.layers.LastingDropout` for what is dropped then.
 
     References:
         Cordonnier et al., CVPR 2021, section 5.2; Vaswani et al., Attention Is All You Need, 2017.

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-import foveal.torchvision_compat  # noqa: F401  # timm imports torchvision
+import foveal._torchvision  # noqa: F401  # timm imports torchvision
 from foveal.errors import UserError
-from foveal.nn.parts import Encoder
+from foveal.nn.protocols import Encoder
 
 # Mean and deviation of ImageNet's pixels, which nearly every published weight expects.
 _MEAN = (0.485, 0.456, 0.406)

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from foveal.nn.anchors import SqueezeExcitation
 from foveal.nn.encoders import backbone, standardised
+from foveal.nn.layers import SqueezeExcitation
 
 
 class ConvScorer(nn.Module):

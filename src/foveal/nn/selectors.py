@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from foveal.nn.parts import Selector
+from foveal.nn.protocols import Selector
 from foveal.topk import Selection, hard, perturbed, sample, sinkhorn
 from foveal.topk.perturbed import Estimator
 from foveal.topk.transport import Solver

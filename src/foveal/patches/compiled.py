@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveal.threads import Task, run
+from foveal._threads import Task, run
 
 try:
     from foveal import _native

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from foveal.threads import shared
+from foveal._threads import shared
+from foveal.topk.active_candidates import improbable_means
 from foveal.topk.quadrature import BUNDLES, ROW_SUM_TOLERANCE
-from foveal.topk.reach import improbable_means
 
 try:
     from foveal import _native

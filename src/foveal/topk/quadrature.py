@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from foveal.topk.reach import reach
+from foveal.topk.active_candidates import reach
 
 # The rows' sums err by as much as the gradient does: they choose the nodes, image by image.
 ROW_SUM_TOLERANCE = 1e-8

@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from foveal.topk.reach import reach
+from foveal.topk.active_candidates import reach
 from foveal.topk.selection import Selection
 
 # As many samples are drawn at once as keep (B, S, N) below this number of elements.

@@ -10,26 +10,26 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from foveal.answers import of_sets
-from foveal.batches import Augmentation, Batch, affine_colour, batches, flip, number, shift
-from foveal.checkpoints import Row, RunFolder
-from foveal.collapse import Watcher
 from foveal.data import Dataset, Splits
+from foveal.data.labels import is_multilabel
+from foveal.data.loader import Augmentation, Batch, affine_colour, batches, flip, number, shift
 from foveal.errors import UserError
 from foveal.evaluation import Report, evaluate
 from foveal.objectives import Objective, classification, multilabel
+from foveal.runs.folder import Row, RunFolder
+from foveal.training.checkpointer import Checkpointer
 from foveal.training.devices import Fabric, fabric_of, own_randomness, set_up
+from foveal.training.diagnostics import Diagnostics
 from foveal.training.interruption import Stopped, polite_stop
-from foveal.training.journal import Clock, Journal
-from foveal.training.keeper import Keeper
-from foveal.training.lesson import Lesson, learn
-from foveal.training.optimisation import optimiser, set_pace
+from foveal.training.logger import Clock, Logger
+from foveal.training.optimiser import apply_schedules, optimiser
 from foveal.training.settings import Settings
 from foveal.training.state import State
+from foveal.training.step import LossModule, training_step
 
 __all__ = ["Diverged", "Settings", "Stopped", "augmentation", "fit"]
 
-_CHANCE = 2  # what the random numbers of noise and dropout are for; see `foveal.batches`
+_CHANCE = 2  # what the random numbers of noise and dropout are for; see `foveal.data.loader`
 _PATIENCE = 10  # steps in a row that may be skipped
 
 
@@ -69,22 +69,22 @@ def fit(
         Diverged: the loss was not finite in 10 steps in a row, or no score in a validation.
         UserError: a device is missing, or a file cannot be read or written.
     """
-    sets = of_sets(splits.train.labels)
+    sets = is_multilabel(splits.train.labels)
     objective = objective or (multilabel if sets else classification)
     fabric = fabric_of(settings)
     rule = optimiser(model, settings)
-    lesson, stepper = set_up(fabric, Lesson(model, settings, objective), rule)
-    keeper = Keeper(run, fabric, model, rule)
+    lesson, stepper = set_up(fabric, LossModule(model, settings, objective), rule)
+    keeper = Checkpointer(run, fabric, model, rule)
     state, rows = keeper.restored() if resume else (State(), [])
-    watcher, clock = Watcher(multilabel=sets), Clock()
-    journal = Journal(keeper.run, rows, settings.steps, state.step, aloud=progress and keeper.leads)
+    watcher, clock = Diagnostics(multilabel=sets), Clock()
+    journal = Logger(keeper.run, rows, settings.steps, state.step, aloud=progress and keeper.leads)
     model.train()
 
     with polite_stop() as stop, own_randomness(fabric), journal:
         for batch in _batches(splits.train, settings, fabric, first=state.step):
-            pace = set_pace(model, rule, settings, state.step)
+            pace = apply_schedules(model, rule, settings, state.step)
             torch.manual_seed(number(settings.seed, _CHANCE, state.step, fabric.global_rank))
-            outcome = learn(fabric, lesson, stepper, batch, settings, stop=stop.is_set())
+            outcome = training_step(fabric, lesson, stepper, batch, settings, stop=stop.is_set())
             state.count(outcome, clock.lap())
             watcher.step(finite=outcome.finite, scorer_gradient=outcome.scorer_gradient)
             journal.advance(state)
@@ -138,7 +138,7 @@ def _batches(
 
 
 def _validate(
-    fabric: Fabric, model: nn.Module, dataset: Dataset, settings: Settings, watcher: Watcher
+    fabric: Fabric, model: nn.Module, dataset: Dataset, settings: Settings, watcher: Diagnostics
 ) -> Report:
     if fabric.world_size > 1:  # batch norms saw other images on every device; the first is kept
         for buffer in model.buffers():

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-import foveal.torchvision_compat  # noqa: F401  # before lightning
+import foveal._torchvision  # noqa: F401  # before lightning
 
 # isort: split
 from lightning.fabric import Fabric

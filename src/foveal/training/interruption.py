@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from foveal.checkpoints import RunFolder
+from foveal.runs.folder import RunFolder
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

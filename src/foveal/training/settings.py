@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 _CHOICES = {
     "optimiser": ("adamw", "sgd"),
-    "schedule": ("cosine", "linear", "constant", "stairs"),
+    "schedule": ("cosine", "linear", "constant", "multi_step"),
     "sigma_schedule": ("linear", "cosine", "constant"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
 }
@@ -43,8 +43,8 @@ class Settings:
         decay_all: whether biases and norms decay, too, as they do in the paper's code.
         momentum: of "sgd".
         warm_up: share of the steps in which the learning rate rises from 0.
-        schedule: of the learning rate after that: "cosine", "linear", "constant" or "stairs".
-        drops: shares of the steps, warm-up included, at which it falls to a tenth; of "stairs".
+        schedule: of the learning rate after that: "cosine", "linear", "constant" or "multi_step".
+        drops: shares of the steps, warm-up included, at which it falls to a tenth; of "multi_step".
         clip_value: each entry of the gradient is clipped to +- this; None: not at all.
         clip_norm: the gradient is shortened to this length; None: not at all.
         accumulate: parts that a batch is computed in, one after the other, to save memory. The step
@@ -117,7 +117,7 @@ class Settings:
         for name in ("warm_up", "scorer_delay", "shift_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1): got {getattr(self, name)}")
-        if self.schedule == "stairs" and not all(self.warm_up <= d <= 1 for d in self.drops):
+        if self.schedule == "multi_step" and not all(self.warm_up <= d <= 1 for d in self.drops):
             raise ValueError(f"drops must lie between warm_up and 1: got {self.drops}")
         if self.batch < self.accumulate:
             raise ValueError(

@@ -4,8 +4,8 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
-from foveal.checkpoints import Row
 from foveal.evaluation import Report
+from foveal.runs.folder import Row
 
 
 class Outcome(NamedTuple):

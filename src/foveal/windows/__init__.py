@@ -4,26 +4,22 @@ excluded.
 Windows may overhang the image; outside it there are zeros.
 """
 
-from foveal.windows.grids import ASPECTS, LEVELS, Level, anchors, centred, grid, paper, regular
-from foveal.windows.overlaps import area, distinct, hits, intersection, iou, overlap
-from foveal.windows.places import centres, coordinates, placed, relative_centres
+from foveal.windows.geometry import centres, coordinates, placed, relative_centres
+from foveal.windows.grids import centred, cordonnier_grid, grid, regular
+from foveal.windows.overlaps import area, coverage, covers, intersection, iou, nms
 
 __all__ = [
-    "ASPECTS",
-    "LEVELS",
-    "Level",
-    "anchors",
     "area",
     "centred",
     "centres",
     "coordinates",
-    "distinct",
+    "cordonnier_grid",
+    "coverage",
+    "covers",
     "grid",
-    "hits",
     "intersection",
     "iou",
-    "overlap",
-    "paper",
+    "nms",
     "placed",
     "regular",
     "relative_centres",

@@ -19,16 +19,16 @@ def intersection(windows: Int[Tensor, "N 4"], boxes: Int[Tensor, "n 4"]) -> Int[
     return area(torch.cat((top_left, bottom_right), dim=-1))
 
 
-def overlap(windows: Int[Tensor, "N 4"], boxes: Int[Tensor, "n 4"]) -> Float[Tensor, "N n"]:
+def coverage(windows: Int[Tensor, "N 4"], boxes: Int[Tensor, "n 4"]) -> Float[Tensor, "N n"]:
     """The share of each box that each window covers, in [0, 1]."""
     return intersection(windows, boxes) / area(boxes).clamp(min=1)
 
 
-def hits(
+def covers(
     windows: Int[Tensor, "N 4"], boxes: Int[Tensor, "n 4"], share: float = 0.5
 ) -> Bool[Tensor, "N n"]:
     """Which windows cover at least `share` of which boxes."""
-    return overlap(windows, boxes) >= share
+    return coverage(windows, boxes) >= share
 
 
 def iou(windows: Int[Tensor, "N 4"], boxes: Int[Tensor, "n 4"]) -> Float[Tensor, "N n"]:
@@ -37,7 +37,7 @@ def iou(windows: Int[Tensor, "N 4"], boxes: Int[Tensor, "n 4"]) -> Float[Tensor,
     return common / (area(windows)[:, None] + area(boxes) - common).clamp(min=1)
 
 
-def distinct(
+def nms(
     windows: Int[Tensor, "N 4"], scores: Float[Tensor, "B N"], k: int, most: float = 0.25
 ) -> Int[Tensor, "B k"]:
     """The k best windows that do not overlap much: greedy non-maximum suppression.
@@ -57,7 +57,7 @@ def distinct(
     Raises:
         ValueError: k lies outside 1..N.
 
-    >>> distinct(torch.tensor([[0, 0, 4, 4], [0, 1, 4, 5], [4, 4, 8, 8]]),
+    >>> nms(torch.tensor([[0, 0, 4, 4], [0, 1, 4, 5], [4, 4, 8, 8]]),
     ...          torch.tensor([[0.9, 0.8, 0.1]]), 2).tolist()
     [[0, 2]]
     """

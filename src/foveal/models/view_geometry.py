@@ -1,0 +1,119 @@
+"""A glance: images of any sizes fitted into a scorer's view, and where its cells lie in them.
+
+    images  ->  views (B, C, h, w)   windows (N, 4) or (B, N, 4)   centres (N, 2) or (B, N, 2)
+
+An image is fitted with its aspect kept, whatever its size; what is left of the view stays black.
+Windows are cut at full resolution around the very pixels that made their score.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from foveal import windows as places
+from foveal.images import Image
+from foveal.nn.protocols import Place, Scorer
+
+
+class ViewGeometry:
+    """What a model sees of images before it looks closely.
+
+    Args:
+        scorer: view (B, C, h, w) -> map (B, rows, columns), with `stride` and `offset`.
+        view: (h, w) of the view, in pixels.
+        patch: (h, w) of a window, in pixels of the full-resolution image.
+        channels: of the views.
+        k: how many windows are looked at.
+        place: where the windows lie; default: around the scorer's cells.
+
+    Attributes:
+        grid: (rows, columns) of the scorer's map, N = rows x columns.
+
+    Raises:
+        ValueError: the view is too small for the scorer, or has fewer windows than k.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        *,
+        view: tuple[int, int],
+        patch: tuple[int, int],
+        channels: int,
+        k: int,
+        place: Place | None = None,
+    ) -> None:
+        self.view, self.patch, self.channels = view, patch, channels
+        self.k, self.place = k, place
+        self.stride, self.offset = float(scorer.stride), float(scorer.offset)
+        self.grid = self._grid(scorer)
+        if k > self.grid[0] * self.grid[1]:
+            raise ValueError(
+                f"k must not exceed the number of windows: got k={k} for "
+                f"{self.grid[0]} x {self.grid[1]} windows; choose a smaller k or a larger view"
+            )
+
+    def views(self, images: Sequence[Image], device: torch.device) -> Float[Tensor, "B C h w"]:
+        """The whole images, small."""
+        views = torch.zeros(len(images), self.channels, *self.view, device=device)
+        for view, image in zip(views, images, strict=True):
+            height, width = self._fitted(image.size)[1]
+            view[:, :height, :width] = image.view((height, width))
+        # Convolutions on a CPU are up to twice as fast with channels last.
+        return views.contiguous(memory_format=torch.channels_last)
+
+    def windows(
+        self, images: Sequence[Image], device: torch.device
+    ) -> tuple[Int[Tensor, "*B N 4"], Bool[Tensor, "*B N"]]:
+        """Where the windows lie in each image, and which are centred inside it."""
+        sizes = [image.size for image in images]
+        by_size = {size: self._windows_in(size) for size in set(sizes)}
+        if len(by_size) == 1:
+            windows, inside = by_size[sizes[0]]
+        else:
+            windows = torch.stack([by_size[size][0] for size in sizes])
+            inside = torch.stack([by_size[size][1] for size in sizes])
+        return windows.to(device), inside.to(device)
+
+    def _fitted(self, size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
+        """The scale from an image to the view, and the pixels of the view that it covers."""
+        scale = min(self.view[0] / size[0], self.view[1] / size[1])
+        covered = [max(1, round(side * scale)) for side in size]
+        return scale, (min(covered[0], self.view[0]), min(covered[1], self.view[1]))
+
+    def _windows_in(self, size: tuple[int, int]) -> tuple[Int[Tensor, "N 4"], Bool[Tensor, "N"]]:
+        if self.place is not None:
+            windows = self.place(size, self.grid, self.patch)
+            return windows, torch.ones(len(windows), dtype=torch.bool, device=windows.device)
+        scale, covered = self._fitted(size)
+        first = torch.full((2,), self.offset, dtype=torch.float64)
+        stride = torch.full((2,), self.stride, dtype=torch.float64)
+        cells = places.grid(first, stride, self.grid)  # (N, 2), pixels of the view
+        inside = (cells < torch.tensor(covered)).all(dim=1)
+        if int(inside.sum()) < self.k:
+            raise ValueError(
+                f"an image of {size[0]} x {size[1]} px has {int(inside.sum())} windows in a view "
+                f"of {self.view[0]} x {self.view[1]} px, fewer than k={self.k}; choose a "
+                "smaller k, or a view of the image's aspect"
+            )
+        return places.centred(cells / scale, self.patch), inside
+
+    @torch.no_grad()
+    def _grid(self, scorer: Scorer) -> tuple[int, int]:
+        try:
+            rows, columns = scorer(torch.zeros(1, self.channels, *self.view)).shape[1:]
+        except RuntimeError as error:
+            raise ValueError(f"a view of {self.view} px is too small for the scorer") from error
+        return int(rows), int(columns)
+
+
+def mask_padding(
+    scores: Float[Tensor, "B N"], inside: Bool[Tensor, "*B N"]
+) -> Float[Tensor, "B N"]:
+    """Scores of cells outside the image as low as the lowest inside, without gradient."""
+    if inside.all():
+        return scores
+    lowest = torch.where(inside, scores, torch.inf).amin(dim=1, keepdim=True).detach()
+    return torch.where(inside, scores, lowest)

@@ -1,0 +1,84 @@
+"""The peak memory of one run in a fresh process: `python -m foveal.paper.benchmark.peak '{...}'`.
+
+A large peak would hide the small ones after it, so every run gets a process of its own. On Linux
+the peak is the kernel's high-water mark of resident memory, set back once the inputs are made.
+Elsewhere it cannot be set back, and the figure is too low where loading took more than the run.
+"""
+
+import ctypes
+import gc
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+# A run that pays once for what torch loads when first needed, before memory is measured.
+_TINY: dict[str, dict[str, Any]] = {
+    "selection": {"batch": 1, "candidates": 8, "slots": 2, "samples": 4},
+    "extraction": {"batch": 1, "image": (32, 32), "stride": 8, "patch": (8, 8), "slots": 2},
+    "step": {"batch": 2, "size": 96, "view": 40, "patch": 32, "slots": 2},
+    "models": {"batch": 2, "size": 96, "downscale": 4, "patch": 32, "slots": 2},
+}
+_STATUS = Path("/proc/self/status")
+
+
+def fresh(
+    task: str, side: str, settings: Mapping[str, Any], threads: int, device: str
+) -> int | None:
+    """The bytes that one run of a side takes beyond its inputs; None where they are not to be had.
+
+    Raises:
+        RuntimeError: the run failed for another reason than memory.
+    """
+    order: dict[str, Any] = {"task": task, "side": side, "settings": dict(settings)}
+    order |= {"threads": threads, "device": device}
+    command = [sys.executable, "-m", "foveal.paper.benchmark.peak", json.dumps(order)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode == 0:
+        return int(ended.stdout)
+    # Killed by the system, or refused by the allocator of the processor or of the GPU.
+    if ended.returncode == -9 or "allocate memory" in ended.stderr or "OutOfMemory" in ended.stderr:
+        return None
+    raise RuntimeError(f"{task} with {side} failed in its own process:\n{ended.stderr}")
+
+
+def _measure(*, task: str, side: str, settings: dict[str, Any], threads: int, device: str) -> int:
+    tiny = settings | _TINY[task]
+    import torch
+
+    from foveal.paper.benchmark import tasks
+
+    torch.set_num_threads(threads)
+    tasks.runs(task, tiny, device)[side]()
+    run = tasks.runs(task, settings, device)[side]
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        return int(torch.cuda.max_memory_allocated(device) - before)
+    gc.collect()
+    with suppress(AttributeError):  # glibc's; else the run uses what the small one left, unseen
+        ctypes.CDLL(None).malloc_trim(0)
+    with suppress(OSError):  # the high-water mark becomes what is used now
+        Path("/proc/self/clear_refs").write_text("5")
+    before = _high_water()
+    run()
+    return _high_water() - before
+
+
+def _high_water() -> int:
+    """Bytes of resident memory at their highest."""
+    # Not ru_maxrss on Linux: a child's begins with what its parent held.
+    if _STATUS.exists():
+        lines = _STATUS.read_text().splitlines()
+        return next(int(x.split()[1]) * 1024 for x in lines if x.startswith("VmHWM"))
+    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return highest if sys.platform == "darwin" else highest * 1024
+
+
+if __name__ == "__main__":
+    print(_measure(**json.loads(sys.argv[1])))

@@ -1,0 +1,146 @@
+"""The same work for every side: functions that make one forward and one backward pass."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+import foveal._torchvision  # noqa: F401  # before torchvision
+
+# isort: split
+from torchvision.ops import roi_align
+
+from foveal.paper.benchmark import peers, plain, steps, wirings
+from foveal.patches import eager, extract
+from foveal.patches.soft import weighted
+from foveal.topk import Selection, perturbed, quadrature
+from foveal.windows import centred, grid
+
+PLAIN = "plain"
+EXACT_EAGER = "exact, PyTorch only"
+EAGER = "extract, PyTorch only"
+ROI_ALIGN = "roi_align + einsum"
+PEERS = (ROI_ALIGN, peers.OPTAX)
+
+
+def names(task: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """The sides of a task, what they are measured against last."""
+    if task == "step":
+        return (steps.SOFT, steps.PART, steps.HARD)
+    if task == "models":
+        hows = (wirings.TRAINING, wirings.INFERENCE)
+        return tuple(f"{name} {how}" for name in settings["models"] for how in hows)
+    if task == "selection":
+        estimators = settings["estimators"]
+        plain_too = (EXACT_EAGER,) if "exact" in estimators else ()
+        return (*estimators, *plain_too, *peers.present(), PLAIN)
+    # torchvision's compiled operators are missing where it was built for another torch
+    present = (ROI_ALIGN,) if hasattr(torch.ops.torchvision, "roi_align") else ()
+    return ("extract", EAGER, *present, PLAIN)
+
+
+def alone(task: str, side: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that make as little as one side needs."""
+    return dict(settings) | ({"models": (side.split()[0],)} if task == "models" else {})
+
+
+def runs(task: str, settings: Mapping[str, Any], device: str) -> dict[str, Callable[[], Tensor]]:
+    """What each side runs, returning its result; the inputs, the same for all, are made here."""
+    made: dict[str, Callable[..., dict[str, Callable[[], Tensor]]]] = {
+        "selection": _selection,
+        "extraction": _extraction,
+        "step": steps.sides,
+        "models": wirings.sides,
+    }
+    sides = made[task](device, **settings)
+    return {name: sides[name] for name in names(task, settings) if name in sides}
+
+
+def _selection(
+    device: str,
+    *,
+    batch: int,
+    candidates: int,
+    slots: int,
+    samples: int,
+    sigma: float,
+    estimators: tuple[str, ...],
+) -> dict[str, Callable[[], Tensor]]:
+    source = torch.Generator().manual_seed(0)
+    scores = torch.rand(batch, candidates, generator=source).to(device)
+    incoming = torch.randn(batch, slots, candidates, generator=source).to(device)
+    noise = torch.Generator(device).manual_seed(1)
+
+    def ours(leaf: Float[Tensor, "B N"], estimator: Any) -> Float[Tensor, "B K N"]:
+        chosen = perturbed(
+            leaf, slots, sigma, estimator=estimator, samples=samples, generator=noise
+        )
+        return chosen.dense(candidates)
+
+    def theirs(leaf: Float[Tensor, "B N"]) -> Float[Tensor, "B K N"]:
+        return plain.selection(leaf, slots, sigma, samples, noise)
+
+    def eagerly() -> Float[Tensor, "B K N"]:
+        near, weights, *rest = quadrature.weights(scores, slots, sigma)
+        index = near[:, None].expand_as(weights)
+        received = incoming.gather(2, index)
+        quadrature.slopes(received, scores, sigma, near, weights, *rest)
+        return Selection(near, weights).dense(candidates)
+
+    sides = {each: partial(ours, estimator=each) for each in estimators} | {PLAIN: theirs}
+    runs = {name: partial(_there_and_back, side, scores, incoming) for name, side in sides.items()}
+    others = {EXACT_EAGER: eagerly}
+    if peers.OPTAX in peers.present() and device == "cpu":
+        others[peers.OPTAX] = peers.optax(scores, slots, sigma, samples, incoming)
+    return runs | others
+
+
+def _extraction(
+    device: str,
+    *,
+    batch: int,
+    channels: int,
+    image: tuple[int, int],
+    stride: int,
+    patch: tuple[int, int],
+    slots: int,
+    sigma: float,
+) -> dict[str, Callable[[], Tensor]]:
+    source = torch.Generator().manual_seed(0)
+    rows, columns = ((image[i] - patch[i]) // stride + 1 for i in range(2))
+    n = rows * columns
+    middle, step = torch.tensor(patch).double() / 2, torch.full((2,), float(stride)).double()
+    places = centred(grid(middle, step, (rows, columns)), patch).to(device)  # all inside
+    images = torch.rand(batch, channels, *image, generator=source).to(device)
+    selection = perturbed(torch.rand(batch, n, generator=source).to(device), slots, sigma)
+    near = selection.candidates  # (B, M)
+    incoming = torch.randn(batch, slots, channels, *patch, generator=source).to(device)
+
+    def ours(leaf: Float[Tensor, "B K M"]) -> Float[Tensor, "B K C h w"]:
+        return extract(images, places, Selection(near, leaf), patch)
+
+    def eagerly(leaf: Float[Tensor, "B K M"]) -> Float[Tensor, "B K C h w"]:
+        return weighted(images, places[near], leaf, patch, eager)
+
+    def cropped(leaf: Float[Tensor, "B K M"]) -> Float[Tensor, "B K C h w"]:
+        boxes = list(places[near][..., [1, 0, 3, 2]].to(images.dtype))  # x before y
+        crops = roi_align(images, boxes, patch, sampling_ratio=1, aligned=True)
+        return torch.einsum("bkm,bmchw->bkchw", leaf, crops.unflatten(0, near.shape))
+
+    def theirs(leaf: Float[Tensor, "B K M"]) -> Float[Tensor, "B K C h w"]:
+        return plain.extraction(images, places, Selection(near, leaf).dense(n))
+
+    sides = {"extract": ours, EAGER: eagerly, ROI_ALIGN: cropped, PLAIN: theirs}
+    weights = selection.weights
+    return {name: partial(_there_and_back, side, weights, incoming) for name, side in sides.items()}
+
+
+def _there_and_back(side: Callable[[Tensor], Tensor], start: Tensor, incoming: Tensor) -> Tensor:
+    """One forward and one backward pass; the forward's result."""
+    leaf = start.detach().clone().requires_grad_()
+    value = side(leaf)
+    value.backward(incoming)  # type: ignore[no-untyped-call]
+    return value.detach()

@@ -1,0 +1,1 @@
+"""Models that only the experiments of the paper use."""

@@ -1,0 +1,1 @@
+"""Parts of models that only the experiments of the paper use."""

@@ -1,0 +1,80 @@
+"""Runs spread over processes, one at a time in each; all are stopped politely by one Ctrl-C."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing.queues import Queue
+
+import torch
+
+from foveal._processes import cores, end_with_parent
+from foveal.paper.tables.trial import Outcome, Trial, run
+from foveal.training import Stopped
+
+
+def work(trials: Sequence[Trial], jobs: int) -> Iterator[tuple[int, Outcome]]:
+    """The number of each trial and what came of it, as soon as it is complete.
+
+    Args:
+        trials: what to run.
+        jobs: processes; each has its share of the cores, and a GPU of its own as far as they
+            suffice. 1: the trials are run here, and tell how they go.
+
+    Raises:
+        KeyboardInterrupt: the runs were stopped, and can be resumed.
+        Exception: what a trial raised; those that are running are stopped.
+    """
+    jobs = min(jobs, len(trials))
+    if jobs <= 1:
+        for number, trial in enumerate(trials):
+            try:
+                yield number, run(trial, progress=True)
+            except Stopped as stop:
+                raise KeyboardInterrupt(str(stop)) from stop
+        return
+    context = multiprocessing.get_context("spawn")
+    devices: Queue[str] = context.Queue()
+    for device in _devices(jobs):
+        devices.put(device)
+    pool = ProcessPoolExecutor(jobs, context, _begin, (devices, max(1, cores() // jobs)))
+    numbers = {pool.submit(_run, trial): number for number, trial in enumerate(trials)}
+    try:
+        for future in as_completed(numbers):
+            if (outcome := future.result()) is None:
+                raise KeyboardInterrupt
+            yield numbers[future], outcome
+    finally:
+        for process in (pool._processes or {}).values():  # no public way before 3.14
+            if process.is_alive() and process.pid is not None:
+                os.kill(process.pid, signal.SIGINT)
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _devices(jobs: int) -> list[str]:
+    """The GPU of each process as CUDA names it, "" where there are none."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    names = visible.split(",")[:count] if visible else [str(number) for number in range(count)]
+    return [names[job % count] if count else "" for job in range(jobs)]
+
+
+def _begin(devices: "Queue[str]", threads: int) -> None:
+    """Take a GPU; leave Ctrl-C to the parent, who passes it on, and end when it does."""
+    os.setpgrp()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+    os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()
+    torch.set_num_threads(threads)
+
+
+def _run(trial: Trial) -> Outcome | None:
+    """What came of a trial, None where it was stopped."""
+    idle = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return run(trial)
+    except (Stopped, KeyboardInterrupt):
+        return None
+    finally:
+        signal.signal(signal.SIGINT, idle)

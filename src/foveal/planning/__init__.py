@@ -1,0 +1,1 @@
+"""Planning: what a model for a data set should look like, inferred from its images."""

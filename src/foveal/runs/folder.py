@@ -1,0 +1,247 @@
+"""The folder of a run: what was asked, what was measured, and the weights.
+
+    recipe.yaml  metrics.csv  checkpoints/last  checkpoints/best  log  versions  seed
+
+A checkpoint is a folder of `model.safetensors` and, in `last`, `state.pt` with all else that
+resuming needs. Everything is written beside its place and moved there when complete: whenever the
+power fails or the disk is full, the folder holds the old version or the new one. Nothing here is a
+pickle that could execute code.
+"""
+
+import importlib.metadata
+import io
+import os
+import platform
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from torch import Tensor
+
+from foveal._files import explained, write, write_through
+from foveal.errors import UserError
+from foveal.runs import metrics
+from foveal.runs.metrics import Row
+
+__all__ = ["Name", "Row", "RunFolder"]
+
+Name = Literal["last", "best"]
+
+
+class RunFolder:
+    """The files of one run.
+
+    Args:
+        path: an existing folder; see `create` and `open`, which check it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Name the files; nothing is read or made."""
+        self.path = Path(path)
+        self.recipe_file = self.path / "recipe.yaml"
+        self.metrics_file = self.path / "metrics.csv"
+        self.log = self.path / "log"
+
+    @classmethod
+    def create(cls, path: str | Path) -> "RunFolder":
+        """Make the folder of a new run; `versions` is written at once.
+
+        Processes of a distributed run other than the first find the folder made, and take it.
+
+        Raises:
+            UserError: the folder exists and is not empty, or cannot be made.
+        """
+        run = cls(path)
+        if _follows():
+            return run
+        try:
+            if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+                raise UserError(
+                    f"{run.path} exists and is not empty: choose another --output, or go on with "
+                    "the run in it by --resume"
+                )
+            run.log.mkdir(parents=True)
+        except OSError as error:
+            raise UserError(
+                f"{run.path}: cannot make a folder for the run ({error.strerror}): choose another "
+                "--output"
+            ) from error
+        run.write_versions()
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """The folder of an earlier run.
+
+        Raises:
+            UserError: there is no run at the path.
+        """
+        run = cls(path)
+        if not run.recipe_file.is_file():
+            why = (
+                "there is no recipe.yaml in it" if run.path.is_dir() else "there is no such folder"
+            )
+            raise UserError(f"{run.path} is not a run folder: {why}")
+        return run
+
+    def write_recipe(self, recipe: Mapping[str, Any]) -> None:
+        """Write what was asked; paths become strings and tuples lists."""
+        text = yaml.safe_dump(_plain(recipe), sort_keys=False, allow_unicode=True)
+        write(self.recipe_file, text.encode())
+
+    def read_recipe(self) -> dict[str, Any]:
+        """What was asked, in plain values.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        try:
+            recipe = yaml.safe_load(self.recipe_file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"{self.recipe_file}: cannot be read ({error.strerror})") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"{self.recipe_file} is damaged: it is not valid YAML") from error
+        if not isinstance(recipe, dict):
+            raise UserError(f"{self.recipe_file} is damaged: it holds no settings")
+        return recipe
+
+    def write_versions(self) -> None:
+        """Write what the run is made with, one `name version` a line."""
+        lines = [f"{name} {_version(name)}" for name in ("foveal", "torch", "torchvision", "timm")]
+        lines += [f"python {platform.python_version()}", f"platform {platform.platform()}"]
+        write(self.path / "versions", "".join(f"{line}\n" for line in lines).encode())
+
+    def write_seed(self, seed: int) -> None:
+        """Write the seed all random numbers of the run come from."""
+        write(self.path / "seed", f"{seed}\n".encode())
+
+    def note(self, text: str) -> None:
+        """Append a line to the log, with the time."""
+        self.log.mkdir(exist_ok=True)
+        with explained(self.log), (self.log / "messages.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+
+    def append(self, row: Row) -> None:
+        """Append a row to metrics.csv; the first one decides on the columns."""
+        metrics.append(self.metrics_file, row)
+
+    def rows(self) -> list[Row]:
+        """The complete rows of metrics.csv."""
+        return metrics.rows(self.metrics_file)
+
+    def cut(self, step: int) -> list[Row]:
+        """Forget the rows after a step, and one that a crash left incomplete; return the others."""
+        return metrics.cut(self.metrics_file, step)
+
+    def save(
+        self, name: Name, weights: Mapping[str, Tensor], state: Mapping[str, Any] | None = None
+    ) -> None:
+        """Replace a checkpoint, all of it or nothing.
+
+        Args:
+            name: which one.
+            weights: of the model.
+            state: plain values and tensors: all else that resuming needs.
+
+        Raises:
+            UserError: it cannot be written; the checkpoint that was there is intact.
+        """
+        place, new, old = (
+            self.path / "checkpoints" / n for n in (name, f".{name}.new", f".{name}.old")
+        )
+        files = {"model.safetensors": _weights_bytes(weights)}
+        if state is not None:
+            files["state.pt"] = _state_bytes(state)
+        if old.exists() and not place.exists():  # a save was cut short between the two moves below
+            old.rename(place)
+        for leftover in (new, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        with explained(place, "the checkpoint that was there is intact", temporary=new):
+            new.mkdir(parents=True)
+            for file, content in files.items():
+                write_through(new / file, content)
+            if place.exists():
+                place.rename(old)
+            new.rename(place)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def has(self, name: Name) -> bool:
+        """Whether there is such a checkpoint."""
+        return (self._checkpoint(name) / "model.safetensors").is_file()
+
+    def weights(self, name: Name) -> dict[str, Tensor]:
+        """The weights of a checkpoint, on the CPU.
+
+        Raises:
+            UserError: there are none, or they are damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        file = self._checkpoint(name) / "model.safetensors"
+        try:
+            return load(file.read_bytes())
+        except OSError as error:
+            raise UserError(f"{file}: cannot be read ({error.strerror})") from error
+        except SafetensorError as error:
+            raise UserError(f"{file} is damaged: {error}") from error
+
+    def state(self) -> dict[str, Any]:
+        """All else that resuming from `last` needs, on the CPU.
+
+        Raises:
+            UserError: there is none, or it is damaged.
+        """
+        import torch
+
+        file = self._checkpoint("last") / "state.pt"
+        try:
+            state = torch.load(io.BytesIO(file.read_bytes()), map_location="cpu", weights_only=True)
+        except OSError as error:
+            raise UserError(f"{file}: cannot be read ({error.strerror})") from error
+        except Exception as error:  # torch raises whatever the damage leads to
+            raise UserError(f"{file} is damaged: it cannot be resumed from") from error
+        return dict(state)
+
+    def _checkpoint(self, name: Name) -> Path:
+        place, old = self.path / "checkpoints" / name, self.path / "checkpoints" / f".{name}.old"
+        return old if old.exists() and not place.exists() else place
+
+
+def _follows() -> bool:
+    """Whether this is not the first process of a distributed run, by what launchers set for it."""
+    ranks = (os.environ.get(n) for n in ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK"))
+    return any(int(rank or 0) > 0 for rank in ranks)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _version(package: str) -> str:
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(package)
+    return "not installed"
+
+
+def _weights_bytes(weights: Mapping[str, Tensor]) -> bytes:
+    from safetensors.torch import save
+
+    # Copies, since safetensors refuses tensors that share memory.
+    return bytes(save({n: w.detach().cpu().contiguous().clone() for n, w in weights.items()}))
+
+
+def _state_bytes(state: Mapping[str, Any]) -> bytes:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()

@@ -1,0 +1,51 @@
+"""A table of measurements in a CSV file that only grows, a row at a time. None is an empty cell."""
+
+import csv
+import io
+from pathlib import Path
+
+from foveal._files import explained, write
+
+Row = dict[str, float | None]
+
+
+def append(file: Path, row: Row) -> None:
+    """Append a row; the first one decides on the columns."""
+    new = not file.exists()
+    with explained(file), file.open("a", encoding="utf-8", newline="") as out:
+        out.write(_text([row], header=new))
+
+
+def rows(file: Path) -> list[Row]:
+    """All complete rows, none where there is no file. A crash may have cut the last one short."""
+    if not file.exists():
+        return []
+    text = file.read_text(encoding="utf-8")
+    complete = text[: text.rfind("\n") + 1]
+    cells = csv.DictReader(io.StringIO(complete))
+    return [{name: _number(cell) for name, cell in row.items()} for row in cells]
+
+
+def cut(file: Path, step: int) -> list[Row]:
+    """Keep the complete rows up to a step and return them."""
+    kept = [row for row in rows(file) if (row["step"] or 0) <= step]
+    if file.exists():
+        write(file, _text(kept, header=True).encode())
+    if not kept:
+        file.unlink(missing_ok=True)
+    return kept
+
+
+def _number(cell: str) -> float | None:
+    if cell == "":
+        return None
+    return int(cell) if cell.lstrip("-").isdigit() else float(cell)
+
+
+def _text(rows: list[Row], *, header: bool) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if header and rows:
+        writer.writerow(rows[0])
+    writer.writerows(row.values() for row in rows)
+    return text.getvalue()

@@ -1,0 +1,273 @@
+"""What can be set: a handful of groups of options, as the command line and recipes give them.
+
+A group is a frozen dataclass of plain values. Recipes fill the groups with their own defaults, the
+command line makes an option of every field, and a run keeps them in recipe.yaml. Importing this
+does not import torch.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Size = tuple[int, int]
+Aggregator = Literal["max", "mean", "transformer"]
+Estimator = Literal["exact", "conditional", "score_function", "diagonal", "diagonal_centred"]
+Decay = Literal["linear", "cosine", "constant"]
+Schedule = Literal["cosine", "linear", "constant", "multi_step"]
+Optimiser = Literal["adamw", "sgd"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Accelerator = Literal["auto", "cpu", "cuda", "mps"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What the model sees and what it is made of.
+
+    Attributes:
+        view: height and width in pixels of the small view of the whole image that is scored;
+            inferred from the images if not given.
+        patch: side of a patch in pixels of the full image; inferred if not given.
+        k: number of patches per image; inferred if not given.
+        encoder: timm network that encodes the patches, or "thin" for a small one trained from
+            scratch.
+        encoder_stage: feature map of the encoder to use: 0 is the finest, -1 the last.
+        scorer: timm network whose early stages score the view; if not given, four convolutions
+            trained from scratch.
+        scorer_stage: feature map of the scorer to use; 2 has a stride of 8 pixels in a ResNet.
+        freeze_scorer: keep the scorer's pretrained network fixed and train its last layer only.
+        aggregator: how the features of the patches are combined: max (one good patch suffices),
+            mean, or transformer (their places and relations matter).
+        weights: file of pretrained weights (.pt or .safetensors) for encoder and scorer.
+    """
+
+    view: Size | None = None
+    patch: int | None = None
+    k: int | None = None
+    encoder: str = "resnet18"
+    encoder_stage: int = -1
+    scorer: str | None = None
+    scorer_stage: int = 2
+    freeze_scorer: bool = False
+    aggregator: Aggregator = "max"
+    weights: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_least(self, ("patch", "k"), 1)
+        check_size("view", self.view)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """How the patches are selected while the model trains.
+
+    Attributes:
+        sigma: standard deviation of the noise on the scores, which lie in [0, 1], at the first
+            step; 0 or more.
+        estimator: estimator of the gradient of the selection.
+    """
+
+    sigma: float = 0.05
+    estimator: Estimator = "exact"
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_least(self, ("sigma",), 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimisation:
+    """How the weights are optimised.
+
+    Attributes:
+        steps: number of training steps.
+        batch: images per step, over all devices.
+        optimiser: adamw or sgd.
+        learning_rate: peak learning rate.
+        encoder_lr_scale: factor on the learning rate of the encoder.
+        scorer_lr_scale: factor on the learning rate of the scorer.
+        scorer_delay: fraction of the steps in which the scorer is not trained yet. Before the
+            encoder can read anything, the gradient of the scorer is noise.
+        weight_decay: a step takes away learning_rate x weight_decay of each weight; biases and
+            norms are spared. The paper's code does not multiply by the learning rate: its 1e-4 at a
+            learning rate of 1e-4 is 1.0 here. With sgd it is part of the gradient, and so of the
+            momentum. Below 0 weights grow, as they do in the paper's code for birds.
+        decay_all: apply weight decay to biases and norms, too.
+        momentum: momentum of sgd.
+        warm_up: fraction of the steps in which the learning rate rises from 0.
+        schedule: decay of the learning rate after the warm-up.
+        milestones: fractions of the steps, warm-up included, at which the learning rate falls to a
+            tenth; for the schedule multi_step.
+        clip_value: each entry of the gradient is clipped to +- this; not given: no clipping.
+        clip_norm: the gradient is scaled down to this norm; not given: no clipping.
+        accumulate: number of parts that a batch is split into to save memory. The step is the same
+            but for rounding, batch norms, and class weights, which count by part.
+        entropy: weight of the reward for a high entropy of the scores, which keeps the scorer from
+            settling too early.
+        sigma_schedule: decay of sigma over the steps, to 0 or constant.
+        class_weights: weight of each class in the loss, in the order of the classes; not given: all
+            the same.
+        validate_every: steps between validations; the last step is always validated.
+        log_every: steps between rows of metrics.csv.
+    """
+
+    steps: int = 1000
+    batch: int = 16
+    optimiser: Optimiser = "adamw"
+    learning_rate: float = 1e-4
+    encoder_lr_scale: float = 1.0
+    scorer_lr_scale: float = 1.0
+    scorer_delay: float = 0.0
+    weight_decay: float = 0.05
+    decay_all: bool = False
+    momentum: float = 0.9
+    warm_up: float = 0.05
+    schedule: Schedule = "cosine"
+    milestones: tuple[float, ...] = (0.6, 0.8)
+    clip_value: float | None = None
+    clip_norm: float | None = 1.0
+    accumulate: int = 1
+    entropy: float = 0.01
+    sigma_schedule: Decay = "linear"
+    class_weights: tuple[float, ...] | None = None
+    validate_every: int = 100
+    log_every: int = 10
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_least(self, ("steps", "batch", "accumulate", "validate_every", "log_every"), 1)
+        rates = ("learning_rate", "encoder_lr_scale", "scorer_lr_scale", "momentum", "entropy")
+        check_least(self, rates, 0)
+        if not math.isfinite(self.weight_decay):
+            raise ValueError(f"weight_decay must be finite: got {self.weight_decay}")
+        check_fraction(self, ("warm_up", "scorer_delay"))
+        if self.schedule == "multi_step" and not all(
+            self.warm_up <= milestone <= 1 for milestone in self.milestones
+        ):
+            raise ValueError(f"milestones must lie between warm_up and 1: got {self.milestones}")
+        if self.batch < self.accumulate:
+            raise ValueError(
+                f"a batch of {self.batch} images cannot be split into {self.accumulate} parts: "
+                "choose a smaller accumulate"
+            )
+        for name in ("clip_value", "clip_norm"):
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise ValueError(f"{name} must be positive: got {value}")
+        check_class_weights(self.class_weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Random changes of the training images.
+
+    Attributes:
+        shift: largest random translation in pixels.
+        shift_fraction: the same as a fraction of the height and width of the image; added to shift.
+        colour: change brightness and contrast at random.
+        flip: mirror images at random; not for writing or road signs.
+    """
+
+    shift: int = 0
+    shift_fraction: float = 0.0
+    colour: bool = False
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_least(self, ("shift",), 0)
+        check_fraction(self, ("shift_fraction",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """What a training runs on; it changes nothing but rounding.
+
+    Attributes:
+        devices: number of devices per node (-1: all).
+        nodes: number of nodes.
+        accelerator: kind of device; auto takes a GPU if there is one.
+        precision: 32-true, bf16-mixed or 16-mixed.
+        workers: number of processes that load images; 0 loads in the main process.
+    """
+
+    devices: int = 1
+    nodes: int = 1
+    accelerator: Accelerator = "auto"
+    precision: Precision = "32-true"
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.devices == 0 or self.devices < -1:
+            raise ValueError(f"devices must be 1 or more, or -1 for all: got {self.devices}")
+        check_least(self, ("nodes",), 1)
+        check_least(self, ("workers",), 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """All that a training depends on besides the model and the data.
+
+    Attributes:
+        optimisation: how the weights are optimised.
+        augmentation: random changes of the training images.
+        seed: seed of all random numbers, 0 or more.
+    """
+
+    optimisation: Optimisation = Optimisation()
+    augmentation: Augmentation = Augmentation()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_least(self, ("seed",), 0)
+
+
+def check_least(settings: Any, names: Iterable[str], least: float) -> None:
+    """Refuse values below the least, and NaN; what is not given is right.
+
+    Raises:
+        ValueError: names the setting and the value.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not value >= least:
+            raise ValueError(f"{name} must be {least} or more: got {value}")
+
+
+def check_fraction(settings: Any, names: Iterable[str]) -> None:
+    """Refuse values outside [0, 1).
+
+    Raises:
+        ValueError: names the setting and the value.
+    """
+    for name in names:
+        if not 0 <= getattr(settings, name) < 1:
+            raise ValueError(f"{name} must lie in [0, 1): got {getattr(settings, name)}")
+
+
+def check_size(name: str, size: Size | None) -> None:
+    """Refuse a height or width below 1 pixel.
+
+    Raises:
+        ValueError: names the setting and the value.
+    """
+    if size is not None and min(size) < 1:
+        raise ValueError(f"{name} must be 1 x 1 pixels or more: got {size[0]} x {size[1]}")
+
+
+def check_class_weights(weights: tuple[float, ...] | None) -> None:
+    """Refuse weights that are negative, not finite, or all zero.
+
+    Raises:
+        ValueError: names the weights.
+    """
+    if weights is None:
+        return
+    if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not any(weights):
+        raise ValueError(
+            "class_weights must be 0 or more, finite, and not all 0: got "
+            f"{' '.join(map(str, weights))}"
+        )

@@ -1,0 +1,232 @@
+"""Laws of batching: everything is a function of (seed, step), and no image is lost."""
+
+import itertools
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+from torch import Tensor
+
+from foveal.data import Example
+from foveal.data.loader import affine_colour, batches, flip, generator, number, shift, stack
+from foveal.errors import UserError
+from foveal.images import FileImage, Image, TensorImage
+
+AUGMENT = (shift(3), affine_colour(), flip)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A data set of the images it is given."""
+
+    images: tuple[Image, ...]
+    classes: tuple[str, ...] = ("a", "b")
+
+    @property
+    def labels(self) -> Tensor:
+        return torch.arange(len(self.images)) % 2
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Example:
+        return Example(self.images[index], index % 2, f"{index}.png")
+
+
+def noise(n: int, size: tuple[int, int] = (8, 10)) -> Listed:
+    pixels = torch.randint(256, (n, 3, *size), generator=generator(0), dtype=torch.uint8)
+    return Listed(tuple(TensorImage(p) for p in pixels))
+
+
+def written(folder: Path, n: int) -> Listed:
+    images = []
+    for i, example in enumerate(noise(n)[i] for i in range(n)):
+        file = folder / f"{i}.png"
+        array = example.image.pixels.permute(1, 2, 0).numpy()  # type: ignore[attr-defined]
+        Pillow.fromarray(array).save(file)
+        images.append(FileImage(file))
+    return Listed(tuple(images))
+
+
+def same(left: list, right: list) -> bool:
+    return len(left) == len(right) and all(
+        torch.equal(a.images, b.images)
+        and torch.equal(a.labels, b.labels)
+        and torch.equal(a.indices, b.indices)
+        for a, b in zip(left, right, strict=True)
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(1, 12), size=st.integers(1, 9), epochs=st.integers(1, 3))
+def test_every_image_is_seen_equally_often_whatever_the_size(n: int, size: int, epochs: int):
+    dataset = noise(n, (2, 2))
+    seen = torch.cat([b.indices for b in batches(dataset, size=size, seed=1, steps=epochs * n)])
+    assert (torch.bincount(seen, minlength=n) == epochs * size).all()
+    for epoch in seen.split(n):
+        assert epoch.sort().values.tolist() == list(range(n))
+
+
+def test_epochs_differ_and_seeds_differ():
+    def order(seed: int) -> Tensor:
+        return torch.cat([b.indices for b in batches(noise(20), size=20, seed=seed, steps=2)])
+
+    first, second = order(1).split(20)
+    assert not torch.equal(first, second)
+    assert not torch.equal(order(1), order(2))
+
+
+@settings(max_examples=20, deadline=None)
+@given(first=st.integers(0, 7), size=st.integers(1, 6))
+def test_resumed_batches_are_those_of_an_uninterrupted_run(first: int, size: int):
+    def run(first: int) -> list:
+        return list(batches(noise(5), size=size, seed=3, steps=7, first=first, augment=AUGMENT))
+
+    assert same(run(0)[first:], run(first))
+
+
+def test_workers_change_nothing(tmp_path: Path):
+    dataset = written(tmp_path, 5)
+    runs = [
+        list(batches(dataset, size=4, seed=3, steps=4, augment=AUGMENT, workers=workers))
+        for workers in (0, 1, 2)
+    ]
+    assert same(runs[0], runs[1])
+    assert same(runs[0], runs[2])
+
+
+@pytest.mark.parametrize("memory", [0, 500, 2**30])
+def test_kept_files_change_nothing(tmp_path: Path, memory: int):
+    kept = batches(written(tmp_path, 5), size=4, seed=3, steps=4, augment=AUGMENT, memory=memory)
+    assert same(list(kept), list(batches(noise(5), size=4, seed=3, steps=4, augment=AUGMENT)))
+
+
+def test_ranks_share_out_the_batch_of_a_single_device():
+    whole = list(batches(noise(7), size=6, seed=3, steps=3, augment=AUGMENT))
+    parts = [
+        list(batches(noise(7), size=6, seed=3, steps=3, augment=AUGMENT, rank=r, world=3))
+        for r in range(3)
+    ]
+    for step, batch in enumerate(whole):
+        images = torch.stack([p[step].images for p in parts], dim=1).flatten(0, 1)
+        assert torch.equal(images, batch.images)
+
+
+def test_a_batch_that_does_not_divide_over_the_devices_is_refused():
+    with pytest.raises(ValueError, match="3 devices: got size=4"):
+        next(batches(noise(7), size=4, seed=3, steps=3, world=3))
+
+
+def test_an_empty_data_set_is_refused():
+    with pytest.raises(ValueError, match="0 images"):
+        next(batches(Listed(()), size=4, seed=3, steps=3))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bad_file_is_named_in_one_line(tmp_path: Path, workers: int):
+    dataset = written(tmp_path, 3)
+    (tmp_path / "1.png").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match=r"1\.png") as error:
+        list(batches(dataset, size=3, seed=3, steps=1, workers=workers))
+    assert "\n" not in str(error.value)
+
+
+def test_images_of_differing_sizes_come_as_a_list():
+    images = (noise(1)[0].image, noise(1, (5, 5))[0].image)
+    batch = next(batches(replace(noise(1), images=images), size=2, seed=0, steps=1))
+    assert isinstance(batch.images, list)
+    assert sorted(i.shape for i in batch.images) == [(3, 5, 5), (3, 8, 10)]
+
+
+def test_labels_come_in_one_tensor_whether_classes_or_sets():
+    @dataclass(frozen=True)
+    class Sets(Listed):
+        def __getitem__(self, index: int) -> Example:
+            return replace(super().__getitem__(index), label=torch.arange(3) == index % 3)
+
+    classes, sets = (
+        next(batches(data, size=4, seed=0, steps=1)) for data in (noise(5), Sets(noise(5).images))
+    )
+    assert torch.equal(classes.labels, classes.indices % 2)
+    assert torch.equal(sets.labels, torch.eye(3, dtype=torch.bool)[sets.indices % 3])
+
+
+def test_stacked_images_keep_their_order():
+    images = [e.image.pixels for e in (noise(3)[i] for i in range(3))]  # type: ignore[attr-defined]
+    assert torch.equal(stack(images)[1], images[1])  # type: ignore[index]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000), distance=st.integers(0, 12), h=st.integers(1, 9))
+def test_a_shift_is_padding_and_cropping_at_random(seed: int, distance: int, h: int):
+    image = torch.randint(1, 256, (3, h, 7), dtype=torch.uint8, generator=generator(0))
+    moved = shift(distance)(image, generator(seed))
+    padded = torch.nn.functional.pad(image, (7, 7, h, h))
+    places = [
+        (y, x)
+        for y in range(2 * h + 1)
+        for x in range(15)
+        if torch.equal(padded[:, y : y + h, x : x + 7], moved)
+    ]
+    assert len(places) == 1
+    assert abs(places[0][0] - h) <= distance
+    assert abs(places[0][1] - 7) <= distance
+
+
+def test_a_shift_by_a_share_follows_the_sides_of_the_image():
+    image = torch.zeros(1, 20, 50, dtype=torch.uint8)
+    image[0, 10, 25] = 1
+    spots = [shift(0, 0.1)(image, generator(s)).nonzero()[0].tolist() for s in range(300)]
+    assert {row for _, row, _ in spots} == {*range(8, 13)}
+    assert {column for _, _, column in spots} == {*range(20, 31)}
+
+
+def test_shifts_reach_every_distance():
+    image = torch.zeros(1, 9, 9, dtype=torch.uint8)
+    image[0, 4, 4] = 1
+    spots = {tuple(shift(2)(image, generator(s)).nonzero()[0].tolist()) for s in range(300)}
+    assert spots == {(0, y, x) for y in range(2, 7) for x in range(2, 7)}
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_colour_is_one_affine_map_of_all_pixels(seed: int):
+    image = torch.rand(3, 4, 5, dtype=torch.float64, generator=generator(seed, 1))
+    changed = affine_colour(probability=1.0)(image, generator(seed))
+    x, y = image.flatten(), changed.flatten()
+    a = (y[1] - y[0]) / (x[1] - x[0])
+    b = y[0] - a * x[0]
+    assert 0.8 <= a <= 1.2
+    assert -0.1 <= b <= 0.1
+    torch.testing.assert_close(y, a * x + b)
+
+
+def test_colour_of_bytes_is_the_colour_of_floats_rounded_and_clipped():
+    image = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
+    for seed in range(20):
+        change = affine_colour()
+        exact = change(image.double() / 255, generator(seed)).clamp(0, 1) * 255
+        assert (change(image, generator(seed)) - exact).abs().max() <= 0.5 + 1e-9
+
+
+def test_the_share_of_changed_colours_is_the_probability():
+    image = torch.full((1, 2, 2), 0.5)
+    changed = [not torch.equal(affine_colour()(image, generator(s)), image) for s in range(1000)]
+    assert abs(sum(changed) / 1000 - 0.8) < 0.04  # three standard deviations
+
+
+def test_a_flip_exchanges_left_and_right_in_half_of_the_images():
+    image = torch.arange(6).reshape(1, 2, 3)
+    flipped = [torch.equal(flip(image, generator(s)), image.flip(-1)) for s in range(1000)]
+    assert abs(sum(flipped) / 1000 - 0.5) < 0.05
+
+
+def test_numbers_of_neighbouring_paths_are_unrelated():
+    paths = itertools.product(range(9), range(2), range(9))
+    numbers = {number(*path) for path in paths}
+    assert len(numbers) == 162
+    assert abs(sum(n % 2 for n in numbers) / 162 - 0.5) < 0.12
