@@ -82,7 +82,7 @@ class Optimisation:
     """How the weights are optimised.
 
     Attributes:
-        steps: number of training steps.
+        steps: number of training steps (0: inferred from the number of images).
         batch: images per step, over all devices.
         optimiser: adamw or sgd.
         learning_rate: peak learning rate.
@@ -109,7 +109,8 @@ class Optimisation:
         sigma_schedule: decay of sigma over the steps, to 0 or constant.
         class_weights: weight of each class in the loss, in the order of the classes; not given: all
             the same.
-        validate_every: steps between validations; the last step is always validated.
+        validate_every: steps between validations (0: a twentieth of the steps); the last step is
+            always validated.
         log_every: steps between rows of metrics.csv.
     """
 
@@ -132,12 +133,13 @@ class Optimisation:
     entropy: float = 0.01
     sigma_schedule: Decay = "linear"
     class_weights: tuple[float, ...] | None = None
-    validate_every: int = 100
+    validate_every: int = 0
     log_every: int = 10
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        check_least(self, ("steps", "batch", "accumulate", "validate_every", "log_every"), 1)
+        check_least(self, ("batch", "accumulate", "log_every"), 1)
+        check_least(self, ("steps", "validate_every"), 0)
         rates = ("learning_rate", "encoder_lr_scale", "scorer_lr_scale", "momentum", "entropy")
         check_least(self, rates, 0)
         if not math.isfinite(self.weight_decay):
@@ -156,6 +158,11 @@ class Optimisation:
             if (value := getattr(self, name)) is not None and not value > 0:
                 raise ValueError(f"{name} must be positive: got {value}")
         check_class_weights(self.class_weights)
+
+    @property
+    def validation_interval(self) -> int:
+        """Steps between validations."""
+        return self.validate_every or max(1, self.steps // 20)
 
 
 @dataclass(frozen=True, kw_only=True)
