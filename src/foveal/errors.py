@@ -7,3 +7,7 @@ command line raises `UserError`: the command line prints its message as one line
 
 class UserError(ValueError):
     """A mistake in the user's input: one line that says what is wrong, where, and the remedy."""
+
+
+class NotFiniteError(ValueError):
+    """Scores that are NaN or infinite: the model diverged, or an image holds such pixels."""
