@@ -193,9 +193,9 @@ def _validate(
                 model,
                 dataset,
                 batch,
-                watch=diagnostics.add_prediction,
+                on_prediction=diagnostics.add_prediction,
                 rank=fabric.global_rank,
-                world=fabric.world_size,
+                world_size=fabric.world_size,
             )
     except NotFiniteError as error:
         raise Diverged(f"training diverged: {error}") from error
