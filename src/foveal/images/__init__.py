@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from foveal.images.decoding import ImageError, decoded, opened, upright_size
+from foveal.images.resampling import resampled, resampled_crops
 
 __all__ = ["FileImage", "Image", "ImageError", "Images", "TensorImage", "read", "sources"]
 
@@ -66,7 +66,7 @@ class TensorImage:
 
         On the CPU uint8 is resampled as uint8: no float copy, for rounding errors of at most 1/255.
         """
-        return _resampled(self.pixels, size)
+        return resampled(self.pixels, size)
 
     def crops(self, windows: Int[Tensor, "M 4"], size: tuple[int, int]) -> Float[Tensor, "M C h w"]:
         """Cut windows out of the image.
@@ -80,10 +80,7 @@ class TensorImage:
         Raises:
             ValueError: for a window without height or width.
         """
-        crops = torch.zeros(len(windows), self.channels, *size, device=self.pixels.device)
-        for m, (top, left, bottom, right) in enumerate(windows.tolist()):
-            crops[m] = _resampled(_cut(self.pixels, top, left, bottom, right), size)
-        return crops
+        return resampled_crops(self.pixels, windows, size)
 
 
 class FileImage:
@@ -124,9 +121,9 @@ class FileImage:
         if self._pixels is None:
             pixels = decoded(self.path, at_least=size)
             if pixels.shape[1:] != self.size:
-                return _resampled(pixels, size)
+                return resampled(pixels, size)
             self._pixels = pixels
-        return _resampled(self._pixels, size)
+        return resampled(self._pixels, size)
 
     def crops(self, windows: Int[Tensor, "M 4"], size: tuple[int, int]) -> Float[Tensor, "M 3 h w"]:
         """Cut windows out of the decoded image, as `TensorImage.crops` does."""
@@ -178,27 +175,3 @@ def read(path: str | Path) -> UInt8[Tensor, "3 H W"]:
         ImageError: no such file; or empty, damaged, no image, several images, too large.
     """
     return decoded(Path(path))
-
-
-def _cut(pixels: Tensor, top: int, left: int, bottom: int, right: int) -> Tensor:
-    if bottom <= top or right <= left:
-        raise ValueError(f"windows must end after they begin: got {(top, left, bottom, right)}")
-    channels, height, width = pixels.shape
-    if min(top, left) >= 0 and bottom <= height and right <= width:
-        return pixels[:, top:bottom, left:right]
-    piece = pixels.new_zeros(channels, bottom - top, right - left)
-    y0, x0, y1, x1 = max(top, 0), max(left, 0), min(bottom, height), min(right, width)
-    if y0 < y1 and x0 < x1:
-        piece[:, y0 - top : y1 - top, x0 - left : x1 - left] = pixels[:, y0:y1, x0:x1]
-    return piece
-
-
-def _resampled(pixels: Tensor, size: tuple[int, int]) -> Float[Tensor, "C h w"]:
-    if pixels.dtype != torch.uint8:
-        pixels = pixels.float()
-    # torch resamples uint8 on the CPU only, and to a width of one wrongly (2.13)
-    elif pixels.device.type != "cpu" or size[1] == 1:
-        pixels = pixels / 255
-    if pixels.shape[1:] != tuple(size):
-        pixels = interpolate(pixels[None], tuple(size), mode="bilinear", antialias=True)[0]
-    return pixels / 255 if pixels.dtype == torch.uint8 else pixels
