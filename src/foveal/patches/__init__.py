@@ -52,7 +52,7 @@ def extract(
     else:
         index = selection.candidates[..., None].expand(-1, -1, 4)
         near = windows.to(index.device).gather(1, index)
-    if _is_hard(selection) and not (isinstance(images, Tensor) and images.requires_grad):
+    if selection.is_hard and not (isinstance(images, Tensor) and images.requires_grad):
         looks = [_cut(image, each, size) for image, each in zip(images, near, strict=True)]
         dtype = result_type(images, selection.weights)
         return torch.stack([_as_float(each, dtype) for each in looks])
@@ -81,14 +81,6 @@ def _check(
         )
     if min(size) < 1:
         raise ValueError(f"a patch must have at least one pixel: got {size}")
-
-
-def _is_hard(selection: Selection) -> bool:
-    weights = selection.weights
-    if weights.requires_grad or weights.shape[1] != weights.shape[2]:
-        return False
-    one_hot = torch.eye(weights.shape[1], dtype=weights.dtype, device=weights.device)
-    return bool((weights == one_hot).all())
 
 
 def _cut(image: Tensor | Image, windows: Int[Tensor, "K 4"], size: tuple[int, int]) -> Tensor:

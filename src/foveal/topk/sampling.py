@@ -96,8 +96,7 @@ def sample(
         noise = torch.empty(shares.shape, device=device).exponential_(generator=generator)
         keys = shares.float().log() - noise.to(shares.device).log()  # -log of it is Gumbel's
         drawn = keys.topk(k, dim=1).indices
-    one_hot = torch.eye(k, dtype=attention.dtype, device=attention.device)
-    return Selection(drawn, one_hot.repeat(len(shares), 1, 1))
+    return Selection.one_hot(drawn, attention.dtype)
 
 
 def expectation(

@@ -3,7 +3,6 @@
 import math
 from typing import get_args
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -53,6 +52,7 @@ def sinkhorn(
         Cordonnier et al., CVPR 2021, appendix E; Sun & Tran-Dinh, Generalized self-concordant
         functions: a recipe for Newton-type methods, Math. Programming 2019 (the step).
 
+    >>> import torch
     >>> sinkhorn(torch.tensor([[0.2, 0.9, 0.6, 0.1]]), 2).dense(4)
     tensor([[[0., 0., 1., 0.],
              [0., 1., 0., 0.]]])
@@ -66,8 +66,7 @@ def sinkhorn(
         raise ValueError(f"solver must be one of {', '.join(get_args(Solver))}: got {solver!r}")
     best = scores.detach().sort(dim=1, descending=True, stable=True)
     if epsilon == 0:
-        one_hot = torch.eye(k, dtype=scores.dtype, device=scores.device)
-        return Selection(best.indices[:, :k].flip(1), one_hot.repeat(scores.shape[0], 1, 1))
+        return Selection.one_hot(best.indices[:, :k].flip(1), scores.dtype)
     everything = solver == "released"
     reach = scores.shape[1] if everything else _in_reach(best.values.double(), k, epsilon)
     candidates = best.indices[:, :reach].flip(1)

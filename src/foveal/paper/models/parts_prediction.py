@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -19,3 +20,6 @@ class PartsPrediction(Prediction):
 
     whole_logits: Float[Tensor, "B classes"]
     part_logits: Float[Tensor, "B K classes"]
+
+
+torch.export.register_dataclass(PartsPrediction)
