@@ -195,7 +195,7 @@ def _model(settings: dict[str, Any]) -> "nn.Module":
         "max": lambda: aggregators.max,
         "mean": lambda: aggregators.mean,
         "transformer": lambda: aggregators.Transformer(
-            encoder.features, width=128, layers=1, heads=4
+            encoder.features, width=128, num_layers=1, heads=4
         ),
     }
     return PatchClassifier(
