@@ -153,7 +153,7 @@ def billiards(
         return Transformer(
             features,
             width=width,
-            layers=layers,
+            num_layers=layers,
             heads=heads,
             position=TablePosition(cells * cells, features) if as_published else None,
             dropout_in_evaluation=as_published,

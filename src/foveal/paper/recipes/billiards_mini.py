@@ -124,7 +124,6 @@ def billiards_mini(
         seed: of all other random numbers
     """
     settings = dict(locals())  # before any other name exists
-    import torch
 
     from foveal.nn.aggregators import FourierPosition, Transformer
     from foveal.nn.encoders import WhatAndWhere
@@ -157,11 +156,11 @@ def billiards_mini(
         return Transformer(
             features,
             width=tokens,
-            layers=layers,
+            num_layers=layers,
             heads=4,
             dropout=0.0,
             norm_first=True,
-            pool=torch.amax,
+            pool="amax",
             position=FourierPosition(features, octaves=octaves),
         )
 

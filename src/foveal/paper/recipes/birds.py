@@ -199,4 +199,4 @@ def _model(settings: dict[str, Any]) -> "nn.Module":
         soft_evaluation=as_published,
     )
     join = {"mean": nts_topk.mean, "concat": nts_topk.concat}[settings["variant"]]
-    return NTSTopK(select=select, join=join, dropout_in_evaluation=as_published, **common)
+    return NTSTopK(select=select, aggregate=join, dropout_in_evaluation=as_published, **common)

@@ -82,8 +82,8 @@ def contender(
     from foveal import models
     from foveal.nn import aggregators
     from foveal.nn.cross_attention import CrossAttention
-    from foveal.nn.normalisations import named
     from foveal.nn.selectors import Sampling
+    from foveal.paper.nn.normalisations import named_normalisation
 
     model, coordinates = settings["model"], settings["coordinates"]
     size, patch, k = settings["size"], settings["patch"], settings["k"]
@@ -125,7 +125,7 @@ def contender(
     return models.PatchClassifier(
         select=selector(settings),
         aggregate=joins[settings["join"]](),
-        normalise=named(settings["normalise"]),
+        normalise=named_normalisation(settings["normalise"]),
         place=place,
         **looks,
     )

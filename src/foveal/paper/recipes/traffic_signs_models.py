@@ -105,8 +105,8 @@ def _encoder(settings: dict[str, Any]) -> "Encoder":
 def _patches(settings: dict[str, Any]) -> "nn.Module":
     from foveal.models import PatchClassifier
     from foveal.nn.aggregators import mean
-    from foveal.nn.normalisations import named
     from foveal.nn.scorers import ConvScorer
+    from foveal.paper.nn.normalisations import named_normalisation
     from foveal.paper.recipes.model_factory import selector
     from foveal.windows import cordonnier_grid
 
@@ -118,7 +118,7 @@ def _patches(settings: dict[str, Any]) -> "nn.Module":
         classes=len(settings["classes"]),
         view=settings["view"],
         patch=(settings["patch"],) * 2,
-        normalise=named(settings["normalise"]),
+        normalise=named_normalisation(settings["normalise"]),
         place=cordonnier_grid if settings["as_published"] else None,
     )
 
