@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from foveal.errors import UserError
 from foveal.experiment import CachedCall, Experiment, seeded
@@ -10,8 +10,6 @@ from foveal.planning import sizing
 from foveal.settings import Augmentation, Model, Optimisation, Selection, Training
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from foveal.data import Splits
 
 SMALLEST = 64  # pixels of a shorter side below which patches make no sense
@@ -52,6 +50,7 @@ def folder(
         UserError: the images or the settings are not usable; one line with the remedy.
     """
     from foveal.data.folder import read_folder
+    from foveal.models.from_settings import from_settings
 
     training = Training(optimisation=optimisation, augmentation=augmentation, seed=seed)
     splits = CachedCall(read_folder, data.resolve(), seed=seed)
@@ -66,7 +65,7 @@ def folder(
     optimisation = _infer_optimisation(optimisation, images, balance)
     notes = (_describe(images), _describe_model(model, inferred, optimisation, typical))
     with seeded(seed):
-        network = build_model(inferred, selection, classes=len(images.train.classes))
+        network = from_settings(inferred, selection, classes=len(images.train.classes))
     sizing.try_shapes(network, sizing.sizes(images.train))
     return Experiment(
         recipe="folder",
@@ -84,49 +83,6 @@ def folder(
         splits=splits,
         training=replace(training, optimisation=optimisation),
         notes=(*notes, *sizing.scarce(images.train)),
-    )
-
-
-def build_model(model: Model, selection: Selection, *, classes: int) -> "nn.Module":
-    """Build the network of complete settings.
-
-    Args:
-        model: view, patch and k are given.
-        selection: how patches are selected in training.
-        classes: number of classes.
-    """
-    from foveal.models import PatchClassifier
-    from foveal.nn import aggregators
-    from foveal.nn.encoders import Backbone, ThinResNet
-    from foveal.nn.scorers import BackboneScorer, ConvScorer
-    from foveal.nn.selectors import TopK
-
-    assert model.view is not None
-    assert model.patch is not None
-    assert model.k is not None
-    if model.encoder == "thin":
-        encoder: Any = ThinResNet(width=64)
-    else:
-        encoder = Backbone(model.encoder, stage=model.encoder_stage, weights=model.weights)
-    scorer: Any = ConvScorer()
-    if model.scorer is not None:
-        scorer = BackboneScorer(
-            model.scorer,
-            stage=model.scorer_stage,
-            weights=model.weights,
-            frozen=model.freeze_scorer,
-        )
-    aggregate: Any = {"max": aggregators.max, "mean": aggregators.mean}.get(model.aggregator)
-    if aggregate is None:
-        aggregate = aggregators.Transformer(encoder.features, width=128, layers=1, heads=4)
-    return PatchClassifier(
-        scorer=scorer,
-        select=TopK(model.k, sigma=selection.sigma, estimator=selection.estimator),
-        encoder=encoder,
-        aggregate=aggregate,
-        classes=classes,
-        view=model.view,
-        patch=(model.patch, model.patch),
     )
 
 
