@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from fixtures import format1
 
 import foveal
+from fixtures import format1
 from foveal.evaluation import chosen_windows
 from foveal.runs.folder import RunFolder
 from foveal.settings import Hardware
