@@ -213,25 +213,6 @@ class Hardware:
         check_least(self, ("workers",), 0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """All that a training depends on besides the model and the data.
-
-    Attributes:
-        optimisation: how the weights are optimised.
-        augmentation: random changes of the training images.
-        seed: seed of all random numbers, 0 or more.
-    """
-
-    optimisation: Optimisation = Optimisation()
-    augmentation: Augmentation = Augmentation()
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        check_least(self, ("seed",), 0)
-
-
 def check_least(settings: Any, names: Iterable[str], least: float) -> None:
     """Refuse values below the least, and NaN; what is not given is right.
 
@@ -278,3 +259,22 @@ def check_class_weights(weights: tuple[float, ...] | None) -> None:
             "class_weights must be 0 or more, finite, and not all 0: got "
             f"{' '.join(map(str, weights))}"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """All that a training depends on besides the model and the data.
+
+    Attributes:
+        optimisation: how the weights are optimised.
+        augmentation: random changes of the training images.
+        seed: seed of all random numbers, 0 or more.
+    """
+
+    optimisation: Optimisation = Optimisation()
+    augmentation: Augmentation = Augmentation()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_least(self, ("seed",), 0)

@@ -41,3 +41,10 @@ def status(errors: Sequence[str | None]) -> int:
     if bad:
         log(f"foveal: {len(bad)} of {len(errors)} images could not be read: {bad[0]}")
     return MISTAKE if bad and len(bad) == len(errors) else SUCCESS
+
+
+def best_device() -> str:
+    """The GPU if there is one, else the CPU."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

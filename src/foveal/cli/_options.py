@@ -20,17 +20,19 @@ from docstring_parser import parse
 
 from foveal.errors import UserError
 
-PLAIN = "Run"
-"""Title of the options that belong to no group."""
+Token = Annotated[str, cyclopts.Parameter(allow_leading_hyphen=True)]
+"""A word of the command line that a command parses itself, since the first decides on the rest."""
 
 
 class Options:
     """The keywords of a function, flat.
 
     Args:
-        function: its keywords are groups with a default instance, or plain values.
+        function: its keywords are groups with a default instance, or plain values; positional
+            arguments are no options.
         without: keywords that are not options.
         required: whether a keyword without a default must be given.
+        title: heading of the options that belong to no group.
 
     Raises:
         TypeError: two groups have a field of the same name.
@@ -42,13 +44,14 @@ class Options:
         *,
         without: Iterable[str] = (),
         required: bool = True,
+        title: str = "Run",
     ) -> None:
         self.groups: dict[str, Any] = {}  # default instance by keyword
         self.homes: dict[str, str | None] = {}  # keyword by option; None: the option is a keyword
         self.parameters: list[Parameter] = []
         hints, helps = get_type_hints(function, include_extras=True), documentation(function)
         for keyword, parameter in inspect.signature(function).parameters.items():
-            if keyword in without:
+            if keyword in without or parameter.kind is Parameter.POSITIONAL_ONLY:
                 continue
             if is_dataclass(parameter.default):
                 self.groups[keyword] = parameter.default
@@ -56,7 +59,7 @@ class Options:
             else:
                 missing = parameter.default is Parameter.empty
                 default = None if missing and not required else parameter.default
-                self._add(keyword, None, hints[keyword], default, helps[keyword], PLAIN)
+                self._add(keyword, None, hints[keyword], default, helps[keyword], title)
 
     def _add_group(self, keyword: str, instance: Any) -> None:
         hints, helps = get_type_hints(type(instance)), documentation(type(instance))
@@ -72,6 +75,14 @@ class Options:
             raise TypeError(f"the option {name} stands in two groups")
         self.homes[name] = home
         self.parameters.append(option(name, kind, default, text, title))
+
+    def only(self, *names: str) -> list[Parameter]:
+        """The parameters of some options."""
+        return [parameter for parameter in self.parameters if parameter.name in names]
+
+    def select(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of these options among others."""
+        return {name: value for name, value in given.items() if name in self.homes}
 
     def group(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the keywords of the function: complete groups, and the plain values given.
@@ -116,14 +127,15 @@ def option(name: str, kind: Any, default: Any, text: str, title: str) -> Paramet
     negative: tuple[str, ...] | None = None
     if optional:  # only what is given by default can be taken back
         taken_back = default is not None and default is not Parameter.empty
-        negative = (f"--no-{name.replace('_', '-')}",) if taken_back else ()
+        negative = (f"--no-{flag(name)[2:]}",) if taken_back else ()
+    is_silent = default is None or default is False or default == ()
     settings = cyclopts.Parameter(
         help=text,
         group=TITLES.setdefault(title, Group.create_ordered(title)),
         negative=negative,
         negative_iterable=(),
         consume_multiple=any(map(_is_variadic, kinds)),
-        show_default=_shown if default not in (None, False, Parameter.empty, ()) else False,
+        show_default=False if is_silent else show,
     )
     return Parameter(
         name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, settings]
@@ -140,15 +152,26 @@ def _is_variadic(kind: Any) -> bool:
     return get_origin(kind) is list or Ellipsis in get_args(kind)
 
 
-def _shown(default: Any) -> str:
-    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+def show(value: Any) -> str:
+    """Write a value as it is written on the command line.
+
+    >>> show((0.5, 1.0)), show(1 / 30), show(True)
+    ('0.5 1', '0.0333333', 'on')
+    """
+    if isinstance(value, tuple | list):
+        return " ".join(map(show, value))
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def documentation(thing: Callable[..., Any]) -> dict[str, str]:
     """Read the help of a function's arguments, or of a class's and its bases' attributes."""
-    texts = [base.__doc__ for base in reversed(inspect.getmro(thing))] if isinstance(
-        thing, type
-    ) else [thing.__doc__]
+    texts = (
+        [base.__doc__ for base in reversed(inspect.getmro(thing))]
+        if isinstance(thing, type)
+        else [thing.__doc__]
+    )
     return {
         each.arg_name: " ".join((each.description or "").split())
         for text in texts
@@ -156,19 +179,57 @@ def documentation(thing: Callable[..., Any]) -> dict[str, str]:
     }
 
 
+def flag(name: str) -> str:
+    """The option of a name.
+
+    >>> flag("learning_rate")
+    '--learning-rate'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
+def split_target(tokens: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Take a first word that is no option from the tokens."""
+    if tokens and not tokens[0].startswith("-"):
+        return tokens[0], list(tokens[1:])
+    return None, list(tokens)
+
+
+def asks_help(tokens: Sequence[str]) -> bool:
+    """Whether help is asked for."""
+    return bool({"-h", "--help"} & set(tokens))
+
+
+def show_in_help(parser: App, title: str, lines: Mapping[str, str]) -> None:
+    """List names and their meaning in the help of a command, below its options."""
+    group = Group.create_ordered(title)
+    for name, line in lines.items():
+        parser.command(App(name=name, help=line, group=group, help_flags=[], version_flags=[]))
+
+
+def read_ahead(tokens: Sequence[str], parameters: Sequence[Parameter]) -> dict[str, Any]:
+    """Values of a few options that decide on the others, which are skipped."""
+    parser = new_app("", "")
+    parser.help_flags = []
+    parser.default(command(lambda given: 0, parameters))
+    _, bound, *_ = parser.parse_known_args(tokens)
+    return dict(bound.arguments["given"]) if "given" in bound.arguments else dict(bound.arguments)
+
+
 def new_app(name: str, description: str, *, usage: str | None = None) -> App:
     """Make a parser that raises what is wrong and returns what its command returns.
 
     Args:
-        name: words before the options, such as "foveal train".
-        description: what the command does, shown above the options; lines are kept.
-        usage: first line of the help; by default made from the options.
+        name: words before the options, such as "train birds".
+        description: what the command does, shown above the options.
+        usage: first line of the help (default: made from the options).
     """
-    return App(
-        name=name,
-        help=inspect.cleandoc(description),
-        usage=usage,
+    app = App(
+        name=f"foveal {name}".strip(),
+        help=_reflow(inspect.cleandoc(description)),
+        usage=usage and f"Usage: foveal {usage}",
         help_format="plaintext",
+        group_parameters="Options",
         version_flags=[],
         exit_on_error=False,
         print_error=False,
@@ -176,6 +237,14 @@ def new_app(name: str, description: str, *, usage: str | None = None) -> App:
         suppress_keyboard_interrupt=False,
         result_action="return_value",
     )
+    app["--help"].show = False
+    return app
+
+
+def _reflow(text: str) -> str:
+    """Join the lines of each paragraph, but not those of a table."""
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(p if "  " in p else " ".join(p.split()) for p in paragraphs)
 
 
 def command(

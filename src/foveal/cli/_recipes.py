@@ -1,7 +1,7 @@
 """What a command is about: a recipe by its name, or a user's own data."""
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,14 @@ def find(name: str) -> Recipe:
     return folder if name == "folder" else recipes.find(name)
 
 
+def described(name: str) -> str:
+    """A recipe's docstring without its arguments."""
+    return recipes.described(find(name))
+
+
 def summaries() -> dict[str, str]:
     """The first line of every recipe's docstring."""
     return {name: recipes.facts(recipes.find(name))["what"] for name in NAMES}
-
-
-def split_target(tokens: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Take a first word that is no option from the tokens."""
-    if tokens and not tokens[0].startswith("-"):
-        return tokens[0], list(tokens[1:])
-    return None, list(tokens)
 
 
 def resolve(target: str) -> tuple[str, Path | None]:

@@ -1,10 +1,12 @@
 """Spellings of earlier releases: still accepted for one release, with one warning."""
 
+import json
 from collections.abc import Mapping, Sequence
 from inspect import Parameter
-from typing import get_args
+from typing import Any, get_args
 
 from foveal.cli._console import log
+from foveal.cli._options import flag
 
 RENAMED: dict[str, tuple[str, ...]] = {
     "scorer_learning_rate": ("scorer_lr_scale",),
@@ -63,19 +65,35 @@ def _has_value(rest: Sequence[str]) -> bool:
 
 def _option(words: list[str], known: Mapping[str, Parameter]) -> list[str]:
     """One option with at most one value, in today's spelling."""
-    flag, _, attached = words[0].partition("=")
+    first, _, attached = words[0].partition("=")
     value = attached or (words[1] if len(words) == 2 else None)
-    name = flag[2:].replace("-", "_")
+    name = first[2:].replace("-", "_")
     if value in _SWITCHES and name == "class_weights" and "balance" in known:
         return ["--balance" if _SWITCHES[value] else "--no-balance"]
+    if name == "settings" and name not in known and value is not None:
+        return [word for each in json.loads(value).items() for word in _setting(*each, known)]
     today = _today(name, known)
     if today is None:
         return words
     if value in _SWITCHES and get_args(known[today].annotation)[0] is bool:
-        return [_flag(today) if _SWITCHES[value] else f"--no-{_flag(today)[2:]}"]
+        return [flag(today) if _SWITCHES[value] else f"--no-{flag(today)[2:]}"]
     if value is not None and value.startswith("[") and value.endswith("]"):
-        return [_flag(today), *value[1:-1].replace(",", " ").split()]
-    return words if today == name else [_flag(today), *([value] if value is not None else [])]
+        return [flag(today), *_items(value)]
+    return words if today == name else [flag(today), *([value] if value is not None else [])]
+
+
+def _setting(name: str, value: Any, known: Mapping[str, Parameter]) -> list[str]:
+    """An option that was given as a key of a JSON object."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return _option([f"--{name}", text], known)
+
+
+def _items(value: str) -> list[str]:
+    """The items of a list in JSON, or with bare words."""
+    try:
+        return [str(item) for item in json.loads(value)]
+    except json.JSONDecodeError:
+        return value[1:-1].replace(",", " ").split()
 
 
 def _today(name: str, known: Mapping[str, Parameter]) -> str | None:
@@ -85,7 +103,3 @@ def _today(name: str, known: Mapping[str, Parameter]) -> str | None:
     offered = [each for each in RENAMED.get(name, ()) if each in known]
     offered.sort(key=lambda each: known[each].default is None)
     return offered[0] if offered else None
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

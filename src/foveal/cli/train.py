@@ -1,21 +1,30 @@
 """foveal train: train on your own images or by a recipe, then evaluate the model."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import cyclopts
-
+from foveal._processes import is_rank_zero
 from foveal.cli import _recipes
 from foveal.cli._console import SUCCESS, log
-from foveal.cli._options import Options, command, new_app
+from foveal.cli._options import (
+    Options,
+    Token,
+    asks_help,
+    command,
+    flag,
+    new_app,
+    read_ahead,
+    show,
+    show_in_help,
+    split_target,
+)
 from foveal.cli._spellings import modernise
 from foveal.errors import UserError
-from foveal.paper import recipes
 from foveal.settings import Hardware
 
-DESCRIPTION = """
+OWN_IMAGES = """
 Train a model on your own images, or by a recipe, and evaluate it.
 
 DATA is a folder with one sub-folder per class, or a CSV with the columns file,label. What is not
@@ -23,24 +32,40 @@ given is inferred from the images and printed. The options below are those for y
 foveal train RECIPE --help lists those of a recipe.
 """
 
-app = cyclopts.App(name="train", help_flags=[], version_flags=[])
-"""The options depend on the first word, so all words are passed on."""
 
-
-@app.default
-def train(*tokens: Annotated[str, cyclopts.Parameter(allow_leading_hyphen=True)]) -> int:
+def train(*tokens: Token) -> int:
     """Train a model on your own images, or by a recipe, and evaluate it."""
-    target, rest = _recipes.split_target(tokens)
-    asked = {} if {"-h", "--help"} & set(rest) else _read_ahead(rest)
-    if target is None and asked is not None:
-        name, data = _recipe_of_run(asked) if asked else "folder", None
-    ...
-    return SUCCESS
+    target, rest = split_target(tokens)
+    if asks_help(rest):
+        resume, (name, data) = False, _recipes.resolve(target or "folder")
+    else:
+        ahead = read_ahead(rest, Options(run).only("output", "resume"))
+        resume = ahead.get("resume", False)
+        name, data = _resolve(target, ahead.get("output"), resume=resume)
+    hidden = ("data",) if name == "folder" and target != "folder" else ()
+    recipe = Options(_recipes.find(name), without=hidden, required=not resume)
+    ours = Options(run)
+    parameters = [*recipe.parameters, *ours.parameters]
+
+    def start(given: dict[str, Any]) -> int:
+        asked = recipe.select(given) | ({} if data is None else {"data": data})
+        return run(name, asked, **ours.group(given))
+
+    parser = new_app(
+        f"train {target or ''}".strip(),
+        OWN_IMAGES if name == "folder" else _recipes.described(name),
+        usage=f"train {target or 'DATA|RECIPE'} [OPTIONS]",
+    )
+    parser.default(command(start, parameters))
+    if target is None:
+        show_in_help(parser, "Recipes", _recipes.summaries())
+    return int(parser(modernise(rest, parameters)) or SUCCESS)
 
 
 def run(
     name: str,
-    keywords: Mapping[str, Any],
+    given: Mapping[str, Any],
+    /,
     *,
     output: Path | None = None,
     resume: bool = False,
@@ -50,8 +75,82 @@ def run(
 
     Args:
         name: of the recipe.
-        keywords: of the recipe.
-        output: folder of the run (default: runs/NAME).
-        resume: go on with the run in that folder.
+        given: values by option of the recipe.
+        output: folder of the run (default: runs/ and the name of the data or recipe).
+        resume: go on with the run in the output folder.
         hardware: what to train on.
     """
+    from foveal.training import launch
+
+    output = output or Path("runs") / (Path(given["data"]).stem if name == "folder" else name)
+    if resume:
+        _check_agreement(output, name, given)
+        launch.resume(output, hardware)
+    else:
+        keywords = Options(_recipes.find(name)).group(given)
+        experiment = _recipes.build_experiment(name, keywords)
+        if is_rank_zero():
+            log(*experiment.notes)
+        launch.start(experiment, output, hardware)
+    if is_rank_zero():
+        _evaluate(output)
+    return SUCCESS
+
+
+def _resolve(target: str | None, output: Path | None, *, resume: bool) -> tuple[str, Path | None]:
+    """Find the recipe and the data; a run that is resumed knows its own."""
+    if target is not None:
+        return _recipes.resolve(target)
+    if not resume:
+        raise UserError(
+            "name your data or a recipe: foveal train DATA or foveal train RECIPE; foveal recipes "
+            "lists the recipes"
+        )
+    if output is None:
+        raise UserError("name the run to go on with: foveal train --resume --output RUN")
+
+    from foveal.runs.folder import RunFolder
+
+    return _recipes.resolve(str(RunFolder.open(output).read_recipe().get("recipe")))
+
+
+def _check_agreement(output: Path, name: str, given: Mapping[str, Any]) -> None:
+    """Refuse options that contradict those a run was begun with.
+
+    Raises:
+        UserError: it is the run of another recipe, or an option differs.
+    """
+    from foveal.runs.folder import RunFolder
+    from foveal.runs.record import stored_options
+
+    folder = RunFolder.open(output)
+    begun = folder.read_recipe().get("recipe")
+    if begun != name:
+        raise UserError(f"{output} is a run of the recipe {begun}, not of {name}")
+    recipe = _recipes.find(name)
+    options = Options(recipe)
+    stored = options.flatten(stored_options(folder, recipe))
+    for option, value in given.items():
+        if option in stored and _plain(value) != _plain(stored[option]):
+            raise UserError(
+                f"{flag(option)} {show(value)} contradicts the run in {output}, begun with "
+                f"{option}={show(stored[option])}: leave it out, or start another run with "
+                "--output"
+            )
+
+
+def _plain(value: Any) -> Any:
+    return str(value.resolve()) if isinstance(value, Path) else value
+
+
+def _evaluate(output: Path) -> None:
+    from foveal.cli.evaluate import print_report
+    from foveal.runs import load
+
+    print_report(load(output))
+    path, page = shlex.quote(str(output)), shlex.quote(f"{output}/explained")
+    log(
+        f"the run is in {output}; next, with images of your own:",
+        f"  foveal explain {path} IMAGES --output {page}",
+        f"  foveal predict {path} IMAGES --output predictions.csv",
+    )
