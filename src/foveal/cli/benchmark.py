@@ -1,7 +1,6 @@
 """foveal benchmark: what the models and their parts cost on this machine."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from foveal.cli._console import SUCCESS
@@ -17,25 +16,16 @@ from foveal.cli._options import (
 )
 from foveal.cli._spellings import modernise
 from foveal.errors import UserError, nearest
-from foveal.paper import benchmark as tasks
-
-TASKS: dict[str, Callable[..., Any]] = {
-    "selection": tasks.selection,
-    "extraction": tasks.extraction,
-    "step": tasks.step,
-    "scaling": tasks.scaling,
-    "models": tasks.models,
-    "speed": tasks.speed,
-    "estimators": tasks.estimators,
-}
 
 
 def benchmark(*tokens: Token) -> int:
     """Measure what the models and their parts cost on this machine, and how good a gradient is."""
+    from foveal.paper.benchmark import TASKS
+
     name, rest = split_target(tokens)
     if name is None:
         parser = new_app("benchmark", benchmark.__doc__ or "", usage="benchmark TASK [OPTIONS]")
-        show_in_help(parser, "Tasks", {each: _describe(each) for each in TASKS})
+        show_in_help(parser, "Tasks", {each: _describe(task) for each, task in TASKS.items()})
         if not asks_help(rest):
             raise UserError(f"name a task: {', '.join(TASKS)}")
         return int(parser(rest) or SUCCESS)
@@ -50,10 +40,10 @@ def benchmark(*tokens: Token) -> int:
         print(json.dumps(measured.summary()) if wants_json else measured)
         return SUCCESS
 
-    parser = new_app(f"benchmark {name}", _describe(name))
+    parser = new_app(f"benchmark {name}", _describe(TASKS[name]))
     parser.default(command(measure, parameters))
     return int(parser(modernise(rest, parameters)) or SUCCESS)
 
 
-def _describe(name: str) -> str:
-    return (TASKS[name].__doc__ or "").split("\n\n    Args:")[0]
+def _describe(task: Any) -> str:
+    return str(task.__doc__).split("\n\n    Args:")[0]

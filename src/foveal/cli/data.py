@@ -1,4 +1,4 @@
-"""data: the images of a recipe, as ordinary files."""
+"""foveal data: the images of a recipe, as ordinary files."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,10 +1,9 @@
-"""reproduce: train the runs of a table that do not exist yet, and print the table."""
+"""foveal reproduce: train the runs of a table that do not exist yet, and print the table."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from foveal._processes import cores
 from foveal.cli import _recipes
 from foveal.cli._console import SUCCESS, log
 from foveal.cli._options import (
@@ -19,12 +18,18 @@ from foveal.cli._options import (
 )
 from foveal.cli._spellings import modernise
 from foveal.errors import UserError, nearest
-from foveal.paper.tables.definitions import TABLES, Scale, Table
 from foveal.settings import Precision
+
+if TYPE_CHECKING:
+    from foveal.paper.tables.definitions import Table
+
+Scale = Literal["full", "mini"]
 
 
 def reproduce(*tokens: Token) -> int:
     """Train all runs of a table, several seeds per row; the same command goes on after a stop."""
+    from foveal.paper.tables.definitions import TABLES
+
     name, rest = split_target(tokens)
     if name is None:
         parser = new_app("reproduce", reproduce.__doc__ or "", usage="reproduce TABLE [OPTIONS]")
@@ -73,6 +78,7 @@ def run(
     """
     import torch
 
+    from foveal._processes import cores
     from foveal.paper.tables.run_table import reproduce as run_table
 
     for option, value in (("seeds", seeds), ("jobs", jobs)):
@@ -98,7 +104,7 @@ def run(
     return SUCCESS
 
 
-def _describe(table: Table, scale: Scale) -> str:
+def _describe(table: "Table", scale: str) -> str:
     rows = [f"  {row.name}: {row.paper or 'not in the paper'}" for row in table.rows]
     size = table.sizes[scale]
     lines = [table.title, f"Paper: {table.paper}.", "", "Rows:", *rows, ""]

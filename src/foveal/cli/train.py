@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from foveal._processes import is_rank_zero
 from foveal.cli import _recipes
 from foveal.cli._console import SUCCESS, log
 from foveal.cli._options import (
@@ -80,6 +79,7 @@ def run(
         resume: go on with the run in the output folder.
         hardware: what to train on.
     """
+    from foveal._processes import is_rank_zero
     from foveal.training import launch
 
     output = output or Path("runs") / (Path(given["data"]).stem if name == "folder" else name)
