@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,16 @@ class MegapixelMNIST:
         return f"MegapixelMNIST({len(self)} pictures of {self.size} x {self.size})"
 
 
+TASKS: dict[str, Label] = {
+    "majority": majority,
+    "max": largest,
+    "top": uppermost,
+    "present": presence,
+}
+"""The questions that can be asked, by name."""
+
+
+@lru_cache(maxsize=1)
 def splits(
     folder: str | os.PathLike[str],
     train: int,
@@ -176,9 +187,12 @@ def splits(
     test: int,
     *,
     seed: int,
+    task: str = "majority",
     **settings: Any,
 ) -> Splits:
-    """So many training, validation and test pictures; no digit is in two of the parts.
+    """Training, validation and test pictures; no digit is in two of the parts.
+
+    The last ones that were asked for are kept.
 
     The published code chooses and reports by the same pictures. Here the last sixth of MNIST's
     training digits serves for validation alone.
@@ -189,7 +203,8 @@ def splits(
         validation: number of pictures.
         test: number of pictures, of MNIST's test digits.
         seed: nonnegative.
-        settings: those of `MegapixelMNIST`.
+        task: a key of `TASKS`.
+        settings: keywords of `MegapixelMNIST`.
 
     Raises:
         UserError: a file is missing or is not what it should be.
@@ -203,7 +218,7 @@ def splits(
         read(folder, "t10k"),
     )
     parts = (
-        MegapixelMNIST(count, pool, seed=seed, split=split, **settings)
+        MegapixelMNIST(count, pool, seed=seed, split=split, label=TASKS[task], **settings)
         for count, pool, split in zip((train, validation, test), pools, STREAMS, strict=True)
     )
     return Splits(*parts)
