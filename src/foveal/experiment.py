@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from foveal.data import Splits
     from foveal.objectives import Objective
     from foveal.settings import Training
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +30,8 @@ class Experiment:
             inferred from the data is filled in.
         classes: names of the classes, in the order of the logits.
         model: untrained, or with pretrained parts.
-        splits: reads or paints the images. A `functools.partial` of a function of this package with
-            plain keyword values, so that a run can write it down.
+        splits: reads or paints the images. A `CachedCall` of a function of this package with plain
+            values, so that a run can write it down.
         training: how it is trained.
         objective: a function of this package that training minimises; None: see
             `foveal.training.fit`.
@@ -57,3 +60,13 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
+
+
+class CachedCall(partial[T]):
+    """A `functools.partial` that calls its function once and returns the same result afterwards."""
+
+    def __call__(self) -> T:
+        """Return the result of the first call."""
+        if "result" not in self.__dict__:
+            self.result = super().__call__()
+        return self.result
