@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from foveal.errors import UserError
-from foveal.experiment import Experiment, seeded
+from foveal.experiment import CachedCall, Experiment, seeded
 from foveal.paper.recipes import AS_PUBLISHED
 from foveal.paper.recipes.model_factory import (
     ComparisonModel,
@@ -59,13 +59,13 @@ class Pictures:
         check_least(self, ("train", "validation", "test", "size", "numbers"), 1)
         check_least(self, ("data_seed",), 0)
 
-    def splits(self, seed: int) -> "partial[Splits]":
+    def splits(self, seed: int) -> "CachedCall[Splits]":
         """What paints them, in a run of this seed."""
         from foveal.paper.data import billiards
 
         values = asdict(self)
         own_seed = values.pop("data_seed")
-        return partial(billiards.splits, **values, seed=seed if own_seed is None else own_seed)
+        return CachedCall(billiards.splits, **values, seed=seed if own_seed is None else own_seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,7 @@ def billiards(
     asked = ask(pictures.question, pictures.numbers)
     splits: Callable[[], Splits] = pictures.splits(seed)
     if data is not None:
-        splits = partial(read_archive, directory=data, question=pictures.question)
+        splits = CachedCall(read_archive, directory=data, question=pictures.question)
     with seeded(seed):
         network = build_model(
             model,
@@ -212,9 +212,7 @@ def _trained(optimisation: Optimisation, as_published: bool) -> Optimisation:
     if not as_published:
         return optimisation
     # not multiplied by the learning rate
-    return replace(
-        optimisation, weight_decay=1e-4 / optimisation.learning_rate, decay_all=True
-    )
+    return replace(optimisation, weight_decay=1e-4 / optimisation.learning_rate, decay_all=True)
 
 
 def write_archive(splits: "Callable[[], Splits]", directory: Path) -> None:

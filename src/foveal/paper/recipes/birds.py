@@ -1,12 +1,11 @@
 """Birds: 200 species, told apart by parts that the model finds without ever being shown one."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from foveal.errors import UserError
-from foveal.experiment import Experiment, seeded
+from foveal.experiment import CachedCall, Experiment, seeded
 from foveal.paper.recipes import AS_PUBLISHED, NO_WEIGHTS
 from foveal.settings import (
     Augmentation,
@@ -120,7 +119,7 @@ def birds(
         if ranked:
             raise UserError("as_published describes the paper's model: choose mean or concat")
         selection = replace(selection, estimator="diagonal")
-    splits = partial(read_birds, path=data, seed=seed, full=full)
+    splits = CachedCall(read_birds, path=data, seed=seed, full=full)
     notes: tuple[str, ...] = ()
     if classes is None:
         classes, notes = _inspect(splits(), model, full)
@@ -181,7 +180,9 @@ def _inspect(
     notes = [f"{len(splits.train.classes)} classes; images: {counts}"]
     notes += splits.train.notes if isinstance(splits.train, Birds) else ()
     if full:
-        notes.append("full: the validation images are trained on, too: validation is too optimistic")
+        notes.append(
+            "full: the validation images are trained on, too: validation is too optimistic"
+        )
     if model.weights is None:
         notes.append(NO_WEIGHTS)
     return splits.train.classes, tuple(notes)
@@ -206,9 +207,7 @@ def _build(
         "none": lambda: None,
     }
     published = "none" if model.variant == "nts_net" else "squeeze_excitation"
-    scorer = AnchorScorer(
-        encoder.features, exchange=exchanges[model.exchange or published]()
-    )
+    scorer = AnchorScorer(encoder.features, exchange=exchanges[model.exchange or published]())
     common: dict[str, Any] = {
         "encoder": encoder,
         "scorer": scorer,

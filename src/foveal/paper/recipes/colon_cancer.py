@@ -1,11 +1,10 @@
 """Colon cancer: is there an epithelial nucleus in an image of stained tissue?"""
 
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from foveal.experiment import Experiment, seeded
+from foveal.experiment import CachedCall, Experiment, seeded
 from foveal.paper.recipes.model_factory import (
     ComparisonModel,
     ComparisonSelection,
@@ -124,7 +123,7 @@ def colon_cancer(
     from foveal.paper.data.colon_cancer import CLASSES, SIZE, read_colon_cancer
 
     data = data.resolve()
-    splits = partial(
+    splits = CachedCall(
         read_colon_cancer,
         path=data,
         fold=division.fold,
@@ -144,9 +143,7 @@ def colon_cancer(
     )
     select = ComparisonSelection(sigma=selection.sigma, estimator=selection.estimator)
     with seeded(seed):
-        network = build_model(
-            compared, select, _parts(model), image=SIZE, classes=len(classes)
-        )
+        network = build_model(compared, select, _parts(model), image=SIZE, classes=len(classes))
     every = optimisation.validate_every or max(1, optimisation.steps // 50)
     return Experiment(
         recipe="colon_cancer",

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from foveal.experiment import Experiment, seeded
+from foveal.experiment import CachedCall, Experiment, seeded
 from foveal.settings import Optimisation, Selection, Size, Training, check_least, check_size
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def megapixel_mnist(
     from foveal.paper.data import megapixel_mnist as painted
 
     data = data.resolve()
-    splits = partial(painted.splits, folder=data, **asdict(pictures), seed=seed)
+    splits = CachedCall(painted.splits, folder=data, **asdict(pictures), seed=seed)
     build = {
         "attention_sampling": _attention_sampling,
         "patches": _patches,

@@ -1,14 +1,9 @@
-"""Where the keywords of recipes before 0.2 went: for run folders that name them.
-
-Values are unchanged but for these:
-
-- `view` of billiards, billiards_mini, colon_cancer and megapixel_mnist: v -> (v, v);
-- `class_weights` of traffic_signs: True or False -> the field `balance`, weights stay;
-- `clip` of traffic_signs: the field `clip_value` if model is patches, else `clip_norm`;
-- `join`, `sigma_schedule`, ...: same words.
-"""
+"""The keywords of the recipes of foveal 0.1, as run folders of format 1 name them."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 Place = tuple[str, str | None]
 """The keyword of the recipe, and the field if that is a group."""
@@ -119,3 +114,27 @@ OLD_NAMES: dict[str, dict[str, Place | None]] = {
     },
 }
 """Recipe -> old keyword -> its place; None: no longer needed."""
+
+
+def rename_options(recipe: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The options for `foveal.paper.recipes.build` from the settings of a run of format 1.
+
+    The file of pretrained weights is left out: a checkpoint holds all weights.
+
+    Raises:
+        KeyError: names a setting that foveal 0.1 did not have.
+    """
+    options: dict[str, Any] = {}
+    for old, value in settings.items():
+        place = OLD_NAMES[recipe][old]
+        if place is None or old == "weights":
+            continue
+        option = place[1] or place[0]
+        if old == "view" and isinstance(value, int):  # a side, where it is height and width now
+            value = (value, value)
+        if old == "class_weights" and isinstance(value, bool):  # one keyword for two meanings
+            option = "balance"
+        if recipe == "traffic_signs" and old == "clip" and settings.get("model") != "patches":
+            option = "clip_norm"  # of patches each entry is clipped
+        options[option] = value
+    return options

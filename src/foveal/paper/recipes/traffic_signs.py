@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foveal.errors import UserError
-from foveal.experiment import Experiment, seeded
+from foveal.experiment import CachedCall, Experiment, seeded
 from foveal.paper.recipes import AS_PUBLISHED, NO_WEIGHTS
 from foveal.paper.recipes.model_factory import ComparisonSelection
 from foveal.paper.recipes.traffic_signs_models import (
@@ -67,15 +66,15 @@ def traffic_signs(
             decay of biases and norms, too.
         seed: seed of all random numbers.
     """
-    from foveal.paper.data.traffic_signs import download
+    from foveal.paper.data.traffic_signs import download, read_scenes
 
     data = data and data.resolve()
     model = replace(model, weights=model.weights and model.weights.resolve())
     model, optimisation = complete(model, optimisation)
     _check(model, as_published)
-    splits = partial(read_scenes, data=data, classes=classes, seed=seed)
+    splits = CachedCall(read_scenes, data=data, classes=classes, seed=seed)
     classes, notes = classes_and_notes(splits, data, classes)
-    splits = partial(read_scenes, data=data, classes=classes, seed=seed)
+    splits = CachedCall(read_scenes, data=data, classes=classes, seed=seed)
     if optimisation.balance and optimisation.class_weights is None and data is not None:
         from foveal.planning import sizing
 
@@ -121,30 +120,6 @@ def _check(model: SignsModel, as_published: bool) -> None:
         )
     if model.weights is not None and model.encoder == "thin":
         raise UserError("there are no weights for the encoder thin: choose another, as resnet18")
-
-
-def read_scenes(*, data: Path | None, classes: tuple[str, ...] | None, seed: int) -> "Splits":
-    """Read the Swedish set, or other images.
-
-    Args:
-        data: folder of the set, or a folder or CSV of other images.
-        classes: names of the classes of other images; None: those found.
-        seed: seed of the choice of validation images.
-
-    Raises:
-        UserError: there are no data, or they are not as they should be.
-    """
-    from foveal.data.folder import read_folder
-    from foveal.paper.data.traffic_signs import is_published_layout, read_traffic_signs
-
-    if data is None:
-        raise UserError(
-            "--data must be given: foveal data traffic_signs --output PATH downloads the Swedish "
-            "set to PATH"
-        )
-    if is_published_layout(data):
-        return read_traffic_signs(data, seed=seed)
-    return read_folder(data, seed=seed, classes=classes)
 
 
 def classes_and_notes(

@@ -1,11 +1,10 @@
 """The paper's baseline on traffic signs: its patches' network on the whole scene."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-from foveal.experiment import Experiment, seeded
-from foveal.paper.recipes.traffic_signs import classes_and_notes, read_scenes
+from foveal.experiment import CachedCall, Experiment, seeded
+from foveal.paper.recipes.traffic_signs import classes_and_notes
 from foveal.settings import Augmentation, Optimisation, Size, Training, check_size
 
 
@@ -68,12 +67,12 @@ def traffic_signs_cnn(
     """
     from foveal.models import WholeImage
     from foveal.nn.encoders import Backbone, ThinResNet
-    from foveal.paper.data.traffic_signs import download
+    from foveal.paper.data.traffic_signs import download, read_scenes
 
     data = data and data.resolve()
-    splits = partial(read_scenes, data=data, classes=classes, seed=seed)
+    splits = CachedCall(read_scenes, data=data, classes=classes, seed=seed)
     classes, notes = classes_and_notes(splits, data, classes)
-    splits = partial(read_scenes, data=data, classes=classes, seed=seed)
+    splits = CachedCall(read_scenes, data=data, classes=classes, seed=seed)
     channels = 5 if model.coordinates else 3
     with seeded(seed):
         thin = model.encoder == "thin"

@@ -141,18 +141,43 @@ class Billiards:
         return f"Billiards({len(self)} pictures of {self.size} x {self.size})"
 
 
-def splits(train: int, validation: int, test: int, **settings: Any) -> Splits:
+def splits(
+    train: int,
+    validation: int,
+    test: int,
+    *,
+    seed: int,
+    size: int = 1000,
+    balls: tuple[int, int] = (4, 8),
+    radius: float = 0.037,
+    digit: float = 0.40,
+    numbers: int = 9,
+    question: str = "max_left_right",
+) -> Splits:
     """Training, validation and test pictures; the last ones that were asked for are kept.
 
     Args:
         train: number of training pictures.
         validation: number of validation pictures.
         test: number of test pictures.
-        settings: keywords of `Billiards`.
+        seed: see `Billiards`.
+        size: see `Billiards`.
+        balls: see `Billiards`.
+        radius: see `Billiards`.
+        digit: see `Billiards`.
+        numbers: see `Billiards`.
+        question: see `Billiards`.
     """
-    if "balls" in settings:
-        settings["balls"] = tuple(settings["balls"])  # a list, where a file told it
-    return _splits((train, validation, test), **settings)
+    return _splits(
+        (train, validation, test),
+        seed=seed,
+        size=size,
+        balls=balls,
+        radius=radius,
+        digit=digit,
+        numbers=numbers,
+        question=question,
+    )
 
 
 @lru_cache(maxsize=1)

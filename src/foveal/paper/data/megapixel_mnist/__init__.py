@@ -11,7 +11,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -179,7 +178,6 @@ TASKS: dict[str, Label] = {
 """The questions that can be asked, by name."""
 
 
-@lru_cache(maxsize=1)
 def splits(
     folder: str | os.PathLike[str],
     train: int,
@@ -188,23 +186,27 @@ def splits(
     *,
     seed: int,
     task: str = "majority",
-    **settings: Any,
+    size: int = 1500,
+    digits: int = 5,
+    equal: int = 3,
+    noise: int = 50,
 ) -> Splits:
     """Training, validation and test pictures; no digit is in two of the parts.
-
-    The last ones that were asked for are kept.
 
     The published code chooses and reports by the same pictures. Here the last sixth of MNIST's
     training digits serves for validation alone.
 
     Args:
         folder: holds the four files of MNIST, see `foveal.paper.data.megapixel_mnist.digits`.
-        train: number of pictures.
-        validation: number of pictures.
-        test: number of pictures, of MNIST's test digits.
-        seed: nonnegative.
+        train: number of training pictures.
+        validation: number of validation pictures.
+        test: number of test pictures, of MNIST's test digits.
+        seed: see `MegapixelMNIST`.
         task: a key of `TASKS`.
-        settings: keywords of `MegapixelMNIST`.
+        size: see `MegapixelMNIST`.
+        digits: see `MegapixelMNIST`.
+        equal: see `MegapixelMNIST`.
+        noise: see `MegapixelMNIST`.
 
     Raises:
         UserError: a file is missing or is not what it should be.
@@ -217,8 +219,9 @@ def splits(
         Digits(known.pixels[kept:], known.values[kept:]),
         read(folder, "t10k"),
     )
+    common: dict[str, Any] = {"size": size, "digits": digits, "equal": equal, "noise": noise}
     parts = (
-        MegapixelMNIST(count, pool, seed=seed, split=split, label=TASKS[task], **settings)
+        MegapixelMNIST(count, pool, seed=seed, split=split, label=TASKS[task], **common)
         for count, pool, split in zip((train, validation, test), pools, STREAMS, strict=True)
     )
     return Splits(*parts)
