@@ -4,23 +4,17 @@ import io
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from foveal.cli.common import labelled, loaded, own, say, status, tracked
 from foveal.data.folder import ImageFiles
 from foveal.data.labels import text
 from foveal.errors import UserError
-from foveal.evaluation import Result
-from foveal.evaluation.inference import Task, judge, task
-from foveal.evaluation.metrics import Hits
-from foveal.evaluation.metrics import report as summed
+from foveal.evaluation import Hits, Input, Result, predict_inputs, read_input, summarise
 from foveal.prediction import Prediction
 from foveal.report import explanation
 from foveal.report import page as report
 from foveal.runs import run as runs
 from foveal.runs.folder import RunFolder
 from foveal.runs.run import Run
-from foveal.windows import covers
 
 
 def explain(run_path: str, images: list[str], *, output: str, most: int) -> int:
@@ -36,17 +30,19 @@ def explain(run_path: str, images: list[str], *, output: str, most: int) -> int:
     sets = run.experiment.multilabel
     if images:
         sources = [_source(run, Path(path)) for path in images]
-        tasks = [task(source, index) for source in sources for index in range(len(source))]
+        tasks = [read_input(source, index) for source in sources for index in range(len(source))]
         known = all(isinstance(source, ImageFiles) for source in sources)
     else:
         dataset, what = own(run.experiment)
         say(f"explaining {min(most, len(dataset))} of {what}")
-        tasks = [task(dataset, index) for index in range(min(most, len(dataset)))]
+        tasks = [read_input(dataset, index) for index in range(min(most, len(dataset)))]
         known = True
     looks = [_look(run, each) for each in tracked(tasks, "explaining", len(tasks))]
     readable = any(look.result.error is None for look in looks)
     summary = (
-        summed([(look.result, look.hits) for look in looks], run.classes, multilabel=sets).summary()
+        summarise(
+            [(look.result, look.hits) for look in looks], run.classes, multilabel=sets
+        ).summary()
         if known and readable
         else None
     )
@@ -82,10 +78,10 @@ class _Look(NamedTuple):
         )
 
 
-def _look(run: Run, asked: Task) -> _Look:
+def _look(run: Run, asked: Input) -> _Look:
     seen: list[Prediction] = []
     sets = run.experiment.multilabel
-    ((result, boxes),) = judge(
+    ((result, hits),) = predict_inputs(
         run.model, [asked], run.classes, 1, lambda p, _: seen.append(p), multilabel=sets
     )
     if not seen or asked.image is None:
@@ -97,13 +93,10 @@ def _look(run: Run, asked: Task) -> _Look:
         classes=run.classes,
         multilabel=sets,
         truth=result.truth,
-        boxes=boxes,
+        boxes=asked.boxes,
         file=result.file,
     ).save(drawn, "PNG")
-    if boxes is None or len(boxes) == 0:
-        return _Look(result, drawn.getvalue(), None)
-    covered = covers(torch.tensor(result.windows), boxes).any(dim=0)
-    return _Look(result, drawn.getvalue(), Hits(bool(covered.any()), bool(covered.all())))
+    return _Look(result, drawn.getvalue(), hits)
 
 
 def _source(run: Run, path: Path) -> ImageFiles | runs.Images:

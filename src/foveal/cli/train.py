@@ -1,6 +1,5 @@
 """foveal train: begin a run or go on with one, and evaluate what came of it."""
 
-import os
 import shlex
 import shutil
 from dataclasses import replace
@@ -8,6 +7,7 @@ from typing import Any
 
 import torch
 
+from foveal._processes import is_rank_zero
 from foveal.cli.common import SUCCESS, images, loaded, own, say
 from foveal.errors import UserError
 from foveal.evaluation import evaluate
@@ -106,5 +106,4 @@ def _on(machines: dict[str, Any], experiment: Experiment) -> Experiment:
 
 def _speaks() -> bool:
     """Whether this is the first process of a distributed run, the one that is heard."""
-    ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
-    return not any(int(rank) for rank in ranks if rank)
+    return is_rank_zero()
