@@ -6,16 +6,15 @@ states, one line each, the command, the hardware, the time, the paper's number a
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_type_hints
 
-from foveal.errors import UserError
+from foveal.errors import UserError, nearest
 from foveal.experiment import Experiment
 
 NAMES = (
@@ -43,9 +42,7 @@ def find(name: str) -> Recipe:
         UserError: there is none; the message suggests the nearest.
     """
     if name not in NAMES:
-        near = difflib.get_close_matches(name, NAMES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}"
-        raise UserError(f"unknown recipe {name!r}: {hint}")
+        raise UserError(f"unknown recipe {name!r}: {nearest(name, NAMES)}")
     home = "foveal.planning.folder" if name == "folder" else f"foveal.paper.recipes.{name}"
     recipe: Recipe = getattr(import_module(home), name)
     return recipe
@@ -93,10 +90,10 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Experiment:
                 raise UserError(f"the recipe {name} has no option {option}")
             keyword, field = places[option]
             if field is None:
-                keywords[keyword] = _typed(option, value, hints[keyword])
+                keywords[keyword] = _typed(value, hints[keyword])
             else:
                 hint = get_type_hints(hints[keyword])[field]
-                changes.setdefault(keyword, {})[field] = _typed(option, value, hint)
+                changes.setdefault(keyword, {})[field] = _typed(value, hint)
         for keyword, changed in changes.items():
             keywords[keyword] = replace(parameters[keyword].default, **changed)
         return recipe(**keywords)
@@ -104,24 +101,15 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Experiment:
         raise UserError(str(error)) from error
 
 
-def _typed(option: str, value: Any, hint: Any) -> Any:
-    """The value as the annotation has it.
-
-    Raises:
-        UserError: it is none of the choices.
-    """
-    kinds = [hint, *get_args(hint)] if get_origin(hint) is not Literal else [hint]
-    choices = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
-    if choices and value not in choices and not (value is None and type(None) in kinds):
-        raise UserError(f"{option} must be one of {', '.join(choices)}: got {value!r}")
+def _typed(value: Any, hint: Any) -> Any:
     if isinstance(value, list):
         return tuple(value)
-    if isinstance(value, str) and Path in kinds:
+    if isinstance(value, str) and Path in (hint, *get_args(hint)):
         return Path(value)
     return value
 
 
-def describe(recipe: Recipe) -> str:
+def described(recipe: Recipe) -> str:
     """A recipe's docstring without its arguments."""
     return (inspect.getdoc(recipe) or "").split("\n\nArgs:")[0]
 
@@ -132,6 +120,6 @@ def facts(recipe: Recipe) -> dict[str, str]:
     >>> facts(find("billiards_mini"))["command"]
     'foveal train billiards_mini'
     """
-    text = describe(recipe)
+    text = described(recipe)
     lines = re.findall(r"^(Command|Hardware|Time|Paper|Ours): +(.+)$", text, re.MULTILINE)
     return {"what": text.splitlines()[0]} | {name.lower(): value for name, value in lines}

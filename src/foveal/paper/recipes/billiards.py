@@ -15,7 +15,7 @@ from foveal.paper.recipes.model_factory import (
     Parts,
     build_model,
 )
-from foveal.settings import Augmentation, Optimisation, Training, check_least
+from foveal.settings import Augmentation, Optimisation, Training, check_choices, check_least
 
 if TYPE_CHECKING:
     from foveal.data import Splits
@@ -56,6 +56,7 @@ class Pictures:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_choices(self)
         check_least(self, ("train", "validation", "test", "size", "numbers"), 1)
         check_least(self, ("data_seed",), 0)
 

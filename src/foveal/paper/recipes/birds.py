@@ -13,6 +13,7 @@ from foveal.settings import (
     Selection,
     Training,
     check_fraction,
+    check_choices,
     check_least,
 )
 
@@ -56,6 +57,7 @@ class PartsModel:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_choices(self)
         check_least(self, ("k", "proposals", "whole", "size", "patch"), 1)
         check_fraction(self, ("dropout",))
         if self.size > self.whole:
@@ -180,9 +182,7 @@ def _inspect(
     notes = [f"{len(splits.train.classes)} classes; images: {counts}"]
     notes += splits.train.notes if isinstance(splits.train, Birds) else ()
     if full:
-        notes.append(
-            "full: the validation images are trained on, too: validation is too optimistic"
-        )
+        notes.append("full: the validation images are trained on, too, so validation is optimistic")
     if model.weights is None:
         notes.append(NO_WEIGHTS)
     return splits.train.classes, tuple(notes)

@@ -18,6 +18,7 @@ from foveal.settings import (
     Selection,
     Size,
     Training,
+    check_choices,
     check_least,
     check_size,
 )
@@ -52,6 +53,7 @@ class TissueModel:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_choices(self)
         check_least(self, ("pool", "patch", "k", "width"), 1)
         check_size("view", self.view)
 

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from foveal.experiment import CachedCall, Experiment, seeded
-from foveal.settings import Optimisation, Selection, Size, Training, check_least, check_size
+from foveal.settings import (
+    Optimisation,
+    Selection,
+    Size,
+    Training,
+    check_choices,
+    check_least,
+    check_size,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,6 +52,7 @@ class DigitPictures:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_choices(self)
         names = ("train", "validation", "test", "size", "digits", "equal")
         check_least(self, names, 1)
         check_least(self, ("noise",), 0)
@@ -77,6 +86,7 @@ class DigitModel:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_choices(self)
         check_least(self, ("pool", "patch", "k", "width"), 1)
         check_least(self, ("smoothing",), 0)
         check_size("view", self.view)

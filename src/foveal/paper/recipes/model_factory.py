@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from foveal.settings import Aggregator, Estimator, Size, check_least, check_size
+from foveal.settings import Aggregator, Estimator, Size, check_choices, check_least, check_size
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,6 +48,7 @@ class ComparisonModel:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_choices(self)
         check_least(self, ("patch", "k", "downscale"), 1)
         check_size("view", self.view)
 
@@ -82,6 +83,7 @@ class ComparisonSelection:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_choices(self)
         check_least(self, ("sigma", "epsilon", "mix_hard", "mix_random", "mix_dropped"), 0)
 
 

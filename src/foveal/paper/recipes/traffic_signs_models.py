@@ -13,6 +13,7 @@ from foveal.settings import (
     Optimisation,
     Size,
     check_class_weights,
+    check_choices,
     check_least,
     check_size,
 )
@@ -58,6 +59,7 @@ class SignsModel:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_choices(self)
         check_least(self, ("patch", "k", "at_once"), 1)
         check_least(self, ("smoothing",), 0)
         check_size("view", self.view)
@@ -107,6 +109,7 @@ class SignsOptimisation:
 
     def __post_init__(self) -> None:
         """Check what `Optimisation` does not."""
+        check_choices(self)
         check_least(self, ("steps", "batch"), 1)
         check_class_weights(self.class_weights)
 
@@ -208,7 +211,9 @@ def _patches(
     from foveal.nn.scorers import ConvScorer
     from foveal.windows import cordonnier_grid
 
-    assert model.k is not None and model.encoder is not None and model.view is not None
+    assert model.k is not None
+    assert model.view is not None
+    assert model.encoder is not None
     return PatchClassifier(
         scorer=ConvScorer(),
         select=build_selector(model.k, selection),
@@ -227,7 +232,9 @@ def _attention_sampling(model: SignsModel, classes: int) -> "nn.Module":
     from foveal.nn.scorers import ConvScorer
     from foveal.nn.selectors import Sampling
 
-    assert model.k is not None and model.encoder is not None and model.view is not None
+    assert model.k is not None
+    assert model.view is not None
+    assert model.encoder is not None
     return AttentionSampling(
         scorer=ConvScorer(),
         select=Sampling(model.k),
@@ -243,7 +250,8 @@ def _iterative(model: SignsModel, classes: int) -> "nn.Module":
     from foveal.models import IterativePatchSelection
     from foveal.nn.cross_attention import CrossAttention
 
-    assert model.k is not None and model.encoder is not None
+    assert model.k is not None
+    assert model.encoder is not None
     encoder = build_encoder(model.encoder, model.weights)
     return IterativePatchSelection(
         encoder=encoder,
