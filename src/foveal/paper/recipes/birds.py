@@ -12,8 +12,8 @@ from foveal.settings import (
     Optimisation,
     Selection,
     Training,
-    check_fraction,
     check_choices,
+    check_fraction,
     check_least,
 )
 

@@ -12,8 +12,8 @@ from foveal.settings import (
     Decay,
     Optimisation,
     Size,
-    check_class_weights,
     check_choices,
+    check_class_weights,
     check_least,
     check_size,
 )
