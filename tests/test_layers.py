@@ -14,6 +14,7 @@ ORDER = (
     "_float64",
     "_pointers",
     "_processes",
+    "_seeding",
     "_threads",
     "_torchvision",
     "_native",
