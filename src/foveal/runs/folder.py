@@ -1,6 +1,8 @@
-"""The folder of a run: what was asked, what was measured, and the weights.
+"""The folder of a run: its settings, its measurements and its weights.
 
-    recipe.yaml  metrics.csv  checkpoints/last  checkpoints/best  log  versions  seed
+    recipe.yaml   what was asked
+    model.yaml    what the model is: classes of this package and their arguments
+    metrics.csv   checkpoints/last   checkpoints/best   log   versions   seed
 
 A checkpoint is a folder of `model.safetensors` and, in `last`, `state.pt` with all else that
 resuming needs. Everything is written beside its place and moved there when complete: whenever the
@@ -43,6 +45,7 @@ class RunFolder:
         """Name the files; nothing is read or made."""
         self.path = Path(path)
         self.recipe_file = self.path / "recipe.yaml"
+        self.model_file = self.path / "model.yaml"
         self.metrics_file = self.path / "metrics.csv"
         self.log = self.path / "log"
 
@@ -50,7 +53,7 @@ class RunFolder:
     def create(cls, path: str | Path) -> "RunFolder":
         """Make the folder of a new run; `versions` is written at once.
 
-        Processes of a distributed run other than the first find the folder made, and take it.
+        Other processes of a distributed run than the first find the folder made, and use it.
 
         Raises:
             UserError: the folder exists and is not empty, or cannot be made.
@@ -89,25 +92,28 @@ class RunFolder:
         return run
 
     def write_recipe(self, recipe: Mapping[str, Any]) -> None:
-        """Write what was asked; paths become strings and tuples lists."""
-        text = yaml.safe_dump(_plain(recipe), sort_keys=False, allow_unicode=True)
-        write(self.recipe_file, text.encode())
+        """Write what was asked, in plain values."""
+        _write_yaml(self.recipe_file, recipe)
 
     def read_recipe(self) -> dict[str, Any]:
-        """What was asked, in plain values.
+        """Read what was asked, in plain values.
 
         Raises:
             UserError: the file is missing or damaged.
         """
-        try:
-            recipe = yaml.safe_load(self.recipe_file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"{self.recipe_file}: cannot be read ({error.strerror})") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{self.recipe_file} is damaged: it is not valid YAML") from error
-        if not isinstance(recipe, dict):
-            raise UserError(f"{self.recipe_file} is damaged: it holds no settings")
-        return recipe
+        return _read_yaml(self.recipe_file)
+
+    def write_model(self, model: Mapping[str, Any]) -> None:
+        """Write what the model is, in plain values."""
+        _write_yaml(self.model_file, model)
+
+    def read_model(self) -> dict[str, Any]:
+        """Read what the model is, in plain values.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        return _read_yaml(self.model_file)
 
     def write_versions(self) -> None:
         """Write what the run is made with, one `name version` a line."""
@@ -218,12 +224,20 @@ def _follows() -> bool:
     return any(int(rank or 0) > 0 for rank in ranks)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+def _write_yaml(file: Path, content: Mapping[str, Any]) -> None:
+    write(file, yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True).encode())
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{file} is damaged: it is not valid YAML") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{file} is damaged: it holds no settings")
+    return content
 
 
 def _version(package: str) -> str:
