@@ -2,12 +2,14 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from fixtures import format1
 from foveal.cli import main as cli
 
 ROOT = Path(__file__).parent.parent
@@ -26,6 +28,10 @@ def commands(page: Path) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_programs_of_a_page_run_without_a_warning(page, tmp_path):
+    """They find a trained run in runs/mine and images in NEW_PICTURES."""
+    run = ROOT / "tests" / "fixtures" / "run_format1_folder" / "run"
+    shutil.copytree(run, tmp_path / "runs" / "mine")
+    format1.make_images(tmp_path / "NEW_PICTURES")
     for program in fenced(page):
         done = subprocess.run(
             [sys.executable, "-W", "error::UserWarning", "-c", program],
