@@ -12,6 +12,7 @@ ORDER = (
     "errors",
     "_files",
     "_processes",
+    "_seeding",
     "_threads",
     "_torchvision",
     "_native",

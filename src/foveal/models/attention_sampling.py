@@ -1,5 +1,7 @@
 """Attention sampling: K close looks drawn by lot, and the mean feature that they stand for."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -8,7 +10,7 @@ from foveal import windows as places
 from foveal.images import Images, sources
 from foveal.models.view_geometry import ViewGeometry, mask_padding
 from foveal.nn.encoders import encode
-from foveal.nn.protocols import Encoder, Place, Scorer
+from foveal.nn.protocols import Encoder, Place, Scorer, parts_of
 from foveal.nn.selectors import Sampling
 from foveal.patches import extract
 from foveal.prediction import Prediction
@@ -72,6 +74,10 @@ class AttentionSampling(nn.Module):
         )
         self.grid = self.glance.grid
         self.head = nn.Linear(encoder.features, classes)
+
+    def roles(self) -> Mapping[str, nn.Module]:
+        """Return the parts that can have learning rates of their own."""
+        return parts_of(scorer=self.scorer, encoder=self.encoder)
 
     def forward(self, images: Images) -> Prediction:
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any

@@ -1,7 +1,7 @@
 """Iterative patch selection: every patch is seen at full resolution, a few at a time, and the best
 are kept."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from foveal.images import Image, Images, sources
 from foveal.nn.cross_attention import CrossAttention, attention
-from foveal.nn.protocols import Encoder
+from foveal.nn.protocols import Encoder, parts_of
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.topk import Selection, hard
@@ -73,6 +73,10 @@ class IterativePatchSelection(nn.Module):
         self.grid, self.patch, self.k, self.at_once = grid, patch, k, at_once
         self.channels = channels
         self.head = nn.Linear(aggregate.queries.numel(), classes)
+
+    def roles(self) -> Mapping[str, nn.Module]:
+        """Return the parts that can have learning rates of their own."""
+        return parts_of(encoder=self.encoder)
 
     def forward(self, images: Images) -> Prediction:
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any

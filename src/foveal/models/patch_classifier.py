@@ -1,5 +1,7 @@
 """The paper's model (its Fig. 2): a glance at a small view, K close looks, one answer."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 
@@ -7,7 +9,7 @@ from foveal.images import Images, sources
 from foveal.models.view_geometry import ViewGeometry, mask_padding
 from foveal.nn.encoders import encode
 from foveal.nn.normalisations import Normalisation, min_max
-from foveal.nn.protocols import Aggregate, Encoder, Place, Scorer, Selector
+from foveal.nn.protocols import Aggregate, Encoder, Place, Scorer, Selector, parts_of
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.topk import Selection
@@ -66,6 +68,10 @@ class PatchClassifier(nn.Module):
         self.grid = self.glance.grid
         width = self._aggregate_width()
         self.head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, classes))
+
+    def roles(self) -> Mapping[str, nn.Module]:
+        """Return the parts that can have learning rates of their own."""
+        return parts_of(scorer=self.scorer, encoder=self.encoder)
 
     def forward(self, images: Images) -> Prediction:
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any

@@ -1,13 +1,14 @@
 """The baseline: an encoder on all of the image at once, which is one window and one look."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from foveal.errors import ImageRefused
 from foveal.images import Image, Images, sources
-from foveal.nn.protocols import Encoder
+from foveal.nn.protocols import Encoder, parts_of
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.topk import Selection
@@ -50,6 +51,10 @@ class WholeImage(nn.Module):
         self.coordinates, self.channels = coordinates, channels
         self.head = nn.Linear(encoder.features, classes)
 
+    def roles(self) -> Mapping[str, nn.Module]:
+        """Return the parts that can have learning rates of their own."""
+        return parts_of(encoder=self.encoder)
+
     def forward(self, images: Images) -> Prediction:
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images."""
         whole = sources(images, self.channels)
@@ -78,7 +83,7 @@ class WholeImage(nn.Module):
     def _common_size(images: Sequence[Image]) -> tuple[int, int]:
         sizes = sorted({image.size for image in images})
         if len(sizes) > 1:
-            raise ValueError(
+            raise ImageRefused(
                 f"images must be of one size: got {sizes[0]} and {sizes[-1]}; give a size to "
                 "resample them to"
             )

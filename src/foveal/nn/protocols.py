@@ -1,9 +1,9 @@
 """What the parts of a model owe each other; anything that fits may stand in their place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from foveal.topk import Selection
 
@@ -50,6 +50,34 @@ class MapEncoder(Encoder, Protocol):
 
     def maps(self, images: Tensor) -> Tensor:
         """Encode every place by itself."""
+
+
+@runtime_checkable
+class Annealed(Protocol):
+    """A part whose noise a training loop scales; it finds them among `model.modules()`.
+
+    The standard deviation of the noise in a step is sigma x noise_scale.
+
+    Attributes:
+        sigma: as constructed; no loop changes it.
+        noise_scale: 1 at first; a training loop sets it at every step.
+    """
+
+    sigma: float
+    noise_scale: float
+
+
+@runtime_checkable
+class HasRoles(Protocol):
+    """A model that names its parts, so that each can have its own learning rate."""
+
+    def roles(self) -> Mapping[str, nn.Module]:
+        """Return the parts by role, "scorer" and "encoder" for instance."""
+
+
+def parts_of(**parts: object) -> dict[str, nn.Module]:
+    """Return the parts that are modules; others have no parameters."""
+    return {role: part for role, part in parts.items() if isinstance(part, nn.Module)}
 
 
 # (image size (H, W), grid size (rows, columns), patch size (h, w)) -> windows (N, 4)

@@ -21,12 +21,12 @@ class TopK(nn.Module):
 
     Args:
         k: number of slots.
-        sigma: standard deviation of the noise on scores in [0, 1]; a training loop lowers the
-            attribute `sigma` as it goes.
+        sigma: standard deviation of the noise on scores in [0, 1]; in training it is multiplied
+            by `noise_scale`, which a training loop lowers.
         estimator: of the gradient, see `foveal.topk.perturbed`.
         samples: noise draws for the sampling estimators.
         soft_evaluation: predict with the mixed patches of training instead of plain cuts, at the
-            sigma of the last step of training, which is kept with the weights. Whatever the
+            noise of the last step of training, which is kept with the weights. Whatever the
             estimator, the mean over all noise is taken then, so that an answer repeats itself.
             The paper's code does so for birds, with draws.
     """
@@ -44,17 +44,19 @@ class TopK(nn.Module):
     ) -> None:
         super().__init__()
         self.k, self.sigma, self.estimator, self.samples = k, sigma, estimator, samples
+        self.noise_scale = 1.0
         self.register_buffer("last", torch.tensor(sigma) if soft_evaluation else None)
 
     def forward(self, scores: Float[Tensor, "B N"]) -> Selection:
         """Select K of the N candidates."""
-        if not self.training or not torch.is_grad_enabled():
+        if not self.training:
             if self.last is None:
                 return hard(scores, self.k)
             return perturbed(scores, self.k, float(self.last))
+        sigma = self.sigma * self.noise_scale
         if self.last is not None:
-            self.last.fill_(self.sigma)
-        return perturbed(scores, self.k, self.sigma, estimator=self.estimator, samples=self.samples)
+            self.last.fill_(sigma)
+        return perturbed(scores, self.k, sigma, estimator=self.estimator, samples=self.samples)
 
     def extra_repr(self) -> str:
         """The settings."""
@@ -96,7 +98,7 @@ class Sinkhorn(nn.Module):
 
     def forward(self, scores: Float[Tensor, "B N"]) -> Selection:
         """Select K of the N candidates."""
-        soft = self.soft_evaluation or (self.training and torch.is_grad_enabled())
+        soft = self.soft_evaluation or self.training
         epsilon = self.epsilon if soft else 0.0
         return sinkhorn(
             scores, self.k, epsilon=epsilon, iterations=self.iterations, solver=self.solver
@@ -189,16 +191,6 @@ class Mixed(nn.Module):
                 raise ValueError(f"{name} must be a chance, and dropped below 1: got {chance}")
         self.select, self.k = select, select.k
         self.hard, self.random, self.dropped = hard, random, dropped
-
-    @property
-    def sigma(self) -> float:
-        """The selector's, if it has one: a training loop lowers it as it goes."""
-        sigma: float = self.select.sigma  # type: ignore[attr-defined]
-        return sigma
-
-    @sigma.setter
-    def sigma(self, sigma: float) -> None:
-        self.select.sigma = sigma  # type: ignore[attr-defined]
 
     def forward(self, scores: Float[Tensor, "B N"]) -> Selection:
         """Select K of the N candidates."""

@@ -5,14 +5,14 @@ scorer learns to rank parts by how well they are classified; see
 `foveal.paper.objectives.ranked_parts`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from foveal.images import Images, sources
-from foveal.nn.protocols import MapEncoder
+from foveal.nn.protocols import MapEncoder, parts_of
 from foveal.paper.models.nts_topk import check, concat
 from foveal.paper.models.parts_prediction import PartsPrediction
 from foveal.paper.nn import center_crop as middle
@@ -80,6 +80,10 @@ class NTSNet(nn.Module):
         self.head = nn.Linear((k + 1) * encoder.features, classes)
         self.whole_head = nn.Linear(encoder.features, classes)
         self.part_head = nn.Linear(encoder.features, classes)
+
+    def roles(self) -> Mapping[str, nn.Module]:
+        """Return the parts that can have learning rates of their own."""
+        return parts_of(scorer=self.scorer, encoder=self.encoder)
 
     def forward(self, images: Images) -> PartsPrediction:
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any

@@ -4,7 +4,7 @@ One network looks at the whole image and at every part. Where the parts lie is s
 the whole, behind a stop-gradient: the scorer learns from the pixels of the parts alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from foveal.images import Images, sources
 from foveal.nn.layers import LastingDropout
 from foveal.nn.normalisations import Normalisation, min_max
-from foveal.nn.protocols import MapEncoder, Selector
+from foveal.nn.protocols import MapEncoder, Selector, parts_of
 from foveal.paper.models.parts_prediction import PartsPrediction
 from foveal.paper.nn import center_crop as middle
 from foveal.paper.nn.anchors import LEVELS, anchors
@@ -98,6 +98,10 @@ class NTSTopK(nn.Module):
         self.head = nn.Linear(width, classes)
         self.whole_head = nn.Linear(features, classes)
         self.part_head = nn.Linear(features, classes)
+
+    def roles(self) -> Mapping[str, nn.Module]:
+        """Return the parts that can have learning rates of their own."""
+        return parts_of(scorer=self.scorer, encoder=self.encoder)
 
     def forward(self, images: Images) -> PartsPrediction:
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any
