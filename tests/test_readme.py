@@ -11,6 +11,7 @@ import pytest
 
 from fixtures import format1
 from foveal.cli import main as cli
+from foveal.paper import recipes
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -53,10 +54,13 @@ def test_the_links_of_a_page_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_options_named_on_a_page_exist(page, capsys):
+def test_the_options_named_on_a_page_exist(page, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for command in commands(page):
         words = shlex.split(command, comments=True)[1:]
         named = [word for word in words[1:2] if not word.startswith("-")]
+        if words[0] == "train" and named[0] not in recipes.NAMES:
+            Path(named[0]).mkdir(parents=True, exist_ok=True)  # the data of the user
         fixed = words[0] in ("train", "benchmark", "data", "reproduce")
         assert cli.main([words[0], *(named if fixed else []), "--help"]) == 0
         told = capsys.readouterr().out
