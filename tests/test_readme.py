@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import test_layers
 from fixtures import format1
 from foveal.cli import main as cli
 from foveal.paper import recipes
@@ -66,6 +67,22 @@ def test_the_options_named_on_a_page_exist(page, capsys, tmp_path, monkeypatch):
         told = capsys.readouterr().out
         for option in (word for word in words if word.startswith("--")):
             assert re.search(rf"{option}\b", told), f"{page.name}: {command}: no {option}"
+
+
+def test_the_architecture_names_files_that_exist():
+    page = ROOT / "docs" / "architecture.md"
+    drawn = re.findall(r'class="file"[^>]*>([^<]+)<', page.with_suffix(".svg").read_text())
+    named = re.findall(r"`([\w*/]+(?:/|\.py))`", page.read_text()) + ", ".join(drawn).split(", ")
+    assert len(named) > 40
+    for name in named:
+        home = ROOT if name.startswith("tests/") else ROOT / "src" / "foveal"
+        assert list(home.glob(name)), f"there is no {name}"
+
+
+def test_the_architecture_lists_the_folders_in_the_order_of_their_imports():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| `(\w+)(?:/|\.py)`", text.split("## Folders")[1], re.MULTILINE)
+    assert rows == [name for name in test_layers.ORDER if not name.startswith("_")]
 
 
 def test_the_two_commands_are_there_and_the_second_is_what_ci_runs():
