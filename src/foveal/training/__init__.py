@@ -43,7 +43,7 @@ def fit(
     splits: Splits,
     training: Training,
     *,
-    hardware: Hardware = Hardware(),  # frozen
+    hardware: Hardware = Hardware(),
     objective: Objective | None = None,
     run: RunFolder | None = None,
     resume: bool = False,
