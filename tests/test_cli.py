@@ -23,10 +23,11 @@ from foveal.cli import _recipes
 from foveal.cli import main as cli
 from foveal.cli import train as train_command
 from foveal.cli._options import Options
-from foveal.cli._spellings import RENAMED, modernise
+from foveal.cli._spellings import modernise
 from foveal.cli.main import main
 from foveal.errors import UserError
 from foveal.paper.benchmark import TASKS
+from foveal.paper.recipes import find
 from foveal.paper.tables.definitions import TABLES
 from foveal.settings import Model, Optimisation
 
@@ -77,7 +78,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
 
 PAGES = [
     [],
-    *([command.__name__] for command in cli.COMMANDS),
+    *([name] for name in cli.COMMANDS),
     *(["train", name] for name in (*_recipes.NAMES, "folder")),
     *(["data", name] for name in _recipes.NAMES),
     *(["benchmark", name] for name in TASKS),
@@ -119,7 +120,7 @@ def test_every_page_of_help_shows_its_options_with_dashes(
 
 def test_help_names_every_command_recipe_task_and_table(said: pytest.CaptureFixture[str]) -> None:
     for words, names in (
-        ([], [command.__name__ for command in cli.COMMANDS]),
+        ([], cli.COMMANDS),
         (["train"], _recipes.NAMES),
         (["data"], _recipes.NAMES),
         (["benchmark"], TASKS),
@@ -133,11 +134,10 @@ def test_help_names_every_command_recipe_task_and_table(said: pytest.CaptureFixt
 @pytest.mark.parametrize("name", [*_recipes.NAMES, "folder"])
 def test_every_option_of_a_recipe_has_a_help_text_and_a_name_of_its_own(name: str) -> None:
     ours = {parameter.name for parameter in Options(train_command.run).parameters}
-    for parameter in Options(_recipes.find(name)).parameters:
+    for parameter in Options(find(name)).parameters:
         (settings,) = get_args(parameter.annotation)[1:]
         assert len(settings.help) > 10, f"{name}: {parameter.name} has no help"
         assert parameter.name not in ours
-        assert parameter.name not in RENAMED, f"{name}: {parameter.name} is an earlier name"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +219,7 @@ def test_two_groups_with_a_field_of_one_name_are_refused() -> None:
 def test_earlier_spellings_are_replaced_and_named_once(
     earlier: str, today: str, said: pytest.CaptureFixture[str]
 ) -> None:
-    parameters = Options(_recipes.find("folder")).parameters
+    parameters = Options(find("folder")).parameters
     assert modernise(earlier.split(), parameters) == today.split()
     assert said.readouterr().err.count("deprecated") == (earlier != today)
 
@@ -280,7 +280,7 @@ def test_only_what_the_user_can_mend_hides_its_traceback(monkeypatch: pytest.Mon
             """Fail."""
             raise error
 
-        monkeypatch.setattr(cli, "COMMANDS", (recipes,))
+        monkeypatch.setattr(cli, "COMMANDS", {"recipes": recipes})
         return main(["recipes"])
 
     assert run(UserError("x")) == 2
