@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from foveal.errors import ImageRefused
 from foveal.images.decoding import ImageError, decoded, opened, upright_size
 
 __all__ = ["FileImage", "Image", "ImageError", "Images", "TensorImage", "read", "sources"]
@@ -145,7 +146,8 @@ def sources(images: Images, channels: int) -> Sequence[Image]:
         channels: that the model sees. Where it sees one, images of three are averaged to grey.
 
     Raises:
-        ValueError: a tensor of another rank, or an image of another number of channels.
+        ValueError: a tensor of another rank.
+        ImageRefused: an image of another number of channels.
     """
     if isinstance(images, Tensor) and images.ndim != 4:
         raise ValueError(f"images must have shape (B, C, H, W): got {tuple(images.shape)}")
@@ -156,7 +158,7 @@ def sources(images: Images, channels: int) -> Sequence[Image]:
         found = [_grey(image) for image in found]
     for image in found:
         if image.channels != channels:
-            raise ValueError(f"the model sees {channels} channels: got {image.channels}")
+            raise ImageRefused(f"the model takes {channels} channels: got {image.channels}")
     return found
 
 

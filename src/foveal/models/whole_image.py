@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from foveal.errors import ImageRefused
 from foveal.images import Image, Images, sources
 from foveal.nn.protocols import Encoder
 from foveal.patches import extract
@@ -78,7 +79,7 @@ class WholeImage(nn.Module):
     def _common_size(images: Sequence[Image]) -> tuple[int, int]:
         sizes = sorted({image.size for image in images})
         if len(sizes) > 1:
-            raise ValueError(
+            raise ImageRefused(
                 f"images must be of one size: got {sizes[0]} and {sizes[-1]}; give a size to "
                 "resample them to"
             )

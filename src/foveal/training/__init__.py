@@ -149,11 +149,11 @@ def _validate(
                 model,
                 dataset,
                 settings.batch,
-                watch=watcher.see,
+                on_prediction=watcher.see,
                 rank=fabric.global_rank,
-                world=fabric.world_size,
+                world_size=fabric.world_size,
             )
-    except UserError as error:
+    except ValueError as error:
         if "scores must be finite" in str(error):
             raise Diverged(f"training diverged: {error}") from error
         raise

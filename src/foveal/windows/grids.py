@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from foveal.errors import ImageRefused
+
 
 def regular(
     image_size: tuple[int, int], grid_size: tuple[int, int], patch_size: tuple[int, int]
@@ -19,7 +21,8 @@ def regular(
         Windows of exactly the patch size.
 
     Raises:
-        ValueError: a size is not positive, or there are more cells than pixels along a side.
+        ValueError: a size is not positive.
+        ImageRefused: there are more cells than pixels along a side.
 
     >>> regular((4, 4), (2, 2), (2, 2)).tolist()
     [[0, 0, 2, 2], [0, 2, 2, 4], [2, 0, 4, 2], [2, 2, 4, 4]]
@@ -29,7 +32,9 @@ def regular(
             f"sizes must be positive: got image {image_size}, grid {grid_size}, patch {patch_size}"
         )
     if grid_size[0] > image_size[0] or grid_size[1] > image_size[1]:
-        raise ValueError(f"a grid of {grid_size} cells has more cells than pixels in {image_size}")
+        raise ImageRefused(
+            f"a grid of {grid_size} cells has more cells than pixels in {image_size}"
+        )
     stride = torch.tensor(image_size, dtype=torch.float64) / torch.tensor(grid_size)
     return centred(grid(stride / 2, stride, grid_size), patch_size)
 
