@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from foveal import windows as places
+from foveal.errors import ImageRefused
 from foveal.images import Image
 from foveal.nn.modes import dry_run
 from foveal.nn.protocols import Place, Scorer
@@ -94,7 +95,7 @@ class ViewGeometry:
         cells = places.grid(first, stride, self.grid)  # (N, 2), pixels of the view
         inside = (cells < torch.tensor(covered)).all(dim=1)
         if int(inside.sum()) < self.k:
-            raise ValueError(
+            raise ImageRefused(
                 f"an image of {size[0]} x {size[1]} px has {int(inside.sum())} windows in a view "
                 f"of {self.view[0]} x {self.view[1]} px, fewer than k={self.k}; choose a "
                 "smaller k, or a view of the image's aspect"

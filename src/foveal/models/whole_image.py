@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from foveal.errors import ImageRefused
 from foveal.images import Image, Images, sources
 from foveal.models.part_shapes import check_encoder
 from foveal.nn.protocols import Encoder, parts_of
@@ -85,7 +86,7 @@ class WholeImage(nn.Module):
     def _common_size(images: Sequence[Image]) -> tuple[int, int]:
         sizes = sorted({image.size for image in images})
         if len(sizes) > 1:
-            raise ValueError(
+            raise ImageRefused(
                 f"images must be of one size: got {sizes[0]} and {sizes[-1]}; give a size to "
                 "resample them to"
             )

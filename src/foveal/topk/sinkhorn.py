@@ -6,6 +6,7 @@ from typing import get_args
 from jaxtyping import Float
 from torch import Tensor
 
+from foveal._float64 import has_float64
 from foveal.topk.hard import check
 from foveal.topk.selection import Selection
 from foveal.topk.transport import NEGLIGIBLE, Solver, transport
@@ -25,8 +26,9 @@ def sinkhorn(
     0 looks at the k-th best candidate, slot k - 1 at the best. Two candidates share a slot where
     their scores differ by no more than a few epsilon / 2.
 
-    Time O(M K^2) a step of Newton and memory O(M K), for M candidates in reach. Computed in float64
-    whatever the type of the scores.
+    Time O(M K^2) per Newton step and memory O(M K), for M active candidates. Computed in float64
+    whatever the type of the scores; on the CPU where their device has no float64, with the same
+    result.
 
     Args:
         scores: relevance of the N candidates, normalised per image so that epsilon has a meaning.
@@ -64,6 +66,9 @@ def sinkhorn(
         raise ValueError(f"iterations must be >= 1: got {iterations}")
     if solver not in get_args(Solver):
         raise ValueError(f"solver must be one of {', '.join(get_args(Solver))}: got {solver!r}")
+    if not has_float64(scores.device):
+        selection = sinkhorn(scores.cpu(), k, epsilon=epsilon, iterations=iterations, solver=solver)
+        return selection.to(scores.device)
     best = scores.detach().sort(dim=1, descending=True, stable=True)
     if epsilon == 0:
         return Selection.one_hot(best.indices[:, :k].flip(1), scores.dtype)

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from foveal.errors import ImageRefused
+
 
 def regular(
     image_size: tuple[int, int], grid_size: tuple[int, int], patch_size: tuple[int, int]
@@ -19,7 +21,8 @@ def regular(
         Windows of exactly the patch size.
 
     Raises:
-        ValueError: a size is not positive, or there are more cells than pixels along a side.
+        ValueError: a size is not positive.
+        ImageRefused: there are more cells than pixels along a side.
 
     >>> regular((4, 4), (2, 2), (2, 2)).tolist()
     [[0, 0, 2, 2], [0, 2, 2, 4], [2, 0, 4, 2], [2, 2, 4, 4]]
@@ -29,8 +32,11 @@ def regular(
             f"sizes must be positive: got image {image_size}, grid {grid_size}, patch {patch_size}"
         )
     if grid_size[0] > image_size[0] or grid_size[1] > image_size[1]:
-        raise ValueError(f"a grid of {grid_size} cells has more cells than pixels in {image_size}")
-    stride = torch.tensor(image_size, dtype=torch.float64) / torch.tensor(grid_size)
+        raise ImageRefused(
+            f"a grid of {grid_size} cells has more cells than pixels in {image_size}"
+        )
+    height, width = image_size
+    stride = torch.tensor((height / grid_size[0], width / grid_size[1]), dtype=torch.float64)
     return centred(grid(stride / 2, stride, grid_size), patch_size)
 
 
@@ -56,8 +62,8 @@ def grid(
     first: Float[Tensor, "2"], stride: Float[Tensor, "2"], size: tuple[int, int]
 ) -> Float[Tensor, "N 2"]:
     """The points first + stride x (row, column), row by row."""
-    rows = first[0] + stride[0] * torch.arange(size[0], dtype=torch.float64)
-    columns = first[1] + stride[1] * torch.arange(size[1], dtype=torch.float64)
+    rows = first[0] + stride[0] * torch.arange(size[0]).to(first)
+    columns = first[1] + stride[1] * torch.arange(size[1]).to(first)
     return torch.cartesian_prod(rows, columns)
 
 
