@@ -25,9 +25,7 @@ def hard(scores: Float[Tensor, "B N"], k: int) -> Selection:
     """
     check(scores, k)
     best = scores.detach().sort(dim=1, descending=True, stable=True).indices[:, :k]
-    candidates = best.sort(dim=1).values  # (B, K)
-    one_hot = torch.eye(k, dtype=scores.dtype, device=scores.device)
-    return Selection(candidates, one_hot.repeat(scores.shape[0], 1, 1))
+    return Selection.one_hot(best.sort(dim=1).values, scores.dtype)
 
 
 def check(scores: Float[Tensor, "B N"], k: int) -> None:
