@@ -112,7 +112,6 @@ def billiards_mini(
 
 
 def _parts(networks: SmallNetworks) -> Parts:
-
     from foveal.nn.aggregators import FourierPosition, Transformer
     from foveal.nn.encoders import WhatAndWhere
     from foveal.nn.scorers import ConvScorer
