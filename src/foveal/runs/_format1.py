@@ -7,10 +7,15 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+from torch import nn
+
 from foveal.data.folder import read_folder
 from foveal.errors import UserError
 from foveal.experiment import CachedCall, Experiment
+from foveal.models import PatchClassifier
 from foveal.models.from_settings import from_settings
+from foveal.nn.encoders import Backbone
+from foveal.nn.scorers import BackboneScorer
 from foveal.runs.folder import RunFolder
 from foveal.runs.record import check_format, validated
 from foveal.settings import Augmentation, Model, Optimisation, Selection, Training
@@ -49,9 +54,11 @@ def restore(folder: RunFolder) -> Experiment:
         raise UserError(f"{folder.recipe_file} is damaged: it names no recipe and settings")
     place = f"{folder.recipe_file}: settings"
     try:
-        return _folder(settings, place) if name == "folder" else _of_paper(name, settings)
+        made = _folder(settings, place) if name == "folder" else _of_paper(name, settings)
     except (KeyError, ValueError) as error:
         raise UserError(f"{place} do not fit the recipe {name}: {error}") from error
+    _as_trained(made.model)
+    return made
 
 
 def _folder(settings: Mapping[str, Any], place: str) -> Experiment:
@@ -83,6 +90,19 @@ def _folder(settings: Mapping[str, Any], place: str) -> Experiment:
         splits=CachedCall(read_folder, str(settings["data"]), seed=seed, classes=classes),
         training=Training(optimisation=optimisation, augmentation=augmentation, seed=seed),
     )
+
+
+def _as_trained(model: nn.Module) -> None:
+    """Version 0.1 normalised all pixels by ImageNet's statistics and centred cells at 0.5."""
+    for part in model.modules():
+        if isinstance(part, Backbone | BackboneScorer):
+            three = part.channels == 3
+            part.mean = (0.485, 0.456, 0.406) if three else (0.45,) * part.channels
+            part.std = (0.229, 0.224, 0.225) if three else (0.225,) * part.channels
+        if isinstance(part, BackboneScorer):
+            part.offset = 0.5
+    if isinstance(model, PatchClassifier) and isinstance(model.scorer, BackboneScorer):
+        model.geometry.offset = 0.5
 
 
 def _of_paper(name: str, settings: Mapping[str, Any]) -> Experiment:
