@@ -129,9 +129,7 @@ def opened(path: Path) -> Iterator[PIL.Image.Image]:
     except FileNotFoundError:
         raise ImageError(_line(f"{path}: no such file; check the path")) from None
     except IsADirectoryError:
-        raise ImageError(
-            _line(f"{path}: a folder, not an image; give the path of a file in it")
-        ) from None
+        raise ImageError(_line(f"{path}: a folder, not an image; name a file in it")) from None
     except PermissionError:
         raise ImageError(_line(f"{path}: permission denied; change its permissions")) from None
     except PIL.UnidentifiedImageError:

@@ -11,7 +11,7 @@ from foveal.nn.protocols import Encoder
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.topk import Selection
-from foveal.windows import placed
+from foveal.windows import by_image_size
 
 
 class WholeImage(nn.Module):
@@ -55,7 +55,9 @@ class WholeImage(nn.Module):
         whole = sources(images, self.channels)
         size = self._common_size(whole) if self.size is None else self.size
         sizes = [image.size for image in whole]
-        windows = placed(sizes, _all_of_it).to(self.head.weight.device)  # (1, 4) or (B, 1, 4)
+        windows = by_image_size(sizes, _all_of_it).to(
+            self.head.weight.device
+        )  # (1, 4) or (B, 1, 4)
         selection = self._always_the_first(len(whole))
         patches = extract(whole, windows, selection, size)  # (B, 1, C, h, w)
         seen = patches[:, 0]

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from foveal.images import Image
+from foveal.windows import by_image_size
 
 
 def views(
@@ -60,10 +61,7 @@ def in_images(
         scale = torch.tensor([s / w for s, w in zip(image, whole, strict=True)] * 2)
         return ((windows + before) * scale.to(windows.device)).round().long()
 
-    by_size = {each: placed(each) for each in set(sizes)}
-    if len(by_size) == 1:
-        return by_size[sizes[0]]
-    return torch.stack([by_size[each] for each in sizes])
+    return by_image_size(sizes, placed)
 
 
 def corner(whole: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
