@@ -13,10 +13,23 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from foveal.data import Example
-from foveal.errors import UserError
-from foveal.evaluation import Result, chosen_windows, evaluate, predict
-from foveal.evaluation import judging
+from foveal.errors import ImageRefused, UserError
+from foveal.evaluation import (
+    Result,
+    box_hits,
+    chosen_windows,
+    evaluate,
+    evaluation_mode,
+    predict,
+)
 from foveal.images import FileImage, Image, TensorImage
+from foveal.models import IterativePatchSelection, PatchClassifier, WholeImage
+from foveal.nn import aggregators
+from foveal.nn.aggregators import FourierPosition
+from foveal.nn.cross_attention import CrossAttention
+from foveal.nn.encoders import ThinResNet
+from foveal.nn.scorers import ConvScorer
+from foveal.nn.selectors import TopK
 from foveal.prediction import Prediction
 from foveal.topk import hard
 from foveal.windows import regular
@@ -43,7 +56,7 @@ class Brightest(nn.Module):
 
     def one(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if image.shape[1] < 8:
-            raise ValueError(f"an image of {tuple(image.shape[1:])} px\nis too small")
+            raise ImageRefused(f"an image of {tuple(image.shape[1:])} px\nis too small")
         side = (image.shape[1] // 4, image.shape[2] // 4)
         windows = regular(tuple(image.shape[1:]), (4, 4), side)
         crops = torch.stack([image[:, a:c, b:d] for a, b, c, d in windows.tolist()])
@@ -150,7 +163,7 @@ def test_modes_come_back_after_an_error():
     model = Brightest().train()
 
     def fail() -> None:
-        with judging(model):
+        with evaluation_mode(model):
             assert not model.training
             assert not torch.is_grad_enabled()
             raise RuntimeError("within")
@@ -298,6 +311,24 @@ def test_one_box_of_two_is_a_hit_but_not_all():
     assert (report.hit_rate, report.hit_all_rate) == (1, 0)
 
 
+windows_or_boxes = st.lists(st.tuples(*[st.integers(0, 9)] * 4), max_size=4)
+
+
+@given(windows=windows_or_boxes, boxes=windows_or_boxes)
+def test_hits_are_those_of_a_count_by_hand(windows, boxes):
+    def pixels(box):
+        return {(y, x) for y in range(box[0], box[2]) for x in range(box[1], box[3])}
+
+    by_hand = [
+        any(2 * len(pixels(w) & pixels(b)) >= max(1, len(pixels(b))) for w in windows)
+        for b in boxes
+    ]
+    drawn = torch.tensor(boxes, dtype=torch.int64).reshape(-1, 4)
+    expected = (any(by_hand), all(by_hand)) if windows and boxes else None
+    assert box_hits(windows, drawn) == expected
+    assert box_hits(torch.tensor(windows, dtype=torch.int64).reshape(-1, 4), drawn) == expected
+
+
 def test_without_boxes_there_is_no_hit_rate():
     report = evaluate(Brightest(), boxed(None, None))
     assert report.hit_rate is None
@@ -352,6 +383,86 @@ def test_an_image_the_model_refuses_does_not_take_others_with_it():
     assert [r.file for r in results] == ["image 0", "image 1", "image 2"]
 
 
+class Broken(Brightest):
+    """A model with a fault of its own."""
+
+    def __init__(self, fault: Exception) -> None:
+        super().__init__()
+        self.fault = fault
+
+    def forward(self, images: Tensor | Sequence[Tensor]) -> Prediction:
+        raise self.fault
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError, RuntimeError, KeyError, OSError])
+def test_a_fault_of_the_model_is_raised_and_never_an_images_error(kind: type[Exception]):
+    image = TensorImage(picture(1, (0, 0)))
+    with pytest.raises(kind, match="bad weights"):
+        list(predict(Broken(kind("bad weights")), [image], COLOURS))
+    with pytest.raises(kind, match="bad weights"):
+        evaluate(Broken(kind("bad weights")), listed([0, 1], [0, 1]))
+
+
+class OnSinglePrecision(Tensor):
+    """A tensor on a device without float64, as Apple's."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func is Tensor.double or any(
+            each is torch.float64 for each in (*args, *kwargs.values())
+        ):
+            raise TypeError("this device has no float64")
+        result = super().__torch_function__(func, types, args, kwargs)
+        return result.as_subclass(Tensor) if func is Tensor.cpu else result
+
+
+class SinglePrecision(Brightest):
+    def forward(self, images: Tensor | Sequence[Tensor]) -> Prediction:
+        prediction = super().forward(images)
+        return replace(prediction, logits=prediction.logits.as_subclass(OnSinglePrecision))
+
+
+def test_a_device_without_float64_gives_the_same_results():
+    dataset = listed([0, 1, 2], [0, 0, 1])
+    assert evaluate(SinglePrecision(), dataset) == evaluate(Brightest(), dataset)
+
+
+def test_an_image_of_an_unfit_size_or_of_other_channels_costs_its_own_result_alone():
+    good, grey, long = torch.rand(3, 60, 60), torch.rand(1, 60, 60), torch.rand(3, 4, 400)
+    tiny = torch.rand(3, 3, 3)
+    encoder = ThinResNet()
+    scored = PatchClassifier(
+        scorer=ConvScorer(),
+        select=TopK(9),
+        encoder=encoder,
+        aggregate=aggregators.max,
+        classes=3,
+        view=(44, 44),
+        patch=(16, 16),
+    )
+    attention = CrossAttention(encoder.features, position=FourierPosition(encoder.features))
+    gridded = IterativePatchSelection(
+        encoder=encoder, aggregate=attention, classes=3, grid=(4, 4), patch=(8, 8), k=2
+    )
+    for model, bad in (
+        (scored, [grey, long]),
+        (gridded, [grey, tiny]),
+        (WholeImage(encoder=encoder, classes=3), [grey]),
+    ):
+        images = [TensorImage(image) for image in (good, *bad, good)]
+        results = list(predict(model, images, COLOURS))
+        assert [r.error is None for r in results] == [True, *[False] * len(bad), True]
+
+
+def test_images_of_differing_sizes_are_predicted_by_a_model_that_takes_one_size_per_batch():
+    model = WholeImage(encoder=ThinResNet(), classes=3)
+    images = [TensorImage(torch.rand(3, *size)) for size in ((48, 48), (64, 48))]
+    together, alone = (list(predict(model, images, COLOURS, batch_size=b)) for b in (2, 1))
+    assert together == alone
+    assert [r.error for r in together] == [None, None]
+
+
 def test_images_with_errors_count_in_nothing_else(tmp_path: Path):
     good = listed([0, 1], [0, 0])
     bad = Example(FileImage(tmp_path / "none.png"), 2, "none.png", box((0, 0)))
@@ -364,7 +475,7 @@ def test_images_with_errors_count_in_nothing_else(tmp_path: Path):
 
 def test_where_no_image_can_be_judged_the_first_reason_is_given(tmp_path: Path):
     bad = Example(FileImage(tmp_path / "none.png"), 2, "none.png", None)
-    with pytest.raises(UserError, match=r"none of the 1 images could be judged.*none\.png"):
+    with pytest.raises(UserError, match=r"none of the 1 images could be predicted.*none\.png"):
         evaluate(Brightest(), Listed((bad,)))
 
 
@@ -399,7 +510,7 @@ def test_predictions_can_be_watched():
         assert len(prediction.logits) == len(sizes)
         seen.extend(sizes)
 
-    evaluate(Brightest(), listed([0] * 5, [0] * 5), 2, watch=watch)
+    evaluate(Brightest(), listed([0] * 5, [0] * 5), 2, on_prediction=watch)
     assert seen == [(16, 16)] * 5
 
 

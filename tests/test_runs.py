@@ -1,5 +1,7 @@
 """A run that was trained is loaded as it was, and never executes what it finds."""
 
+import itertools
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,38 +12,72 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import foveal
+from foveal.data.folder.listing import image_files
 from foveal.errors import UserError
-from foveal.paper import recipes
-from foveal.runs import run as runs
+from foveal.planning.folder import folder
 from foveal.runs.folder import RunFolder
+from foveal.runs.record import record, stored_options
+from foveal.settings import Augmentation, Model, Optimisation
 
-SMALL = {"size": 64, "view": 48, "k": 2, "train": 2, "validation": 1, "test": 1}
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run whose weights are those of step 0."""
+    place = tmp_path_factory.mktemp("made")
+    random = np.random.default_rng(1)
+    for part, label in itertools.product(("train", "val", "test"), ("ant", "bee")):
+        (place / "photos" / part / label).mkdir(parents=True)
+        for number in range(2):
+            pixels = random.integers(0, 256, (64, 80, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(place / "photos" / part / label / f"{number}.png")
+    experiment = folder(
+        data=place / "photos",
+        model=Model(encoder="thin", view=(48, 48), patch=16, k=2),
+        optimisation=Optimisation(steps=3, class_weights=(1.0, 2.0)),
+        augmentation=Augmentation(flip=True),
+    )
+    run = RunFolder.create(place / "run")
+    record(run, experiment)
+    run.save("last", experiment.model.state_dict())
+    run.save("best", experiment.model.state_dict())
+    return run.path
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """The folder of a run whose weights are those of step 0."""
-    experiment = recipes.made("billiards_mini", SMALL)
-    folder = RunFolder.create(tmp_path / "run")
-    runs.record(folder, experiment)
-    folder.save("last", experiment.model.state_dict())
-    folder.save("best", experiment.model.state_dict())
-    return folder.path
+def run(made: Path, tmp_path: Path) -> Path:
+    """A copy of that folder."""
+    return Path(shutil.copytree(made, tmp_path / "run"))
 
 
-def change(run: Path, **entries: object) -> None:
-    file = run / "recipe.yaml"
+def change(file: Path, **entries: object) -> None:
     file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | entries))
 
 
 def test_a_loaded_run_is_the_experiment_that_was_recorded(run: Path) -> None:
     loaded = foveal.load(run)
-    assert loaded.experiment.settings == recipes.made("billiards_mini", SMALL).settings
-    assert loaded.classes == tuple("123456789")
+    assert loaded.classes == ("ant", "bee")
     assert not loaded.model.training
-    assert "billiards_mini, 9 classes: 1, 2, 3, 4, 5, ..." in repr(loaded)
+    assert loaded.experiment.training.optimisation.class_weights == (1.0, 2.0)
+    assert loaded.experiment.training.augmentation == Augmentation(flip=True)
+    assert "folder, 2 classes: ant, bee" in repr(loaded)
     stored = load_file(run / "checkpoints" / "best" / "model.safetensors")
     assert all(torch.equal(stored[name], w) for name, w in loaded.model.state_dict().items())
+
+
+def test_what_was_asked_comes_back_in_the_types_of_the_recipe(run: Path) -> None:
+    options = stored_options(RunFolder.open(run), folder)
+    assert options["model"] == Model(encoder="thin", view=(48, 48), patch=16, k=2)
+    assert options["optimisation"] == Optimisation(steps=3, class_weights=(1.0, 2.0))
+    assert (options["data"] / "train" / "ant").is_dir()
+
+
+def test_loading_executes_no_recipe_and_needs_no_images(run: Path) -> None:
+    (run / "recipe.yaml").write_text("format: 2\nrecipe: renamed since\noptions: {eyes: 2}\n")
+    change(
+        run / "model.yaml",
+        data={"function": "foveal.data.folder.read_folder", "arguments": {"path": "/nowhere"}},
+    )
+    assert foveal.load(run).classes == ("ant", "bee")
 
 
 def test_the_last_weights_serve_where_none_were_judged_best(run: Path) -> None:
@@ -53,7 +89,7 @@ def test_results_are_those_of_the_model_whatever_the_images_come_as(
     run: Path, tmp_path: Path
 ) -> None:
     random = np.random.default_rng(0)
-    pixels = random.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    pixels = random.integers(0, 256, (2, 64, 80, 3), dtype=np.uint8)
     (tmp_path / "photos").mkdir()
     for number, each in enumerate(pixels):
         Image.fromarray(each).save(tmp_path / "photos" / f"{number}.png")
@@ -62,11 +98,19 @@ def test_results_are_those_of_the_model_whatever_the_images_come_as(
     with torch.no_grad():
         probabilities = loaded.model(tensor).logits.double().softmax(dim=1)
     many = loaded.predict(tensor)
-    for found in (many, loaded.predict(tmp_path / "photos"), loaded.predict(list(tensor))):
+    sources = (
+        tmp_path / "photos",
+        str(tmp_path / "photos" / "*.png"),
+        list(tensor),
+        (each for each in pixels),
+        pixels,
+        [Image.fromarray(each) for each in pixels],
+    )
+    for found in (many, *(loaded.predict(source, batch_size=1) for source in sources)):
+        assert [result.windows for result in found] == [result.windows for result in many]
         for result, expected in zip(found, probabilities, strict=True):
             assert list(result.probabilities.values()) == pytest.approx(expected.tolist())
             assert result.label == loaded.classes[int(expected.argmax())]
-            assert result.windows == many[found.index(result)].windows
     assert loaded.predict(tensor[0])[0].probabilities == pytest.approx(many[0].probabilities)
 
 
@@ -84,30 +128,36 @@ def test_files_of_a_folder_come_in_natural_order(tmp_path: Path) -> None:
     for name in ("b10.png", "b9.png", "a/c.JPG", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = [str(path.relative_to(tmp_path)) for path in runs.files(tmp_path)]
+    found = [str(path.relative_to(tmp_path)) for path in image_files(tmp_path)]
     assert found == ["a/c.JPG", "b9.png", "b10.png"]
 
 
 def test_a_folder_without_images_is_said_to_be_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no images in this folder"):
-        runs.files(tmp_path)
+        image_files(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("entries", "said"),
+    ("entries", "words"),
     [
-        ({"format": 2, "foveal": "9.1"}, "written by foveal 9.1"),
-        ({"recipe": "bilards"}, "unknown recipe 'bilards'"),
-        ({"recipe": None}, "damaged"),
-        ({"settings": {"eyes": 2}}, "has no setting eyes"),
-        ({"settings": {"tokens": 16}}, "do not fit the model"),
+        ({"format": 3, "foveal": "9.1"}, "written by foveal 9.1"),
+        ({"format": "two"}, "written by foveal"),
+        ({"model": None}, "describes no model"),
+        ({"model": {"class": "foveal.nn.encoders.Eye"}}, "is not a class of this version"),
+        ({"model": {"class": "os.system", "arguments": {}}}, "is not a class of this version"),
+        ({"model": {"class": "foveal.models.PatchClassifier"}}, "PatchClassifier: missing"),
+        ({"data": {"function": "os.mkdir", "arguments": {"path": "x"}}}, "is not a function"),
+        ({"data": {"function": "foveal._files.write", "arguments": {}}}, "is not a function"),
+        ({"classes": 3}, r"model\.yaml: classes"),
+        ({"training": {"optimisation": {"steps": "many"}}}, r"training\.optimisation\.steps"),
+        ({"training": {"augmentation": {"shift": -1}}}, "shift must be 0 or more"),
     ],
 )
 def test_what_cannot_be_loaded_is_one_line(
-    run: Path, entries: dict[str, object], said: str
+    run: Path, entries: dict[str, object], words: str
 ) -> None:
-    change(run, **entries)
-    with pytest.raises(UserError, match=said) as caught:
+    change(run / "model.yaml", **entries)
+    with pytest.raises(UserError, match=words) as caught:
         foveal.load(run)
     assert "\n" not in str(caught.value)
 
@@ -125,7 +175,7 @@ def test_there_must_be_a_run_and_weights(run: Path, tmp_path: Path) -> None:
 
 def test_code_in_a_run_is_not_executed(run: Path, tmp_path: Path) -> None:
     trap = tmp_path / "executed"
-    (run / "recipe.yaml").write_text(f"!!python/object/apply:os.mkdir ['{trap}']")
+    (run / "model.yaml").write_text(f"!!python/object/apply:os.mkdir ['{trap}']")
     with pytest.raises(UserError, match="not valid YAML"):
         foveal.load(run)
     assert not trap.exists()
@@ -145,3 +195,23 @@ def test_weights_of_another_model_are_refused(run: Path) -> None:
     save_file(weights, file)
     with pytest.raises(UserError, match="do not fit the model"):
         foveal.load(run)
+
+
+def test_a_run_evaluates_its_own_test_images_or_others(run: Path, made: Path) -> None:
+    loaded = foveal.load(run)
+    own = loaded.evaluate()
+    assert own.n == 4
+    assert loaded.evaluate(made.parent / "photos").summary() == own.summary()
+
+
+def test_an_explanation_is_a_picture_that_a_notebook_shows(run: Path) -> None:
+    picture = foveal.load(run).explain(Image.new("RGB", (80, 64), "green"))
+    assert isinstance(picture, Image.Image)
+    assert min(picture.size) > 64
+    assert hasattr(picture, "_repr_png_")
+
+
+def test_a_run_moves_to_a_device_and_says_itself(run: Path) -> None:
+    loaded = foveal.load(run, device="cpu")
+    assert loaded.to("meta") is loaded
+    assert next(loaded.model.parameters()).device.type == "meta"

@@ -1,33 +1,60 @@
 """foveal: recognise things in large images when the answer sits in a few small places.
 
-A cheap glance over all of the image, then K close looks where it matters; trained end to end from
-image labels alone. Names are imported when first used, so that `import foveal` costs nothing.
+A scorer ranks the windows of a large image on a small view, a differentiable Top-K picks K of them,
+an encoder sees these at full resolution, an aggregator combines them. Training needs image labels
+only. Names are imported when first used, so that `import foveal` costs nothing.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from foveal import images, models, nn, patches, schedules, topk, windows
+    from foveal import (
+        data,
+        evaluation,
+        images,
+        models,
+        nn,
+        patches,
+        report,
+        runs,
+        schedules,
+        settings,
+        topk,
+        training,
+        windows,
+    )
+    from foveal.planning.train import train
     from foveal.prediction import Prediction
-    from foveal.runs.run import load
+    from foveal.runs import load
 
 __all__ = [
     "Prediction",
     "__version__",
+    "data",
+    "evaluation",
     "images",
     "load",
     "models",
     "nn",
     "patches",
+    "report",
+    "runs",
     "schedules",
+    "settings",
     "topk",
+    "train",
+    "training",
     "windows",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-_HOMES = {"Prediction": "foveal.prediction", "load": "foveal.runs.run"}
+_HOMES = {
+    "Prediction": "foveal.prediction",
+    "load": "foveal.runs",
+    "train": "foveal.planning.train",
+}
 
 
 def __getattr__(name: str) -> Any:

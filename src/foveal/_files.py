@@ -1,17 +1,19 @@
-"""Files that are replaced all at once or not at all, and whose trouble is told in one line."""
+"""Files that are replaced as a whole or not at all; errors of the disk become one line."""
 
 import os
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from foveal.errors import UserError
 
 
 def write(file: Path, content: bytes) -> None:
     """Replace a file, all of it or nothing."""
-    temporary = file.with_name(f".{file.name}.new")
+    temporary = _beside(file)
     with explained(file, "what was there is intact", temporary=temporary):
         write_through(temporary, content)
         temporary.replace(file)
@@ -23,6 +25,58 @@ def write_through(file: Path, content: bytes) -> None:
         out.write(content)
         out.flush()
         os.fsync(out.fileno())
+
+
+@contextmanager
+def open_atomically(file: Path) -> Iterator[TextIO]:
+    """A text file to write to, which replaces `file` when the block ends without an error.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    temporary = _beside(file)
+    try:
+        with explained(file, temporary=temporary):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("w", encoding="utf-8", newline="") as out:
+                yield out
+                out.flush()
+                os.fsync(out.fileno())
+            temporary.replace(file)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_all(folder: Path, files: Mapping[Path, bytes]) -> None:
+    """Write several files of a folder; none is replaced before all of them are on the disk.
+
+    Args:
+        folder: made if it does not exist, and removed again if it cannot be written.
+        files: content by path relative to the folder.
+
+    Raises:
+        UserError: they cannot be written.
+    """
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    try:
+        with explained(folder, "what was there is intact"):
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
+            try:
+                for path, content in files.items():
+                    (temporary / path).parent.mkdir(parents=True, exist_ok=True)
+                    write_through(temporary / path, content)
+                for path in files:
+                    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                    (temporary / path).replace(folder / path)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+    except UserError:
+        for parent in missing:
+            with suppress(OSError):  # something else lies in it by now
+                parent.rmdir()
+        raise
 
 
 @contextmanager
@@ -40,3 +94,7 @@ def explained(place: Path, state: str = "", temporary: Path | None = None) -> It
             f"{place}: cannot be written ({error.strerror}){intact}: free some space there, or "
             "choose another --output"
         ) from error
+
+
+def _beside(file: Path) -> Path:
+    return file.with_name(f".{file.name}.new")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,33 +15,37 @@ if TYPE_CHECKING:
 
     from foveal.data import Splits
     from foveal.objectives import Objective
-    from foveal.training import Settings
+    from foveal.settings import Training
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """A model, what it learns from, and how.
+    """A model, the data it learns from, and how it is trained: what a recipe returns.
 
     Attributes:
-        recipe: the name of the recipe that made it.
-        settings: keywords for the recipe, plain values. Complete: with them the recipe makes the
-            same model again without a look at the data.
+        recipe: name of the recipe.
+        options: keywords of the recipe, groups of settings and plain values; complete: what was
+            inferred from the data is filled in.
         classes: names of the classes, in the order of the logits.
         model: untrained, or with pretrained parts.
-        splits: makes or reads the images.
+        splits: reads or paints the images. A `CachedCall` of a function of this package with plain
+            values, so that a run can write it down.
         training: how it is trained.
-        objective: what training minimises; None: see `foveal.training.fit`.
-        multilabel: whether an image bears a set of the classes, maybe none, instead of one.
-        write: writes the images into a folder as ordinary files; None where they already are.
-        notes: what was chosen or noticed, to be said aloud, a line each.
+        objective: a function of this package that training minimises; None: see
+            `foveal.training.fit`.
+        multilabel: whether an image has any number of the classes instead of exactly one.
+        write: writes the images into a folder as ordinary files; None if they are files already.
+        notes: what was inferred or noticed, a line each.
     """
 
     recipe: str
-    settings: dict[str, Any]
+    options: Mapping[str, Any]
     classes: tuple[str, ...]
     model: nn.Module
     splits: Callable[[], Splits]
-    training: Settings
+    training: Training
     objective: Objective | None = None
     multilabel: bool = False
     write: Callable[[Path], None] | None = None
@@ -49,9 +54,19 @@ class Experiment:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Weights made inside are a function of the seed; torch's own randomness is left as it was."""
+    """Weights made inside are a function of the seed; torch's own generator is left as it was."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
+
+
+class CachedCall(partial[T]):
+    """A `functools.partial` that calls its function once and returns the same result afterwards."""
+
+    def __call__(self) -> T:
+        """Return the result of the first call."""
+        if "result" not in self.__dict__:
+            self.result = super().__call__()
+        return self.result

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 Size = tuple[int, int]
 Aggregator = Literal["max", "mean", "transformer"]
@@ -55,6 +55,7 @@ class Model:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_choices(self)
         check_least(self, ("patch", "k"), 1)
         check_size("view", self.view)
 
@@ -74,6 +75,7 @@ class Selection:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_choices(self)
         check_least(self, ("sigma",), 0)
 
 
@@ -88,12 +90,10 @@ class Optimisation:
         learning_rate: peak learning rate.
         encoder_lr_scale: factor on the learning rate of the encoder.
         scorer_lr_scale: factor on the learning rate of the scorer.
-        scorer_delay: fraction of the steps in which the scorer is not trained yet. Before the
-            encoder can read anything, the gradient of the scorer is noise.
-        weight_decay: a step takes away learning_rate x weight_decay of each weight; biases and
-            norms are spared. The paper's code does not multiply by the learning rate: its 1e-4 at a
-            learning rate of 1e-4 is 1.0 here. With sgd it is part of the gradient, and so of the
-            momentum. Below 0 weights grow, as they do in the paper's code for birds.
+        scorer_delay: fraction of the steps before the scorer is trained; until the encoder has
+            learned something, the gradient of the scorer is noise.
+        weight_decay: weight decay; each step subtracts learning_rate x weight_decay x weight.
+            Biases and norms are excepted.
         decay_all: apply weight decay to biases and norms, too.
         momentum: momentum of sgd.
         warm_up: fraction of the steps in which the learning rate rises from 0.
@@ -102,8 +102,7 @@ class Optimisation:
             tenth; for the schedule multi_step.
         clip_value: each entry of the gradient is clipped to +- this; not given: no clipping.
         clip_norm: the gradient is scaled down to this norm; not given: no clipping.
-        accumulate: number of parts that a batch is split into to save memory. The step is the same
-            but for rounding, batch norms, and class weights, which count by part.
+        accumulate: number of parts that a batch is split into to save memory.
         entropy: weight of the reward for a high entropy of the scores, which keeps the scorer from
             settling too early.
         sigma_schedule: decay of sigma over the steps, to 0 or constant.
@@ -138,6 +137,7 @@ class Optimisation:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_choices(self)
         check_least(self, ("batch", "accumulate", "log_every"), 1)
         check_least(self, ("steps", "validate_every"), 0)
         rates = ("learning_rate", "encoder_lr_scale", "scorer_lr_scale", "momentum", "entropy")
@@ -207,29 +207,23 @@ class Hardware:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_choices(self)
         if self.devices == 0 or self.devices < -1:
             raise ValueError(f"devices must be 1 or more, or -1 for all: got {self.devices}")
         check_least(self, ("nodes",), 1)
         check_least(self, ("workers",), 0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """All that a training depends on besides the model and the data.
+def check_choices(settings: Any) -> None:
+    """Refuse a word that is none of those that its type lists.
 
-    Attributes:
-        optimisation: how the weights are optimised.
-        augmentation: random changes of the training images.
-        seed: seed of all random numbers, 0 or more.
+    Raises:
+        ValueError: names the setting, the choices and the value.
     """
-
-    optimisation: Optimisation = Optimisation()
-    augmentation: Augmentation = Augmentation()
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        check_least(self, ("seed",), 0)
+    for name, kind in get_type_hints(type(settings)).items():
+        value, choices = getattr(settings, name), get_args(kind)
+        if get_origin(kind) is Literal and value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}: got {value!r}")
 
 
 def check_least(settings: Any, names: Iterable[str], least: float) -> None:
@@ -278,3 +272,22 @@ def check_class_weights(weights: tuple[float, ...] | None) -> None:
             "class_weights must be 0 or more, finite, and not all 0: got "
             f"{' '.join(map(str, weights))}"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """All that a training depends on besides the model and the data.
+
+    Attributes:
+        optimisation: how the weights are optimised.
+        augmentation: random changes of the training images.
+        seed: seed of all random numbers, 0 or more.
+    """
+
+    optimisation: Optimisation = Optimisation()
+    augmentation: Augmentation = Augmentation()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_least(self, ("seed",), 0)

@@ -1,4 +1,4 @@
-"""One image after the other before the model: read, judged, and never in each other's way."""
+"""Predictions for images, read in small groups; a bad image costs its own result alone."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,18 +20,18 @@ from foveal.data.labels import (
 )
 from foveal.data.loader import Pixels, pixels, stack
 from foveal.errors import UserError
-from foveal.evaluation.metrics import Result, Window
+from foveal.evaluation.metrics import Hits, Result, Window, box_hits
 from foveal.images import FileImage, Image
 from foveal.prediction import Prediction
 
-Size = tuple[int, int]
-Watch = Callable[[Prediction, list[Size]], None]
+OnPrediction = Callable[[Prediction, list[tuple[int, int]]], None]
+"""Called with the prediction of a batch and the (height, width) of its images."""
 
-_TOGETHER = 2**27  # pixels of the images that are in memory at once, unless one alone has more
+_PIXELS_IN_MEMORY = 2**27  # of all images of a batch, unless a single image has more
 
 
-class Task(NamedTuple):
-    """An image to judge, and what is known of it."""
+class Input(NamedTuple):
+    """An image to predict, and what is known about it; without an image, the error says why."""
 
     file: str
     image: Image | None
@@ -41,20 +41,20 @@ class Task(NamedTuple):
 
 
 @contextmanager
-def judging(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; every part's own mode is restored afterwards."""
-    modes = [(part, part.training) for part in model.modules()]
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; the mode of every submodule is restored afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        for part, training in modes:
-            part.training = training
+        for module, training in modes:
+            module.training = training
 
 
 def chosen_windows(prediction: Prediction) -> Int[Tensor, "B K 4"]:
-    """Where each slot looks; the candidate of the greatest weight where a selection is soft."""
+    """The window of each slot; where the selection is soft, the one of the greatest weight."""
     selection = prediction.selection
     numbers = selection.candidates.gather(1, selection.weights.argmax(dim=-1))  # (B, K)
     if prediction.windows.ndim == 2:
@@ -62,113 +62,122 @@ def chosen_windows(prediction: Prediction) -> Int[Tensor, "B K 4"]:
     return prediction.windows.gather(1, numbers[..., None].expand(-1, -1, 4))
 
 
-def task(images: Sequence[Image] | Dataset, index: int) -> Task:
-    """The image of a number, and what is known of it."""
+def read_input(images: Sequence[Image] | Dataset, index: int) -> Input:
+    """One image of a sequence or a data set, with its label and boxes if it has any."""
     try:
         item = images[index]
     except UserError as error:
-        return Task(f"image {index}", None, None, None, str(error))
+        return Input(f"image {index}", None, None, None, str(error))
     if isinstance(item, Example):
         truth = label_name(item.label, images.classes)  # type: ignore[union-attr]
-        return Task(item.file, item.image, truth, item.boxes, None)
+        return Input(item.file, item.image, truth, item.boxes, None)
     file = str(item.path) if isinstance(item, FileImage) else f"image {index}"
-    return Task(file, item, None, None, None)
+    return Input(file, item, None, None, None)
 
 
-def judge(
+def predict_inputs(
     model: nn.Module,
-    tasks: Iterable[Task],
+    inputs: Iterable[Input],
     classes: tuple[str, ...],
-    batch: int,
-    watch: Watch | None = None,
+    batch_size: int,
+    on_prediction: OnPrediction | None = None,
     *,
     multilabel: bool = False,
-) -> Iterator[tuple[Result, Int[Tensor, "n 4"] | None]]:
-    """A result for every task, in their order."""
+) -> Iterator[tuple[Result, Hits | None]]:
+    """A result for every input, in order, and whether its windows hit its boxes.
+
+    An image that cannot be read, or that the model refuses (`ImageRefused`), gives a result with an
+    error. Any other error is a fault of the model or of the program, and is raised.
+    """
     with ThreadPoolExecutor(4, "decode") as pool:
-        for group in _groups(tasks, batch):
-            loaded = list(pool.map(_load, group))
+        for batch in _batches(inputs, batch_size):
+            loaded = list(pool.map(_load, batch))
             good = [image for image in loaded if not isinstance(image, str)]
-            answers = iter(_say(model, good, classes, watch, multilabel))
-            for task, image in zip(group, loaded, strict=True):
-                answer = image if isinstance(image, str) else next(answers)
-                yield _result(task, classes, answer, multilabel), task.boxes
+            outputs = iter(_predict_batch(model, good, classes, on_prediction, multilabel))
+            for item, image in zip(batch, loaded, strict=True):
+                output = image if isinstance(image, str) else next(outputs)
+                result = _result(item, classes, output, multilabel)
+                yield result, box_hits(result.windows, item.boxes)
 
 
-def _groups(tasks: Iterable[Task], batch: int) -> Iterator[list[Task]]:
-    """Up to `batch` tasks at once, fewer where images are large."""
-    group, together = list[Task](), 0
-    for task in tasks:
+def _batches(inputs: Iterable[Input], batch_size: int) -> Iterator[list[Input]]:
+    """Up to `batch_size` inputs, fewer where images are large."""
+    batch, held = list[Input](), 0
+    for item in inputs:
         try:
-            area = task.image.size[0] * task.image.size[1] if task.image is not None else 0
-        except (UserError, OSError):  # said again when it is decoded
+            area = item.image.size[0] * item.image.size[1] if item.image is not None else 0
+        except (UserError, OSError):  # reported when the image is decoded
             area = 0
-        if group and (len(group) == batch or together + area > _TOGETHER):
-            yield group
-            group, together = [], 0
-        group.append(task)
-        together += area
-    if group:
-        yield group
+        if batch and (len(batch) == batch_size or held + area > _PIXELS_IN_MEMORY):
+            yield batch
+            batch, held = [], 0
+        batch.append(item)
+        held += area
+    if batch:
+        yield batch
 
 
-def _load(task: Task) -> Pixels | Image | str:
-    """The pixels, or why there are none."""
-    if task.image is None:
-        return task.error or "there is no image"
+def _load(item: Input) -> Pixels | Image | str:
+    """The pixels, or the reason why there are none."""
+    if item.image is None:
+        return item.error or "there is no image"
     try:
-        return pixels(task.image)
+        return pixels(item.image)
     except (UserError, OSError) as error:
         return str(error)
 
 
-class _Answer(NamedTuple):
+class _Output(NamedTuple):
     probabilities: list[float]
     windows: list[Window]
 
 
-def _say(
+def _predict_batch(
     model: nn.Module,
     images: list[Pixels | Image],
     classes: tuple[str, ...],
-    watch: Watch | None,
+    on_prediction: OnPrediction | None,
     multilabel: bool,
-) -> list[_Answer | str]:
-    """The model's answer to each image, or why it has none."""
+) -> list[_Output | str]:
+    """The model's output for each image, or the reason why it refuses the image."""
     if not images:
         return []
     parameter = next(model.parameters(), torch.empty(0))
     moved = [i.to(parameter.device) if isinstance(i, Tensor) else i for i in images]
     try:
-        with judging(model):
+        with evaluation_mode(model):
             prediction: Prediction = model(stack(moved))
-    except ValueError as error:
+    except UserError as error:
         if len(images) == 1:
             return [" ".join(str(error).split())]
-        # One image that the model refuses must not take the others with it.
-        return [a for image in images for a in _say(model, [image], classes, watch, multilabel)]
+        # The model names one image; predict each alone, so that the others get their results.
+        single = ([image] for image in images)
+        return [
+            _predict_batch(model, image, classes, on_prediction, multilabel)[0] for image in single
+        ]
     if prediction.logits.shape[1] != len(classes):
         raise ValueError(
             f"there must be a name for each of the model's {prediction.logits.shape[1]} classes: "
             f"got {len(classes)}"
         )
-    if watch is not None:
-        watch(prediction, [_size(i) for i in images])
-    shares = probabilities(prediction.logits.double(), multilabel=multilabel).tolist()
+    if on_prediction is not None:
+        on_prediction(prediction, [_size(i) for i in images])
+    logits = prediction.logits.cpu().double()  # not every device has float64
+    shares = probabilities(logits, multilabel=multilabel).tolist()
     windows = [[tuple(w) for w in ws] for ws in chosen_windows(prediction).tolist()]
-    return [_Answer(p, w) for p, w in zip(shares, windows, strict=True)]
+    return [_Output(p, w) for p, w in zip(shares, windows, strict=True)]
 
 
-def _size(image: Pixels | Image) -> Size:
+def _size(image: Pixels | Image) -> tuple[int, int]:
     return (image.shape[1], image.shape[2]) if isinstance(image, Tensor) else image.size
 
 
 def _result(
-    task: Task, classes: tuple[str, ...], answer: _Answer | str, multilabel: bool
+    item: Input, classes: tuple[str, ...], output: _Output | str, multilabel: bool
 ) -> Result:
-    truth = None if task.truth is None else in_order(task.truth, classes)
-    if isinstance(answer, str):
-        return Result(task.file, "", 0.0, {}, [], truth, answer)
-    shares = dict(zip(classes, answer.probabilities, strict=True))
+    truth = None if item.truth is None else in_order(item.truth, classes)
+    if isinstance(output, str):
+        return Result(item.file, "", 0.0, {}, [], truth, output)
+    shares = dict(zip(classes, output.probabilities, strict=True))
     label = decode(shares, multilabel=multilabel)
-    return Result(task.file, label, joint_probability(label, shares), shares, answer.windows, truth)
+    return Result(item.file, label, joint_probability(label, shares), shares, output.windows, truth)

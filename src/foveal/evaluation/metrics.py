@@ -1,32 +1,37 @@
-"""What a model says of one image, and how well it does on many of them."""
+"""The result of one image, and the report that sums up the results of many."""
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 import foveal._torchvision  # noqa: F401  # before torchmetrics
 from foveal.data.labels import LabelName
 from foveal.errors import UserError
+from foveal.windows import covers
 
 Window = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a model says of one image.
+    """The prediction for one image, in plain values.
 
     Attributes:
-        file: the name people know the image by.
-        label: the most probable class, or the tuple of the classes more probable than not where
-            images bear sets of them; "" where there is an error.
-        probability: of the label, in [0, 1]; that of a set is of exactly this set.
-        probabilities: of every class; they sum to one, unless images bear sets.
-        windows: the K close looks, top left bottom right in pixels of the image, end excluded.
-        truth: the true class, or the tuple of them in the model's order, where it is known.
-        error: why the image could not be judged, in one line, or None.
+        file: name of the image.
+        label: the most probable class; for multi-label models the tuple of all classes with a
+            probability above one half; "" where there is an error.
+        probability: probability of the label, in [0, 1]; for a tuple, of exactly this set.
+        probabilities: class -> probability; they sum to one unless the model is multi-label.
+        windows: the windows of the K patches, top left bottom right in pixels of the image, end
+            excluded.
+        truth: the true class, or the tuple of the true classes in the model's order, if known.
+        error: why there is no prediction, in one line, or None.
     """
 
     file: str
@@ -40,29 +45,27 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """What a model says of a data set.
+    """The results of a data set, summed up.
 
-    Where images bear sets of classes, only the exact set is right, and recall is the share of the
-    images with a class in which it is said.
+    With multi-label data only the exact set of classes is correct, and the recall of a class is the
+    share of its images in which it is predicted.
 
     Attributes:
-        accuracy: share of the images whose label is right.
-        balanced_accuracy: mean of the recalls of all classes that occur. With sets: mean of recall
-            and specificity, the share of the images without a class in which it is not said, over
-            the classes that have both; 1/2 for who always says the same. Where there is no such
-            class, mean over all classes of the one they have.
+        accuracy: share of the images whose label is correct.
+        balanced_accuracy: mean recall over the classes that occur. Multi-label: mean over the
+            classes of (recall + specificity) / 2, 1/2 for a constant predictor; a class of all
+            images, or of none, is left out unless every class is like that.
         per_class: class -> recall, of the classes that occur.
-        majority: share of the most frequent class, or set: the accuracy of who always says the
-            same.
-        n: number of images judged.
+        majority: accuracy of always predicting the most frequent class (or set).
+        n: number of images predicted.
         hit_rate: share of the images with boxes in which some chosen window covers at least half of
             some box; None without boxes.
-        hit_all_rate: share of those in which every box is covered so by some window.
-        confusion: rows are true classes, columns are labels, in the order of `classes`; empty with
-            sets, which are not taken for one another.
-        results: every image, those with errors included, in the order of the data set.
-        classes: the names of the rows and columns.
-        loss: mean cross-entropy; with sets, mean binary cross-entropy over images and classes.
+        hit_all_rate: share of the images with boxes in which every box is covered so.
+        confusion: counts, rows are true classes and columns predicted ones, in the order of
+            `classes`; empty with multi-label data.
+        results: the result of every image, in the order of the data set, errors included.
+        classes: names of the model's classes.
+        loss: mean cross-entropy; multi-label: mean binary cross-entropy over images and classes.
         failed: number of images with errors; they count in nothing else.
     """
 
@@ -80,46 +83,64 @@ class Report:
     failed: int = 0
 
     def summary(self) -> dict[str, Any]:
-        """All but the results of single images, ready for JSON."""
+        """Everything but the results of single images, ready for JSON."""
         names = (field.name for field in fields(self) if field.name != "results")
         return {name: getattr(self, name) for name in names}
 
 
 class Hits(NamedTuple):
-    """Whether the windows cover some, and every one, of the boxes."""
+    """Whether the windows cover at least one box, and whether they cover every box."""
 
     some: bool
     every: bool
 
 
-def report(
-    judged: list[tuple[Result, Hits | None]], classes: tuple[str, ...], *, multilabel: bool = False
+def box_hits(
+    windows: Sequence[Window] | Int[Tensor, "K 4"], boxes: Int[Tensor, "n 4"] | None
+) -> Hits | None:
+    """Whether windows cover boxes, each at least by half; None without windows or boxes.
+
+    >>> box_hits([(0, 0, 4, 4)], torch.tensor([[0, 2, 4, 6], [8, 8, 9, 9]]))
+    Hits(some=True, every=False)
+    """
+    if boxes is None or len(boxes) == 0 or len(windows) == 0:
+        return None
+    covered = covers(torch.as_tensor(windows).cpu(), boxes.cpu()).any(dim=0)  # (n,)
+    return Hits(bool(covered.any()), bool(covered.all()))
+
+
+def summarise(
+    results: Sequence[tuple[Result, Hits | None]],
+    classes: tuple[str, ...],
+    *,
+    multilabel: bool = False,
 ) -> Report:
-    """Sum up the results; those with boxes come with whether they were hit.
+    """The report of labelled results, each with its hits where the image has boxes.
 
     Raises:
         UserError: every result is an error.
     """
-    results = [result for result, _ in judged]
-    good = [result for result in results if result.error is None]
+    everything = [result for result, _ in results]
+    good = [result for result in everything if result.error is None]
     if not good:
-        raise UserError(f"none of the {len(results)} images could be judged: {results[0].error}")
-    hit = [h for _, h in judged if h is not None]
+        first = everything[0].error
+        raise UserError(f"none of the {len(everything)} images could be predicted: {first}")
+    hits = [hit for _, hit in results if hit is not None]
     return Report(
-        **(_of_sets if multilabel else _of_classes)(good, classes),
+        **(_multilabel if multilabel else _single_label)(good, classes),
         majority=max(Counter(r.truth for r in good).values()) / len(good),
         n=len(good),
-        hit_rate=sum(h.some for h in hit) / len(hit) if hit else None,
-        hit_all_rate=sum(h.every for h in hit) / len(hit) if hit else None,
-        results=results,
+        hit_rate=sum(h.some for h in hits) / len(hits) if hits else None,
+        hit_all_rate=sum(h.every for h in hits) / len(hits) if hits else None,
+        results=everything,
         classes=classes,
-        failed=len(results) - len(good),
+        failed=len(everything) - len(good),
     )
 
 
-def _of_classes(good: list[Result], classes: tuple[str, ...]) -> dict[str, Any]:
-    """What a report says of labels that are one class each."""
-    # 4 seconds, and of no use to who predicts
+def _single_label(good: list[Result], classes: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of a report that depend on the kind of labels: one class per image."""
+    # Takes 4 seconds to import, and predicting does not need it.
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
     number = {name: i for i, name in enumerate(classes)}
@@ -139,8 +160,8 @@ def _of_classes(good: list[Result], classes: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _of_sets(good: list[Result], classes: tuple[str, ...]) -> dict[str, Any]:
-    """What a report says of labels that are sets of classes."""
+def _multilabel(good: list[Result], classes: tuple[str, ...]) -> dict[str, Any]:
+    """The same fields for labels that are sets of classes."""
     truth = torch.tensor([[c in (r.truth or ()) for c in classes] for r in good])  # (n, classes)
     label = torch.tensor([[c in r.label for c in classes] for r in good])
     shares = torch.tensor(
@@ -160,6 +181,6 @@ def _of_sets(good: list[Result], classes: tuple[str, ...]) -> dict[str, Any]:
             c: r for c, r in zip(classes, recalls.tolist(), strict=True) if not math.isnan(r)
         },
         "confusion": [],
-        # what a probability lacks of 1 is known no more exactly than this
+        # 1 - share is exact only down to this
         "loss": float(-known.clamp(min=torch.finfo(known.dtype).eps).log().mean()),
     }

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from foveal.errors import ImageRefused
 from foveal.images.decoding import ImageError, decoded, opened, upright_size
 from foveal.images.resampling import resampled, resampled_crops
 
@@ -149,8 +150,8 @@ def sources(images: Images, channels: int) -> Sequence[Image]:
 
     Raises:
         TypeError: pixels that are neither uint8 nor floating point.
-        ValueError: a tensor of another rank, an image of another number of channels, or floats
-            far outside [0, 1].
+        ValueError: a tensor of another rank, or floats far outside [0, 1].
+        ImageRefused: an image of another number of channels.
     """
     if isinstance(images, Tensor) and images.ndim != 4:
         raise ValueError(f"images must have shape (B, C, H, W): got {tuple(images.shape)}")
@@ -161,9 +162,7 @@ def sources(images: Images, channels: int) -> Sequence[Image]:
         each = [_grey(image) for image in each]
     for image in each:
         if image.channels != channels:
-            raise ValueError(
-                f"images must have the model's {channels} channels: got {image.channels}"
-            )
+            raise ImageRefused(f"the model takes {channels} channels: got {image.channels}")
     return each
 
 

@@ -1,221 +1,158 @@
-"""Your own images: what a model for them should look like, chosen from the images themselves."""
+"""A model for a user's own images: what is not given is inferred from the images."""
 
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from foveal.errors import UserError
-from foveal.experiment import Experiment, seeded
+from foveal.experiment import CachedCall, Experiment, seeded
 from foveal.planning import sizing
+from foveal.settings import Augmentation, Model, Optimisation, Selection, Training
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from foveal.data import Splits
-    from foveal.training import Settings
 
-SMALLEST = 64  # pixels of a shorter side below which there is nothing to look at closely
+SMALLEST = 64  # pixels of a shorter side below which patches make no sense
 DECODED = 2000  # images of a part that are decoded before training begins, to find damaged ones
-
-Size = tuple[int, int]
 
 
 def folder(
     *,
     data: Path,
-    classes: tuple[str, ...] | None = None,
-    view: tuple[int, int] | None = None,
-    patch: int | None = None,
-    k: int | None = None,
-    encoder: str = "resnet18",
-    stage: int = -1,
-    scorer: str | None = None,
-    scorer_stage: int = 2,
-    scorer_frozen: bool = False,
-    aggregate: str = "max",
-    weights: Path | None = None,
-    steps: int | None = None,
-    batch: int = 16,
-    learning_rate: float = 3e-4,
-    scorer_learning_rate: float = 1.0,
-    weight_decay: float = 1e-4,
-    sigma: float = 0.02,
-    entropy: float = 0.01,
-    class_weights: bool | tuple[float, ...] = True,
-    shift: int | None = None,
-    flip: bool = False,
-    workers: int = 0,
+    model: Model = Model(),
+    selection: Selection = Selection(sigma=0.02),
+    optimisation: Optimisation = Optimisation(steps=0, learning_rate=3e-4, weight_decay=1e-4),
+    augmentation: Augmentation = Augmentation(shift_fraction=1 / 30, colour=True),
+    balance: bool = True,
     seed: int = 0,
 ) -> Experiment:
-    """Your own images, in class folders or listed in a CSV.
+    """Train on your own images, in class folders or listed in a CSV.
 
-    What is not given is chosen from the images and said aloud: a view of a third of their length,
-    at most 384 px; patches of a twelfth, 64 to 128 px; so many of them that together they cover
-    about a twelfth of the image; and steps for about 40 passes.
+    What is not given is inferred from the images and printed: a view of a third of their length, at
+    most 384 px; patches of a twelfth of it, 64 to 128 px; as many patches as cover a twelfth of the
+    image; steps for about 40 passes over the images.
 
-    Command:  foveal train folder --data PATH
-    Hardware: any; a GPU where images are many
-    Time:     depends on the images; about 40 passes over them
+    Command:  foveal train DATA
+    Hardware: any; a GPU for many images
+    Time:     about 40 passes over the images
 
     Args:
-        data: a folder with a folder per class, or a CSV with columns file,label
-        classes: names of the classes in order, else those found
-        view: height and width of the view of the whole image in pixels, as in [224,384]
-        patch: side of a patch in pixels of the full image
-        k: how many patches are looked at
-        encoder: timm network for the patches, or thin for the one of 60 000 parameters
-        stage: which feature map of the encoder to stop at, 0 the finest, -1 the last
-        scorer: timm network whose early stages score the view, else the paper's four convolutions
-        scorer_stage: which feature map of that network scores; 2 has a stride of 8 in a ResNet
-        scorer_frozen: whether that network stays as it came and only its last layer learns
-        aggregate: what joins the patches: max (one good look suffices), mean, or transformer (where
-            they were and how they relate matters too)
-        weights: file (.pt or .safetensors) that encoder and scorer start from
-        steps: of training
-        batch: images a step
-        learning_rate: the highest, after warming up
-        scorer_learning_rate: what it is multiplied by for the scorer
-        weight_decay: pull of all weights towards zero, times the learning rate
-        sigma: noise on the scores at the start, in [0, 1]; it falls to 0
-        entropy: reward for a scorer that keeps its options open, 0 or more
-        class_weights: whether rare classes count as much as frequent ones, or a weight per class
-        shift: largest random translation in pixels, else a thirtieth of the image's length
-        flip: whether training images are mirrored at random; not for writing or road signs
-        workers: processes that decode images
-        seed: of all random numbers
+        data: a folder with one sub-folder per class, or a CSV with the columns file,label.
+        model: what the model sees and what it is made of.
+        selection: how the patches are selected while the model trains.
+        optimisation: how the weights are optimised.
+        augmentation: random changes of the training images.
+        balance: weight the classes so that rare ones count as much as frequent ones; class weights
+            that are given take precedence.
+        seed: seed of all random numbers and of the split.
+
+    Raises:
+        UserError: the images or the settings are not usable; one line with the remedy.
     """
-    settings = dict(locals())  # before any other name exists
-    settings |= {"data": data.resolve(), "weights": weights and weights.resolve()}
-    splits = _Reader(settings["data"], classes, seed)
-    notes: tuple[str, ...] = ()
-    if class_weights is True or None in (classes, view, patch, k, steps, shift):
-        notes = _complete(settings, splits())
+    from foveal.data.folder import read_folder
+    from foveal.models.from_settings import from_settings
+
+    training = Training(optimisation=optimisation, augmentation=augmentation, seed=seed)
+    splits = CachedCall(read_folder, data.resolve(), seed=seed)
+    images = splits()
+    typical = _check_images(data, images)
+    if None in (model.view, model.patch) and min(typical) < SMALLEST:
+        raise UserError(
+            f"{data}: the images are about {_shown(typical)} px, too small for patches: use images "
+            f"of at least {SMALLEST} px, or give --view and --patch"
+        )
+    inferred = _infer_model(model, typical)
+    optimisation = _infer_optimisation(optimisation, images, balance)
+    notes = (_describe(images), _describe_model(model, inferred, optimisation, typical))
     with seeded(seed):
-        model = _model(settings)
-    if notes:
-        sizing.try_shapes(model, sizing.sizes(splits().train))
+        network = from_settings(inferred, selection, classes=len(images.train.classes))
+    sizing.try_shapes(network, sizing.sizes(images.train))
     return Experiment(
         recipe="folder",
-        settings=settings,
-        classes=tuple(settings["classes"]),
-        model=model,
+        options={
+            "data": data.resolve(),
+            "model": inferred,
+            "selection": selection,
+            "optimisation": optimisation,
+            "augmentation": augmentation,
+            "balance": balance,
+            "seed": seed,
+        },
+        classes=images.train.classes,
+        model=network,
         splits=splits,
-        training=_training(settings),
-        notes=notes,
+        training=replace(training, optimisation=optimisation),
+        notes=(*notes, *sizing.scarce(images.train)),
     )
 
 
-class _Reader:
-    """Reads the images of the parts when first called, and keeps the list of them."""
+def _check_images(data: Path, images: "Splits") -> sizing.Size:
+    """Open all images before an hour-long training does; return the median size."""
+    from foveal.data.folder import check
 
-    def __init__(self, data: Path, classes: tuple[str, ...] | None, seed: int) -> None:
-        self.data, self.classes, self.seed = data, classes, seed
-        self.splits: Splits | None = None
-
-    def __call__(self) -> "Splits":
-        from foveal.data.folder import read_folder
-
-        if self.splits is None:
-            self.splits = read_folder(self.data, seed=self.seed, classes=self.classes)
-        return self.splits
-
-
-def _complete(settings: dict[str, Any], splits: "Splits") -> tuple[str, ...]:
-    """Fill in what was left open, from the images; return what to say about it."""
-    from foveal.data.folder import check, describe
-
-    for part in (splits.train, splits.validation, splits.test):
+    for part in (images.train, images.validation, images.test):
         if part is not None:
             check(part, decode=len(part) <= DECODED)
-    sizes = sizing.sizes(splits.train)
-    typical = sizing.median(sizes)
-    given = {name: value for name, value in settings.items() if value is not None}
-    if {"view", "patch"} - set(given) and min(typical) < SMALLEST:
-        raise UserError(
-            f"{settings['data']}: images of about {_shown(typical)} px, too small to look at in "
-            f"patches: use images of at least {SMALLEST} px, or give --view and --patch"
-        )
-    settings["classes"] = splits.train.classes
-    settings["view"] = given.get("view", sizing.view(typical))
-    settings["patch"] = given.get("patch", sizing.patch(typical))
-    settings["k"] = given.get("k", sizing.k(typical, settings["patch"]))
-    settings["steps"] = given.get("steps", sizing.steps(len(splits.train), settings["batch"]))
-    settings["shift"] = given.get("shift", max(typical) // 30)
-    if settings["class_weights"] is True:
-        settings["class_weights"] = sizing.balanced(splits.train)
-    _check(settings, typical)
-    return describe(splits), _chosen(settings, given, typical), *sizing.scarce(splits.train)
+    return sizing.median(sizing.sizes(images.train))
 
 
-def _check(settings: dict[str, Any], image: Size) -> None:
-    """Refuse what cannot be meant, before anything is built."""
-    patch = settings["patch"]
-    if not 1 <= patch <= min(image):
+def _infer_model(model: Model, image: sizing.Size) -> Model:
+    patch = sizing.patch(image) if model.patch is None else model.patch
+    if patch > min(image):
         raise UserError(
             f"--patch {patch}: a patch must be smaller than the images, which are about "
             f"{_shown(image)} px; choose 1 to {min(image)}"
         )
-    if settings["aggregate"] not in ("max", "mean", "transformer"):
-        raise UserError(f"--aggregate {settings['aggregate']}: choose max, mean or transformer")
+    return replace(
+        model,
+        view=sizing.view(image) if model.view is None else model.view,
+        patch=patch,
+        k=sizing.k(image, patch) if model.k is None else model.k,
+    )
 
 
-def _chosen(settings: dict[str, Any], given: dict[str, Any], image: Size) -> str:
-    names = [name for name in ("view", "patch", "k", "steps", "shift") if name not in given]
-    chosen = ", ".join(f"{name} {_shown(settings[name])}" for name in names)
-    view, patch, k = settings["view"], settings["patch"], settings["k"]
-    scale = min(view[0] / image[0], view[1] / image[1])
-    seen = min(1.0, k * patch**2 / (image[0] * image[1]))
+def _infer_optimisation(
+    optimisation: Optimisation, images: "Splits", balance: bool
+) -> Optimisation:
+    weights = optimisation.class_weights
+    if weights is None and balance:
+        weights = sizing.balanced(images.train)
+    if weights is not None and len(weights) != len(images.train.classes):
+        raise UserError(
+            f"--class-weights: got {len(weights)} weights for {len(images.train.classes)} classes "
+            f"({', '.join(images.train.classes)}): give one per class, in this order"
+        )
+    steps = optimisation.steps or sizing.steps(len(images.train), optimisation.batch)
+    return replace(optimisation, steps=steps, class_weights=weights)
+
+
+def _describe(images: "Splits") -> str:
+    from foveal.data.folder import describe
+
+    return describe(images)
+
+
+def _describe_model(
+    given: Model, model: Model, optimisation: Optimisation, image: sizing.Size
+) -> str:
+    """Say what was inferred, and what it amounts to.
+
+    >>> print(_describe_model(Model(), Model(view=(224, 384), patch=112, k=7), Optimisation(),
+    ...                       (800, 1360)))
+    inferred from the images: view 224 x 384 (28 % scale), 7 patches of 112 px (8.1 % of the pixels), 1000 steps
+    """  # noqa: E501
+    assert model.view is not None
+    assert model.patch is not None
+    assert model.k is not None
+    complete = None not in (given.view, given.patch, given.k)
+    source = "given" if complete else "inferred from the images"
+    scale = min(v / side for v, side in zip(model.view, image, strict=True))
+    seen = min(1.0, model.k * model.patch**2 / (image[0] * image[1]))
     return (
-        f"{f'chosen from the images: {chosen}; ' if names else ''}of an image of "
-        f"{_shown(image)} px all is seen at {scale:.0%} of its size, {seen:.1%} of it at full size"
+        f"{source}: view {_shown(model.view)} ({100 * scale:.0f} % scale), {model.k} patches of "
+        f"{model.patch} px ({100 * seen:.1f} % of the pixels), {optimisation.steps} steps"
     )
 
 
-def _shown(value: object) -> str:
-    return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _model(settings: dict[str, Any]) -> "nn.Module":
-    from foveal.models import PatchClassifier
-    from foveal.nn import aggregators
-    from foveal.nn.encoders import Backbone, ThinResNet
-    from foveal.nn.scorers import BackboneScorer, ConvScorer
-    from foveal.nn.selectors import TopK
-
-    weights, name = settings["weights"], settings["scorer"]
-    if settings["encoder"] == "thin":
-        encoder: Any = ThinResNet(width=64)
-    else:
-        encoder = Backbone(settings["encoder"], stage=settings["stage"], weights=weights)
-    scorer: Any = ConvScorer()
-    if name is not None:
-        stage, frozen = settings["scorer_stage"], settings["scorer_frozen"]
-        scorer = BackboneScorer(name, stage=stage, weights=weights, frozen=frozen)
-    joins: dict[str, Any] = {
-        "max": lambda: aggregators.max,
-        "mean": lambda: aggregators.mean,
-        "transformer": lambda: aggregators.Transformer(
-            encoder.features, width=128, layers=1, heads=4
-        ),
-    }
-    return PatchClassifier(
-        scorer=scorer,
-        select=TopK(settings["k"], sigma=settings["sigma"]),
-        encoder=encoder,
-        aggregate=joins[settings["aggregate"]](),
-        classes=len(settings["classes"]),
-        view=tuple(settings["view"]),
-        patch=(settings["patch"], settings["patch"]),
-    )
-
-
-def _training(settings: dict[str, Any]) -> "Settings":
-    from foveal.training import Settings
-
-    own = {field.name for field in fields(Settings)} - {"class_weights"}
-    return Settings(
-        **{name: value for name, value in settings.items() if name in own},
-        class_weights=settings["class_weights"] or None,
-        validate_every=max(1, settings["steps"] // 20),
-        colour=True,
-    )
+def _shown(size: sizing.Size) -> str:
+    return f"{size[0]} x {size[1]}"

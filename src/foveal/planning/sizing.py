@@ -96,9 +96,9 @@ def try_shapes(model: "nn.Module", sizes: list[Size]) -> None:
     Raises:
         ValueError: they do.
     """
-    from foveal.evaluation import judging
+    from foveal.evaluation import evaluation_mode
 
     by_shape = sorted(set(sizes), key=lambda size: size[0] / size[1])
-    with judging(model):
+    with evaluation_mode(model):
         for size in {by_shape[0], by_shape[-1]}:
             model([_Blank(size)])

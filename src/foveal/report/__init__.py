@@ -1,7 +1,7 @@
-"""The report: pictures of where a model looked, training curves, one HTML page, result tables."""
+"""Output for people: pictures of a prediction, training curves, an HTML page, tables of results."""
 
+from foveal.report.explanation_figure import explanation
 from foveal.report.heat import score_map
-from foveal.report.look_figure import explanation
-from foveal.report.training_curves import curves
+from foveal.report.training_curves import plot_training
 
-__all__ = ["curves", "explanation", "score_map"]
+__all__ = ["explanation", "plot_training", "score_map"]

@@ -1,108 +1,111 @@
-"""Results as rows of CSV or JSON lines, and a report as text."""
+"""Results as CSV or JSON lines, one row per image.
+
+    file, label, probability, CLASS, CLASS, ..., windows, error
+
+A class has a column of its name with its probability. A class with the name of another column gets
+the prefix "class_". Windows are JSON, [[x0, y0, x1, y1], ...] in pixels of the image, end excluded.
+"""
 
 import csv
 import io
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
 
-from foveal._files import explained
 from foveal.data.labels import text
 from foveal.errors import UserError
-from foveal.evaluation import Report, Result
+from foveal.evaluation import Result
 
-Line = Callable[[Result], str]
-HEADER = ("file", "label", "probability", "windows", "error")
+Lines = Callable[[Iterable[Result], Sequence[str]], Iterator[str]]
+"""From results and the names of the classes to the lines of a file."""
+
+_BEFORE, _AFTER = ("file", "label", "probability"), ("windows", "error")
 
 
-def csv_line(result: Result) -> str:
-    """File, label, probability, windows as `top left bottom right;...`, error.
+def csv_lines(results: Iterable[Result], classes: Sequence[str]) -> Iterator[str]:
+    """A header, then a row for every result as soon as it is known.
 
-    A label that is a set of classes is written as `0 + 3 + 7`, or `(none)`.
+    A label that is a set of classes is written as `0 + 3 + 7`, or `(none)`. In the row of an image
+    that could not be predicted only `file` and `error` are filled in.
     """
-    windows = ";".join(" ".join(map(str, window)) for window in result.windows)
-    probability = "" if result.error else f"{result.probability:.6f}"
-    return _joined((result.file, text(result.label), probability, windows, result.error or ""))
-
-
-def json_line(result: Result) -> str:
-    """An object with all that is known of the image; a label that is a set is a list of classes."""
-    row = {
-        "file": result.file,
-        "label": None if result.label == "" else result.label,
-        "probability": None if result.error else result.probability,
-        "probabilities": result.probabilities,
-        "windows": result.windows,
-        "error": result.error,
-    }
-    return json.dumps(row, ensure_ascii=False) + "\n"
-
-
-def lines(results: Iterable[Result], line: Line) -> Iterator[str]:
-    """A row for every result as soon as it is there; CSV begins with a header."""
-    if line is csv_line:
-        yield _joined(HEADER)
+    yield _csv_line((*_BEFORE, *class_columns(classes), *_AFTER))
     for result in results:
-        yield line(result)
+        failed = result.error is not None
+        numbers = (result.probability, *(result.probabilities.get(c, math.nan) for c in classes))
+        yield _csv_line(
+            (
+                result.file,
+                text(result.label),
+                *("" if failed or not math.isfinite(p) else f"{p:.6f}" for p in numbers),
+                "" if failed else json.dumps(_xyxy(result)),
+                result.error or "",
+            )
+        )
 
 
-def line_for(path: Path) -> Line:
-    """How a row is written, by the ending of the file.
+def json_lines(results: Iterable[Result], classes: Sequence[str]) -> Iterator[str]:
+    """An object per line with the same content; a label that is a set is a list of classes.
+
+    The object `probabilities` holds the columns of the classes. What is not known is null.
+    """
+    for result in results:
+        failed = result.error is not None
+        probabilities = {c: _finite(result.probabilities.get(c, math.nan)) for c in classes}
+        row = {
+            "file": _encodable(result.file),
+            "label": None if failed else result.label,
+            "probability": None if failed else _finite(result.probability),
+            "probabilities": {} if failed else probabilities,
+            "windows": _xyxy(result),
+            "error": None if result.error is None else _encodable(result.error),
+        }
+        yield json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def lines_for(path: Path) -> Lines:
+    """How results are written into a file, by its ending.
 
     Raises:
         UserError: neither .csv nor .jsonl.
     """
-    kinds = {".csv": csv_line, ".jsonl": json_line}
-    if path.suffix.lower() not in kinds:
+    formats: dict[str, Lines] = {".csv": csv_lines, ".jsonl": json_lines}
+    if path.suffix.lower() not in formats:
         raise UserError(f"--output {path}: the file must end in .csv or .jsonl")
-    return kinds[path.suffix.lower()]
+    return formats[path.suffix.lower()]
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[TextIO]:
-    """A text file that takes the place of `path` when all of it is written, or leaves no trace.
+def class_columns(classes: Sequence[str]) -> list[str]:
+    """The column of each class: its name, with a prefix where that is the name of another column.
 
-    Raises:
-        UserError: it cannot be written.
+    >>> class_columns(["cat", "label"])
+    ['cat', 'class_label']
     """
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        with explained(path, temporary=temporary):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("w", encoding="utf-8", newline="") as out:
-                yield out
-                out.flush()
-                os.fsync(out.fileno())
-            temporary.replace(path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    taken = {*_BEFORE, *_AFTER, *classes}
+    columns = []
+    for name in classes:
+        column = name
+        while column in taken and (column != name or column in (*_BEFORE, *_AFTER)):
+            column = f"class_{column}"
+        columns.append(column)
+        taken.add(column)
+    return columns
 
 
-def told(report: Report, title: str) -> str:
-    """A report as a small table."""
-    shares = {
-        "accuracy": report.accuracy,
-        "balanced accuracy": report.balanced_accuracy,
-        "always the most frequent": report.majority,
-        "a look hit a box": report.hit_rate,
-        "looks hit every box": report.hit_all_rate,
-    }
-    rows = {name: f"{share:7.1%}" for name, share in shares.items() if share is not None}
-    recalls = {name: f"{share:7.1%}" for name, share in report.per_class.items()}
-    width = max(map(len, (*rows, *recalls))) + 2
-    failed = f", {report.failed} could not be read" if report.failed else ""
-    lines = [f"{title}: {report.n} images{failed}"]
-    lines += [f"  {name:<{width}}{share}" for name, share in rows.items()]
-    lines += ["found, by class:"]
-    lines += [f"  {name:<{width}}{share}" for name, share in recalls.items()]
-    return "\n".join(lines)
+def _xyxy(result: Result) -> list[tuple[int, int, int, int]]:
+    return [(left, top, right, bottom) for top, left, bottom, right in result.windows]
 
 
-def _joined(cells: Iterable[str]) -> str:
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def _csv_line(cells: Iterable[str]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
+    csv.writer(line, lineterminator="\n").writerow(map(_encodable, cells))
     return line.getvalue()
+
+
+def _encodable(text: str) -> str:
+    """Bytes of a file name that are not UTF-8 are written as escapes, as in `caf\\\\udce9.jpg`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

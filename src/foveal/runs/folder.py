@@ -1,6 +1,8 @@
-"""The folder of a run: what was asked, what was measured, and the weights.
+"""The folder of a run: its settings, its measurements and its weights.
 
-    recipe.yaml  metrics.csv  checkpoints/last  checkpoints/best  log  versions  seed
+    recipe.yaml   what was asked
+    model.yaml    what the model is: classes of this package and their arguments
+    metrics.csv   checkpoints/last   checkpoints/best   log   versions   seed
 
 A checkpoint is a folder of `model.safetensors` and, in `last`, `state.pt` with all else that
 resuming needs. Everything is written beside its place and moved there when complete: whenever the
@@ -10,7 +12,6 @@ pickle that could execute code.
 
 import importlib.metadata
 import io
-import os
 import platform
 import shutil
 import time
@@ -23,6 +24,7 @@ import yaml
 from torch import Tensor
 
 from foveal._files import explained, write, write_through
+from foveal._processes import is_rank_zero
 from foveal.errors import UserError
 from foveal.runs import metrics
 from foveal.runs.metrics import Row
@@ -43,6 +45,7 @@ class RunFolder:
         """Name the files; nothing is read or made."""
         self.path = Path(path)
         self.recipe_file = self.path / "recipe.yaml"
+        self.model_file = self.path / "model.yaml"
         self.metrics_file = self.path / "metrics.csv"
         self.log = self.path / "log"
 
@@ -50,13 +53,13 @@ class RunFolder:
     def create(cls, path: str | Path) -> "RunFolder":
         """Make the folder of a new run; `versions` is written at once.
 
-        Processes of a distributed run other than the first find the folder made, and take it.
+        Processes of a distributed run other than rank zero neither check nor write.
 
         Raises:
             UserError: the folder exists and is not empty, or cannot be made.
         """
         run = cls(path)
-        if _follows():
+        if not is_rank_zero():
             return run
         try:
             if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
@@ -89,25 +92,28 @@ class RunFolder:
         return run
 
     def write_recipe(self, recipe: Mapping[str, Any]) -> None:
-        """Write what was asked; paths become strings and tuples lists."""
-        text = yaml.safe_dump(_plain(recipe), sort_keys=False, allow_unicode=True)
-        write(self.recipe_file, text.encode())
+        """Write what was asked, in plain values."""
+        _write_yaml(self.recipe_file, recipe)
 
     def read_recipe(self) -> dict[str, Any]:
-        """What was asked, in plain values.
+        """Read what was asked, in plain values.
 
         Raises:
             UserError: the file is missing or damaged.
         """
-        try:
-            recipe = yaml.safe_load(self.recipe_file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"{self.recipe_file}: cannot be read ({error.strerror})") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{self.recipe_file} is damaged: it is not valid YAML") from error
-        if not isinstance(recipe, dict):
-            raise UserError(f"{self.recipe_file} is damaged: it holds no settings")
-        return recipe
+        return _read_yaml(self.recipe_file)
+
+    def write_model(self, model: Mapping[str, Any]) -> None:
+        """Write what the model is, in plain values."""
+        _write_yaml(self.model_file, model)
+
+    def read_model(self) -> dict[str, Any]:
+        """Read what the model is, in plain values.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        return _read_yaml(self.model_file)
 
     def write_versions(self) -> None:
         """Write what the run is made with, one `name version` a line."""
@@ -212,18 +218,20 @@ class RunFolder:
         return old if old.exists() and not place.exists() else place
 
 
-def _follows() -> bool:
-    """Whether this is not the first process of a distributed run, by what launchers set for it."""
-    ranks = (os.environ.get(n) for n in ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK"))
-    return any(int(rank or 0) > 0 for rank in ranks)
+def _write_yaml(file: Path, content: Mapping[str, Any]) -> None:
+    write(file, yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True).encode())
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{file} is damaged: it is not valid YAML") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{file} is damaged: it holds no settings")
+    return content
 
 
 def _version(package: str) -> str:

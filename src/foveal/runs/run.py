@@ -1,34 +1,40 @@
-"""A trained model with its class names, ready to be asked."""
+"""A trained model with its class names, loaded from the folder of its run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import PIL.Image
+import torch
 from torch import Tensor, nn
 
-import foveal
-from foveal.data.folder.listing import SUFFIXES, natural
+from foveal.data import Dataset
+from foveal.data.folder import ImageFiles, read_whole
+from foveal.data.folder.listing import image_files
 from foveal.errors import UserError
-from foveal.evaluation import Result, predict
+from foveal.evaluation import Input, Report, Result, evaluate, predict, read_input
 from foveal.experiment import Experiment
-from foveal.images import FileImage, Image, TensorImage
-from foveal.paper import recipes
+from foveal.images import FileImage, Image
+from foveal.images.conversion import Source, as_image
 from foveal.runs.folder import Name, RunFolder
+from foveal.runs.record import restore
 
-FORMAT = 1
-"""Of recipe.yaml. A run of a higher one was made by a newer foveal."""
-
-Source = str | Path | Tensor | Image
+if TYPE_CHECKING:
+    from foveal.report.looks import Look
 
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """A run: the experiment that was made, with its trained model.
+    """A trained model with its class names.
 
     Attributes:
         path: the run's folder.
-        experiment: what was trained; its model is in evaluation mode, on the CPU.
+        experiment: what was trained; its model is in evaluation mode.
         checkpoint: which weights it has, best or last.
     """
 
@@ -38,7 +44,7 @@ class Run:
 
     @property
     def model(self) -> nn.Module:
-        """From images to a `foveal.Prediction`."""
+        """The model: from images to a `foveal.Prediction`."""
         return self.experiment.model
 
     @property
@@ -46,54 +52,122 @@ class Run:
         """Names of the classes, in the order of the logits."""
         return self.experiment.classes
 
-    def predict(self, images: Source | Sequence[Source]) -> list[Result]:
-        """Say what is in images.
+    @property
+    def multilabel(self) -> bool:
+        """Whether an image has any number of the classes instead of exactly one."""
+        return self.experiment.multilabel
+
+    def to(self, device: str | torch.device) -> Run:
+        """Move the model to a device, in place; return the run."""
+        self.model.to(device)
+        return self
+
+    def predict(self, images: Source | Iterable[Source], *, batch_size: int = 32) -> list[Result]:
+        """Predict the classes of images, and where the model looked.
 
         Args:
-            images: paths of files or folders (all images in and below them), or tensors (C, H, W)
-                or (B, C, H, W), uint8 or in [0, 1]; one or several.
+            images: paths of files, of folders (all images in and below them) or glob patterns;
+                tensors (C, H, W) or (B, C, H, W), uint8 or in [0, 1]; PIL images; NumPy arrays
+                (H, W) or (H, W, C); one, or an iterable of any of them.
+            batch_size: images per forward pass; the results do not depend on it.
 
         Returns:
-            A result an image, in order. One that cannot be read has an `error`, the rest go on.
+            A result per image, in order. An image that cannot be read has an `error`, the others
+            are predicted.
 
         Raises:
-            UserError: a folder holds no image.
+            UserError: a folder or pattern without an image.
         """
-        return list(self.results(images))
+        return list(self.results(list_images(images), batch_size=batch_size))
 
-    def results(self, images: Source | Sequence[Source]) -> Iterator[Result]:
-        """As `predict`, one after the other."""
-        sets = self.experiment.multilabel
-        return predict(self.model, gathered(images), self.classes, multilabel=sets)
+    def results(self, images: Sequence[Image], *, batch_size: int = 32) -> Iterator[Result]:
+        """Predict images one after the other; see `predict` and `list_images`."""
+        return predict(self.model, images, self.classes, batch_size, multilabel=self.multilabel)
+
+    def evaluate(self, data: str | Path | Dataset | None = None, *, batch_size: int = 32) -> Report:
+        """Evaluate on labelled images.
+
+        Args:
+            data: a folder or CSV, whose test split is used if it has one, or a data set; None: the
+                test images of the run's own data.
+            batch_size: images per forward pass; the report does not depend on it.
+
+        Raises:
+            UserError: the data cannot be read or have unknown classes.
+        """
+        dataset = data if isinstance(data, Dataset) else self.labelled_images(data)[0]
+        return evaluate(self.model, dataset, batch_size, classes=self.classes)
+
+    def labelled_images(self, data: str | Path | None = None) -> tuple[Dataset, str]:
+        """The images to evaluate on, and a description of them; see `evaluate`."""
+        if data is None:
+            return own_test_images(self.experiment)
+        whole = self.read(Path(data))
+        test = [i for i, image in enumerate(whole.images) if image.split == "test"]
+        return (whole.subset(test), f"the test split of {data}") if test else (whole, str(data))
+
+    def read(self, path: Path) -> ImageFiles:
+        """Read labelled images with the classes of the run.
+
+        Raises:
+            UserError: the data cannot be read, or the run predicts several classes per image.
+        """
+        if self.multilabel:
+            raise UserError(
+                f"{path}: a folder or table gives one class per image, and {self.path} predicts "
+                "any number of classes: evaluate it on its own images"
+            )
+        return read_whole(path, classes=self.classes)
+
+    def explain(self, image: Source) -> PIL.Image.Image:
+        """Draw where the model looked in one image: score map, windows and patches.
+
+        Args:
+            image: see `predict`.
+
+        Raises:
+            UserError: the image cannot be read, or there are several.
+        """
+        images = list_images(image)
+        if len(images) != 1:
+            raise UserError(f"{image}: explain takes one image: got {len(images)}")
+        look = self.look(read_input(images, 0))
+        if look.picture is None:
+            raise UserError(str(look.result.error))
+        return look.picture
+
+    def look(self, asked: Input) -> Look:
+        """Predict one image and draw where the model looked."""
+        from foveal.report.looks import explain
+
+        return explain(self.model, asked, self.classes, multilabel=self.multilabel)
 
     def __repr__(self) -> str:
-        """What it is, in one line."""
+        """Path, recipe and classes, in one line."""
         shown = ", ".join(self.classes[:5]) + (", ..." if len(self.classes) > 5 else "")
         recipe = self.experiment.recipe
         return f"Run({str(self.path)!r}: {recipe}, {len(self.classes)} classes: {shown})"
 
 
-def load(path: str | Path) -> Run:
-    """Load a run's best model, or its last where none was judged best.
+def load(path: str | Path, *, device: str | torch.device | None = None) -> Run:
+    """Load a run: the weights of its best validation, else the last ones.
 
     Nothing that is read can execute code: settings are plain YAML, weights are safetensors.
 
     Args:
         path: the folder of the run.
+        device: where the model is moved; None: the CPU.
 
     Raises:
         UserError: no such run, no weights yet, damaged, or made by a newer foveal.
     """
     folder = RunFolder.open(path)
-    name, settings = asked(folder)
     if not (folder.has("best") or folder.has("last")):
         raise UserError(
             f"{folder.path} has no checkpoint yet: wait for its first, or go on with "
-            f"foveal train {name} --resume --output {folder.path}"
+            f"foveal train --resume --output {folder.path}"
         )
-    if "weights" in settings:  # what the training began from is not needed again, and may be gone
-        settings["weights"] = None
-    experiment = recipes.made(name, settings)
+    experiment = restore(folder)
     checkpoint: Name = "best" if folder.has("best") else "last"
     try:
         experiment.model.load_state_dict(folder.weights(checkpoint))
@@ -101,133 +175,71 @@ def load(path: str | Path) -> Run:
         why = str(error).strip().splitlines()[-1].strip()
         raise UserError(
             f"{folder.path}: the weights in checkpoints/{checkpoint} do not fit the model in "
-            f"recipe.yaml: {why}"
+            f"{folder.model_file.name}: {why}"
         ) from error
     experiment.model.eval()
-    return Run(folder.path, experiment, checkpoint)
+    run = Run(folder.path, experiment, checkpoint)
+    return run if device is None else run.to(device)
 
 
-def record(folder: RunFolder, experiment: Experiment) -> None:
-    """Write what was asked, complete, so that `load` and `--resume` need nothing else."""
-    folder.write_recipe(
-        {
-            "format": FORMAT,
-            "foveal": foveal.__version__,
-            "recipe": experiment.recipe,
-            "classes": experiment.classes,
-            "settings": experiment.settings,
-        }
-    )
-
-
-def asked(folder: RunFolder) -> tuple[str, dict[str, Any]]:
-    """The recipe of a run and its settings.
+def own_test_images(experiment: Experiment) -> tuple[Dataset, str]:
+    """The images that an experiment is evaluated on, and a description of them.
 
     Raises:
-        UserError: it was made by a newer foveal, or recipe.yaml is damaged.
+        UserError: the data cannot be read, or the pictures cannot be painted as asked.
     """
-    recipe = folder.read_recipe()
-    if not isinstance(form := recipe.get("format"), int) or form > FORMAT:
-        maker = recipe.get("foveal", "another version")
-        raise UserError(
-            f"{folder.recipe_file}: written by foveal {maker}, this is {foveal.__version__}; "
-            "use that version or a newer one"
-        )
-    name, settings = recipe.get("recipe"), recipe.get("settings")
-    if not isinstance(name, str) or not isinstance(settings, Mapping):
-        raise UserError(f"{folder.recipe_file} is damaged: it names no recipe and settings")
-    known = get_type_hints(recipes.find(name))
-    if unknown := sorted(set(settings) - set(known)):
-        raise UserError(
-            f"{folder.recipe_file}: the recipe {name} has no setting {', '.join(unknown)}; was it "
-            f"made by foveal {recipe.get('foveal')}? This is {foveal.__version__}"
-        )
-    return name, typed(name, settings)
+    try:
+        splits = experiment.splits()
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if splits.test is None:
+        return splits.validation, "its validation images (no test images)"
+    return splits.test, "its test images"
 
 
-def typed(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a recipe as it knows them, where YAML or JSON made them lists or text."""
-    known = get_type_hints(recipes.find(name))
-    return {key: _typed(value, known[key]) for key, value in settings.items()}
-
-
-def agree(folder: RunFolder, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run that was begun earlier, once it is sure that they are those given.
-
-    Args:
-        folder: of the run.
-        name: of the recipe.
-        given: some of the settings.
-
-    Raises:
-        UserError: it is a run of another recipe, or a setting differs.
-    """
-    begun, settings = asked(folder)
-    if begun != name:
-        raise UserError(f"{folder.path} is a run of the recipe {begun}, not of {name}")
-    for key, value in given.items():
-        if _comparable(value) != _comparable(settings.get(key)):
-            raise UserError(
-                f"--{key} {value} is not what the run in {folder.path} was begun with, "
-                f"{settings.get(key)}: leave it out to go on, or begin another run with --output"
-            )
-    return settings
-
-
-def _comparable(value: object) -> object:
-    return str(value.resolve()) if isinstance(value, Path) else value
-
-
-class Images(Sequence[Image]):
-    """Images one after the other; those in files are opened anew each time, so none is kept."""
+class ImageList(Sequence[Image]):
+    """Images one after the other; a file is opened when it is asked for, and not kept."""
 
     def __init__(self, sources: Sequence[Path | Image]) -> None:
-        """Keep the paths, and what is no path."""
+        """Keep the paths, and the images in memory."""
         self.sources = sources
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self.sources)
 
     def __getitem__(self, index: Any) -> Any:
-        """The image of a number."""
+        """Return the image of an index."""
         source = self.sources[index]
         return FileImage(source) if isinstance(source, Path) else source
 
 
-def gathered(images: Source | Sequence[Source]) -> Images:
-    """One flat sequence of images, from all that `Run.predict` takes."""
-    return Images(_flat(images))
-
-
-def _flat(images: Source | Sequence[Source]) -> list[Path | Image]:
-    if isinstance(images, Tensor):
-        return [TensorImage(pixels) for pixels in (images if images.ndim == 4 else images[None])]
-    if isinstance(images, str | Path):
-        return [*files(Path(images))]
-    if isinstance(images, Sequence):
-        return [image for source in images for image in _flat(source)]
-    return [images]
-
-
-def files(path: Path) -> list[Path]:
-    """The path itself, or all image files in and below a folder, in natural order.
+def list_images(images: Source | Iterable[Source]) -> ImageList:
+    """List all images of the sources that `Run.predict` takes; files are not opened.
 
     Raises:
-        UserError: a folder without images.
+        UserError: a folder or pattern without an image.
     """
-    if not path.is_dir():
+    return ImageList(_flat(images))
+
+
+def _flat(source: Source | Iterable[Source]) -> list[Path | Image]:
+    if isinstance(source, str | Path):
+        return _files(Path(source))
+    if isinstance(source, Tensor | np.ndarray):
+        return [as_image(each) for each in (source if source.ndim == 4 else [source])]
+    if isinstance(source, PIL.Image.Image | Image):
+        return [as_image(source)]
+    return [image for each in source for image in _flat(each)]
+
+
+def _files(path: Path) -> list[Path | Image]:
+    """The path itself, the images of a folder, or the matches of a glob pattern."""
+    if path.is_dir():
+        return [*image_files(path)]
+    if path.exists() or not glob.has_magic(str(path)):
         return [path]
-    found = [p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
+    found = sorted(glob.glob(str(path), recursive=True))
     if not found:
-        raise UserError(f"{path}: no images in this folder; there should be JPEG, PNG, TIFF files")
-    return sorted(found, key=lambda p: [natural(part) for part in p.relative_to(path).parts])
-
-
-def _typed(value: Any, annotation: Any) -> Any:
-    """What YAML made a list or text, as the recipe knows it."""
-    if isinstance(value, list):
-        return tuple(value)
-    if isinstance(value, str) and Path in (annotation, *get_args(annotation)):
-        return Path(value)
-    return value
+        raise UserError(f"{path}: no file matches this pattern")
+    return [file for each in found for file in _files(Path(each))]

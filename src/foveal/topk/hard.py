@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from foveal.errors import NotFiniteError
 from foveal.topk.selection import Selection
 
 
@@ -52,7 +53,7 @@ def check_finite(scores: Float[Tensor, "B N"]) -> None:
     if bad.any():
         image, number = bad.nonzero()[0].tolist()
         value = scores[image, number].item()
-        raise ValueError(
+        raise NotFiniteError(
             f"scores must be finite: got {value} at image {image}, candidate {number} "
             f"({int(bad.sum())} such scores); is the learning rate too high?"
         )

@@ -46,9 +46,8 @@ def coordinates(
     for axis, pixels in enumerate(patch_size):
         fraction = (torch.arange(pixels, device=windows.device) + 0.5) / pixels
         first, last = windows[..., axis, None], windows[..., axis + 2, None]
-        axes.append(
-            (first + (last - first) * fraction) / image_size[..., axis, None]
-        )  # (*N, pixels)
+        position = first + (last - first) * fraction  # (*N, pixels)
+        axes.append(position / image_size[..., axis, None])
     size = (*windows.shape[:-1], *patch_size)
     y, x = axes[0][..., :, None].expand(size), axes[1][..., None, :].expand(size)
     return torch.stack((y, x), dim=-3)

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from foveal.errors import ImageRefused
+
 
 def regular(
     image_size: tuple[int, int], grid_size: tuple[int, int], patch_size: tuple[int, int]
@@ -19,7 +21,8 @@ def regular(
         Windows of exactly the patch size, at whole pixels.
 
     Raises:
-        ValueError: a size is not positive, or there are more cells than pixels along a side.
+        ValueError: a size is not positive.
+        ImageRefused: there are more cells than pixels along a side.
 
     >>> regular((4, 4), (2, 2), (2, 2)).tolist()
     [[0, 0, 2, 2], [0, 2, 2, 4], [2, 0, 4, 2], [2, 2, 4, 4]]
@@ -29,7 +32,7 @@ def regular(
             f"sizes must be positive: got image {image_size}, grid {grid_size}, patch {patch_size}"
         )
     if grid_size[0] > image_size[0] or grid_size[1] > image_size[1]:
-        raise ValueError(
+        raise ImageRefused(
             f"more cells than pixels along a side: got a grid of {grid_size} for {image_size} px"
         )
     height, width = image_size

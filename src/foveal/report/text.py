@@ -1,0 +1,24 @@
+"""A report as text for the terminal."""
+
+from foveal.evaluation import Report
+
+
+def format_report(report: Report, title: str) -> str:
+    """A small table: accuracies, hit rates and the recall of every class."""
+    kind = "class" if report.confusion else "set of classes"
+    shares = (
+        ("accuracy", report.accuracy, ""),
+        ("balanced accuracy", report.balanced_accuracy, ""),
+        ("constant predictor", report.majority, f"always predicts the most frequent {kind}"),
+        ("hit rate", report.hit_rate, "some window covers half of a box or more"),
+        ("hit rate, all boxes", report.hit_all_rate, "every box is covered so"),
+    )
+    known = [(name, share, note) for name, share, note in shares if share is not None]
+    width = max(map(len, (*(name for name, _, _ in known), *report.per_class))) + 2
+    failed = f" ({report.failed} more could not be predicted)" if report.failed else ""
+    lines = [f"{title}: {report.n} images{failed}"]
+    for name, share, note in known:
+        lines.append(f"  {name:<{width}}{share:7.1%}" + (f"   {note}" if note else ""))
+    lines += ["recall per class:"]
+    lines += [f"  {name:<{width}}{recall:7.1%}" for name, recall in report.per_class.items()]
+    return "\n".join(lines)

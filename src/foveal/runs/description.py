@@ -1,0 +1,135 @@
+"""A model, or a call, as plain values in model.yaml, and back.
+
+    class: foveal.models.WholeImage                 function: foveal.data.folder.read_folder
+    arguments:                                      arguments:
+      encoder:                                        path: /data/photos
+        class: foveal.nn.encoders.Backbone            seed: 0
+        arguments: {name: resnet18, stage: -1}
+      classes: 4
+
+As in scikit-learn, every constructor argument is an attribute of the same name: so a module is
+described by its signature and its attributes. Only names of this package are written and read:
+a description can build models, and nothing else.
+"""
+
+import inspect
+from collections.abc import Mapping
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+from torch import nn
+
+from foveal.errors import UserError
+
+# say where weights began, and nothing about what the model is
+_BEGINNINGS = frozenset(("weights", "pretrained"))
+
+
+def describe(value: Any) -> Any:
+    """Describe a module of this package, a function of it, or a plain value.
+
+    Raises:
+        TypeError: the value is neither; a module lacks the attribute of an argument.
+    """
+    if isinstance(value, nn.Module):
+        return {"class": _path_of(type(value)), "arguments": _arguments_of(value)}
+    if isinstance(value, partial):
+        return {"function": _path_of(value.func), "arguments": _arguments_of_call(value)}
+    if isinstance(value, FunctionType):
+        return {"function": _path_of(value)}
+    if isinstance(value, list | tuple):
+        return [describe(each) for each in value]
+    if isinstance(value, Mapping):
+        return {str(key): describe(each) for key, each in value.items()}
+    if isinstance(value, Path):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"cannot describe a {type(value).__name__}: {value!r}")
+
+
+def build(description: Any, place: str, within: tuple[str, ...]) -> Any:
+    """Build what was described; lists become tuples, calls `functools.partial`.
+
+    Args:
+        description: as `describe` returns it, maybe read from a file.
+        place: key that the description stands under, for messages.
+        within: packages that classes and functions may come from.
+
+    Raises:
+        UserError: it names something that is not in this package, or arguments that do not fit.
+    """
+    if isinstance(description, list):
+        return tuple(build(each, f"{place}[{i}]", within) for i, each in enumerate(description))
+    if not isinstance(description, dict):
+        return description
+    for kind in ("class", "function"):
+        if kind in description:
+            arguments = description.get("arguments", {})
+            if set(description) - {kind, "arguments"} or not isinstance(arguments, dict):
+                raise UserError(f"{place}: expected {kind} and arguments: got {description}")
+            values = {k: build(each, f"{place}.{k}", within) for k, each in arguments.items()}
+            target = _find(description[kind], place, within, is_class=kind == "class")
+            return _call(target, values, "arguments" in description, place)
+    return {key: build(each, f"{place}.{key}", within) for key, each in description.items()}
+
+
+def _call(target: Any, arguments: dict[str, Any], given: bool, place: str) -> Any:
+    try:
+        inspect.signature(target).bind_partial(**arguments)
+        if isinstance(target, FunctionType):
+            return partial(target, **arguments) if given else target
+        return target(**arguments)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{place}: {target.__name__}: {error}") from error
+
+
+def _path_of(thing: Any) -> str:
+    path = f"{thing.__module__}.{thing.__qualname__}"
+    if not path.startswith("foveal.") or "<" in path:
+        raise TypeError(f"{path} is not a public part of foveal: a run cannot store it")
+    return path
+
+
+def _find(path: Any, place: str, within: tuple[str, ...], *, is_class: bool) -> Any:
+    """The class of a module, or the function, of a dotted name within some packages."""
+    what = "a class" if is_class else "a function"
+    refusal = UserError(f"{place}: {path!r} is not {what} of this version of foveal")
+    if not isinstance(path, str) or "._" in path:
+        raise refusal
+    if not any(path.startswith(f"{package}.") for package in within):
+        raise refusal
+    if not all(part.isidentifier() for part in path.split(".")):
+        raise refusal
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError):
+        raise refusal from None
+    if is_class and isinstance(found, type) and issubclass(found, nn.Module):
+        return found
+    if not is_class and isinstance(found, FunctionType) and found.__module__ == module:
+        return found
+    raise refusal
+
+
+def _arguments_of(module: nn.Module) -> dict[str, Any]:
+    arguments = {}
+    for name in inspect.signature(type(module)).parameters:
+        if name in _BEGINNINGS:
+            continue
+        if not hasattr(module, name):
+            raise TypeError(
+                f"{type(module).__name__} does not keep its argument {name!r} as an attribute of "
+                "that name: a run cannot store it"
+            )
+        arguments[name] = describe(getattr(module, name))
+    return arguments
+
+
+def _arguments_of_call(call: "partial[Any]") -> dict[str, Any]:
+    bound = inspect.signature(call.func).bind_partial(*call.args, **call.keywords)
+    return {name: describe(value) for name, value in bound.arguments.items()}

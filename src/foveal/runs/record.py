@@ -1,0 +1,154 @@
+"""What a run keeps of its experiment: what was asked in recipe.yaml, what it is in model.yaml.
+
+model.yaml holds the class and the arguments of the model, and the function that reads the images
+with its arguments, by names of this package. Loading a run needs this file and the weights; it
+executes no recipe, so an option that is renamed later orphans no run.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from torch import nn
+
+import foveal
+from foveal.errors import UserError
+from foveal.experiment import CachedCall, Experiment
+from foveal.runs.description import build, describe
+from foveal.runs.folder import RunFolder
+from foveal.settings import Training
+
+FORMAT = 2
+"""Of recipe.yaml and model.yaml. A run of a higher one was written by a newer foveal."""
+
+_PARTS = ("foveal.models", "foveal.nn", "foveal.windows", "foveal.paper.models", "foveal.paper.nn")
+_DATA = ("foveal.data", "foveal.paper.data")
+_OBJECTIVES = ("foveal.objectives", "foveal.paper.objectives")
+
+
+def record(folder: RunFolder, experiment: Experiment) -> None:
+    """Write down what was asked and what it is, complete: `restore` needs nothing else.
+
+    Raises:
+        TypeError: a part of the model is not of this package.
+    """
+    version = {"format": FORMAT, "foveal": foveal.__version__}
+    folder.write_recipe(
+        {**version, "recipe": experiment.recipe, "options": _plain(experiment.options)}
+    )
+    folder.write_model(
+        {
+            **version,
+            "classes": list(experiment.classes),
+            "multilabel": experiment.multilabel,
+            "model": describe(experiment.model),
+            "data": describe(experiment.splits),
+            "objective": describe(experiment.objective),
+            "training": _plain(asdict(experiment.training)),
+        }
+    )
+
+
+def restore(folder: RunFolder) -> Experiment:
+    """Build the experiment of a run again, with an untrained model.
+
+    Raises:
+        UserError: the files are damaged, or written by a newer foveal.
+    """
+    if not folder.model_file.is_file():
+        from foveal.runs import _format1
+
+        return _format1.restore(folder)
+    stored = folder.read_model()
+    check_format(folder.model_file, stored)
+    recipe = folder.read_recipe()
+    read = _built(folder, stored, "data", _DATA)
+    model = _built(folder, stored, "model", _PARTS)
+    if not isinstance(model, nn.Module) or not callable(read):
+        raise UserError(f"{folder.model_file} is damaged: it describes no model and data")
+    return Experiment(
+        recipe=str(recipe.get("recipe")),
+        options=dict(recipe.get("options") or {}),
+        classes=_checked(folder, stored, "classes", tuple[str, ...]),
+        model=model,
+        splits=CachedCall(read.func, *read.args, **read.keywords),
+        training=_checked(folder, stored, "training", Training),
+        objective=_built(folder, stored, "objective", _OBJECTIVES),
+        multilabel=_checked(folder, stored, "multilabel", bool),
+    )
+
+
+def stored_options(folder: RunFolder, recipe: Callable[..., Experiment]) -> dict[str, Any]:
+    """The options that a run was begun with, as its recipe takes them.
+
+    Args:
+        folder: of the run.
+        recipe: the function; the types of its keywords are those of the options.
+
+    Raises:
+        UserError: recipe.yaml is damaged, or written by a newer foveal.
+    """
+    stored = folder.read_recipe()
+    check_format(folder.recipe_file, stored)
+    if stored.get("format") == 1:
+        from foveal.runs import _format1
+
+        return dict(_format1.restore(folder).options)
+    hints = get_type_hints(recipe)
+    options = stored.get("options")
+    if not isinstance(options, Mapping) or not set(options) <= set(hints):
+        raise UserError(f"{folder.recipe_file} is damaged: options must be those of the recipe")
+    return {
+        name: validated(value, hints[name], f"{folder.recipe_file}: options.{name}")
+        for name, value in options.items()
+    }
+
+
+def check_format(file: Any, stored: Mapping[str, Any]) -> None:
+    """Refuse a file of a newer version in words.
+
+    Raises:
+        UserError: it is of a newer format, or of none.
+    """
+    form = stored.get("format")
+    if not isinstance(form, int) or not 1 <= form <= FORMAT:
+        raise UserError(
+            f"{file}: written by foveal {stored.get('foveal', '(unknown version)')}, this is "
+            f"{foveal.__version__}: use that version or a newer one"
+        )
+
+
+def validated(value: Any, kind: Any, place: str) -> Any:
+    """A value that was read from a file, as the type it must have.
+
+    Args:
+        value: plain, as YAML has it.
+        kind: a type, maybe a dataclass of settings.
+        place: file and key, for the message.
+
+    Raises:
+        UserError: one line with file, key and value.
+    """
+    config = None if is_dataclass(kind) else ConfigDict(strict=False)
+    try:
+        return TypeAdapter(kind, config=config).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in (place, *first["loc"]))
+        raise UserError(f"{key}: {first['msg']}: got {first['input']!r}") from error
+
+
+def _built(folder: RunFolder, stored: Mapping[str, Any], key: str, within: tuple[str, ...]) -> Any:
+    return build(stored.get(key), f"{folder.model_file}: {key}", within)
+
+
+def _checked(folder: RunFolder, stored: Mapping[str, Any], key: str, kind: Any) -> Any:
+    return validated(stored.get(key), kind, f"{folder.model_file}: {key}")
+
+
+def _plain(value: Any) -> Any:
+    """Groups of settings as dictionaries, tuples as lists, paths as text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    return describe(value)

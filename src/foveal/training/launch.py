@@ -1,0 +1,100 @@
+"""Begin a run, or go on with one, in a folder."""
+
+import shlex
+from pathlib import Path
+
+import torch
+
+from foveal._processes import is_rank_zero
+from foveal.data import Splits
+from foveal.errors import UserError
+from foveal.experiment import Experiment
+from foveal.runs.folder import RunFolder
+from foveal.runs.record import record, restore
+from foveal.settings import Hardware
+from foveal.training import Stopped, fit
+
+
+def start(
+    experiment: Experiment, output: str | Path, hardware: Hardware, *, progress: bool = True
+) -> RunFolder:
+    """Train an experiment in a new folder.
+
+    The data are read before there is a folder, so that a mistake in them leaves nothing behind.
+
+    Args:
+        experiment: what to train.
+        output: the folder; must be new or empty.
+        hardware: what to train on.
+        progress: show progress on standard error.
+
+    Raises:
+        KeyboardInterrupt: the run was stopped; the message gives the command to go on.
+        UserError: the folder or the data are not usable; training diverged.
+    """
+    splits = read_splits(experiment)
+    folder = RunFolder.create(output)
+    if is_rank_zero():
+        record(folder, experiment)
+        folder.write_seed(experiment.training.seed)
+    _train(experiment, splits, folder, hardware, resume=False, progress=progress)
+    return folder
+
+
+def resume(output: str | Path, hardware: Hardware, *, progress: bool = True) -> RunFolder:
+    """Go on with a run from its last checkpoint, or from the beginning if it has none.
+
+    Args:
+        output: the folder of the run.
+        hardware: what to train on.
+        progress: show progress on standard error.
+
+    Raises:
+        KeyboardInterrupt: the run was stopped again.
+        UserError: there is no such run, or its data are gone.
+    """
+    folder = RunFolder.open(output)
+    experiment = restore(folder)
+    _train(experiment, read_splits(experiment), folder, hardware, resume=True, progress=progress)
+    return folder
+
+
+def read_splits(experiment: Experiment) -> Splits:
+    """Read or paint the images of an experiment.
+
+    Raises:
+        UserError: files are not as they should be, or the pictures cannot be painted as asked.
+    """
+    try:
+        return experiment.splits()
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _train(
+    experiment: Experiment,
+    splits: Splits,
+    folder: RunFolder,
+    hardware: Hardware,
+    *,
+    resume: bool,
+    progress: bool,
+) -> None:
+    command = f"foveal train --resume --output {shlex.quote(str(folder.path))}"
+    try:
+        fit(
+            experiment.model,
+            splits,
+            experiment.training,
+            hardware=hardware,
+            objective=experiment.objective,
+            run=folder,
+            resume=resume,
+            progress=progress,
+        )
+    except Stopped as stop:
+        raise KeyboardInterrupt(f"{stop}; go on with: {command}") from stop
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"go on from the last validation with: {command}") from None
+    except torch.OutOfMemoryError as error:
+        raise UserError(f"out of memory: try a smaller --batch or --view ({error})") from error
