@@ -135,7 +135,7 @@ class BackboneScorer(nn.Module):
         name: str = "resnet18",
         *,
         stage: int = 2,
-        weights: Path | None = None,
+        weights: Path | str | None = None,
         pretrained: bool = False,
         channels: int = 3,
         frozen: bool = False,
