@@ -3,6 +3,7 @@
 import csv
 import gzip
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,18 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
+
+from foveal.settings import Training
+
+
+def settings(base: Training = Training(), **options: object) -> Training:
+    """Settings that differ from others in a few options, whichever groups those are in."""
+    changes: dict[str, object] = {}
+    for group in ("optimisation", "augmentation"):
+        before = getattr(base, group)
+        names = {field.name for field in fields(before)} & options.keys()
+        changes[group] = replace(before, **{name: options.pop(name) for name in names})
+    return replace(base, **changes, **options)
 
 
 def pixels(height: int, width: int, channels: int = 3, seed: int = 0) -> UInt8[Tensor, "C H W"]:

@@ -10,6 +10,7 @@ import miniatures_signs
 import reference
 from foveal.evaluation import chosen_windows, evaluate
 from foveal.images import FileImage, TensorImage
+from foveal.nn.protocols import HasRoles
 from foveal.objectives import classification
 from foveal.paper.data.traffic_signs import read_traffic_signs
 from foveal.prediction import Prediction
@@ -113,6 +114,14 @@ class ModelContract:
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None, name
             assert name in idle or parameter.grad.abs().sum() > 0, name
+
+    def test_its_roles_are_parts_of_it_with_parameters(self) -> None:
+        model = self.make()
+        assert isinstance(model, HasRoles)
+        for role, part in model.roles().items():
+            assert getattr(model, role) is part
+            assert list(part.parameters())
+        assert set(model.roles()) == {"scorer", "encoder"} & {n for n, _ in model.named_children()}
 
     def test_a_forward_pass_leaves_the_mode_of_every_part(self) -> None:
         model = self.make().train()

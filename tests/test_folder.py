@@ -430,7 +430,7 @@ def test_decoding_finds_files_that_were_cut_short(tmp_path: Path) -> None:
     miniatures.truncated(file, file)
     data = read_whole(tmp_path)
     check(data)
-    with pytest.raises(UserError, match=r"1 of 10 images .*0\.png.*cut short"):
+    with pytest.raises(UserError, match=r"1 of 10 images .*0\.png.*truncated"):
         check(data, decode=True)
 
 

@@ -3,7 +3,9 @@
 import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,8 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from torch import Tensor
 
+from foveal._seeding import derived_generator, derived_seed
 from foveal.data import Example
-from foveal.data.loader import affine_colour, batches, flip, generator, number, shift, stack
+from foveal.data.augmentation import affine_colour, flip, shift
+from foveal.data.loader import KeptImages, batches, stack
 from foveal.errors import UserError
 from foveal.images import FileImage, Image, TensorImage
 
@@ -38,7 +42,7 @@ class Listed:
 
 
 def noise(n: int, size: tuple[int, int] = (8, 10)) -> Listed:
-    pixels = torch.randint(256, (n, 3, *size), generator=generator(0), dtype=torch.uint8)
+    pixels = torch.randint(256, (n, 3, *size), generator=derived_generator(0), dtype=torch.uint8)
     return Listed(tuple(TensorImage(p) for p in pixels))
 
 
@@ -105,6 +109,27 @@ def test_kept_files_change_nothing(tmp_path: Path, memory: int):
     assert same(list(kept), list(batches(noise(5), size=4, seed=3, steps=4, augment=AUGMENT)))
 
 
+@settings(max_examples=30, deadline=None)
+@given(sides=st.lists(st.integers(1, 12), min_size=1, max_size=8), memory=st.integers(0, 900))
+def test_the_memory_budget_counts_the_images_kept_and_what_fits_is_kept(
+    sides: list[int], memory: int
+):
+    with TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{i}.png" for i in range(len(sides))]
+        for file, side in zip(files, sides, strict=True):
+            Pillow.fromarray(np.zeros((side, side, 3), dtype=np.uint8)).save(file)
+        cache = KeptImages(memory)
+        shown = [cache.pixels(i, FileImage(file)) for i, file in enumerate(files)]
+        free, fits = memory, []
+        for side in sides:
+            fits.append(3 * side**2 <= free)
+            free -= 3 * side**2 * fits[-1]
+        assert cache.free == free
+        again = [cache.pixels(i, FileImage(file)) for i, file in enumerate(files)]
+    assert [a is b for a, b in zip(shown, again, strict=True)] == fits
+    assert cache.free == free
+
+
 def test_ranks_share_out_the_batch_of_a_single_device():
     whole = list(batches(noise(7), size=6, seed=3, steps=3, augment=AUGMENT))
     parts = [
@@ -117,7 +142,7 @@ def test_ranks_share_out_the_batch_of_a_single_device():
 
 
 def test_a_batch_that_does_not_divide_over_the_devices_is_refused():
-    with pytest.raises(ValueError, match="3 devices: got size=4"):
+    with pytest.raises(UserError, match="3 devices: got 4 images"):
         next(batches(noise(7), size=4, seed=3, steps=3, world=3))
 
 
@@ -163,8 +188,8 @@ def test_stacked_images_keep_their_order():
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 1000), distance=st.integers(0, 12), h=st.integers(1, 9))
 def test_a_shift_is_padding_and_cropping_at_random(seed: int, distance: int, h: int):
-    image = torch.randint(1, 256, (3, h, 7), dtype=torch.uint8, generator=generator(0))
-    moved = shift(distance)(image, generator(seed))
+    image = torch.randint(1, 256, (3, h, 7), dtype=torch.uint8, generator=derived_generator(0))
+    moved = shift(distance)(image, derived_generator(seed))
     padded = torch.nn.functional.pad(image, (7, 7, h, h))
     places = [
         (y, x)
@@ -180,7 +205,7 @@ def test_a_shift_is_padding_and_cropping_at_random(seed: int, distance: int, h: 
 def test_a_shift_by_a_share_follows_the_sides_of_the_image():
     image = torch.zeros(1, 20, 50, dtype=torch.uint8)
     image[0, 10, 25] = 1
-    spots = [shift(0, 0.1)(image, generator(s)).nonzero()[0].tolist() for s in range(300)]
+    spots = [shift(0, 0.1)(image, derived_generator(s)).nonzero()[0].tolist() for s in range(300)]
     assert {row for _, row, _ in spots} == {*range(8, 13)}
     assert {column for _, _, column in spots} == {*range(20, 31)}
 
@@ -188,15 +213,15 @@ def test_a_shift_by_a_share_follows_the_sides_of_the_image():
 def test_shifts_reach_every_distance():
     image = torch.zeros(1, 9, 9, dtype=torch.uint8)
     image[0, 4, 4] = 1
-    spots = {tuple(shift(2)(image, generator(s)).nonzero()[0].tolist()) for s in range(300)}
+    spots = {tuple(shift(2)(image, derived_generator(s)).nonzero()[0].tolist()) for s in range(300)}
     assert spots == {(0, y, x) for y in range(2, 7) for x in range(2, 7)}
 
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 1000))
 def test_colour_is_one_affine_map_of_all_pixels(seed: int):
-    image = torch.rand(3, 4, 5, dtype=torch.float64, generator=generator(seed, 1))
-    changed = affine_colour(probability=1.0)(image, generator(seed))
+    image = torch.rand(3, 4, 5, dtype=torch.float64, generator=derived_generator(seed, 1))
+    changed = affine_colour(probability=1.0)(image, derived_generator(seed))
     x, y = image.flatten(), changed.flatten()
     a = (y[1] - y[0]) / (x[1] - x[0])
     b = y[0] - a * x[0]
@@ -209,24 +234,26 @@ def test_colour_of_bytes_is_the_colour_of_floats_rounded_and_clipped():
     image = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
     for seed in range(20):
         change = affine_colour()
-        exact = change(image.double() / 255, generator(seed)).clamp(0, 1) * 255
-        assert (change(image, generator(seed)) - exact).abs().max() <= 0.5 + 1e-9
+        exact = change(image.double() / 255, derived_generator(seed)).clamp(0, 1) * 255
+        assert (change(image, derived_generator(seed)) - exact).abs().max() <= 0.5 + 1e-9
 
 
 def test_the_share_of_changed_colours_is_the_probability():
     image = torch.full((1, 2, 2), 0.5)
-    changed = [not torch.equal(affine_colour()(image, generator(s)), image) for s in range(1000)]
+    changed = [
+        not torch.equal(affine_colour()(image, derived_generator(s)), image) for s in range(1000)
+    ]
     assert abs(sum(changed) / 1000 - 0.8) < 0.04  # three standard deviations
 
 
 def test_a_flip_exchanges_left_and_right_in_half_of_the_images():
     image = torch.arange(6).reshape(1, 2, 3)
-    flipped = [torch.equal(flip(image, generator(s)), image.flip(-1)) for s in range(1000)]
+    flipped = [torch.equal(flip(image, derived_generator(s)), image.flip(-1)) for s in range(1000)]
     assert abs(sum(flipped) / 1000 - 0.5) < 0.05
 
 
 def test_numbers_of_neighbouring_paths_are_unrelated():
     paths = itertools.product(range(9), range(2), range(9))
-    numbers = {number(*path) for path in paths}
+    numbers = {derived_seed(*path) for path in paths}
     assert len(numbers) == 162
     assert abs(sum(n % 2 for n in numbers) / 162 - 0.5) < 0.12

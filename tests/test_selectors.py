@@ -10,7 +10,7 @@ from torch import Tensor
 from foveal import topk, windows
 from foveal.models import PatchClassifier
 from foveal.nn import aggregators, encoders, scorers
-from foveal.nn.protocols import Selector
+from foveal.nn.protocols import Annealed, Selector
 from foveal.nn.selectors import Hard, Mixed, Random, Sinkhorn, TopK
 
 ALL = {
@@ -90,7 +90,7 @@ def test_topk_is_soft_in_training_and_hard_in_evaluation():
 def test_topk_that_is_soft_in_evaluation_is_the_mean_of_draws_at_the_last_sigma_of_training():
     raw, draws = scores(2, 6), 40_000
     trained = TopK(2, sigma=0.3, estimator="diagonal", soft_evaluation=True).train()
-    trained.sigma = 0.1
+    trained.noise_scale = 1 / 3
     trained(raw.clone().requires_grad_())
     loaded = TopK(2, sigma=0.3, estimator="diagonal", soft_evaluation=True).eval()
     before = loaded(raw)
@@ -210,12 +210,30 @@ def test_mixed_drops_candidates_from_all_slots_and_keeps_the_mean():
     assert ((value.mean(dim=0) - soft[0]).abs() <= error).all()
 
 
-def test_mixed_hands_sigma_on_to_a_selector_that_has_one():
-    select = TopK(3, sigma=0.1)
-    wrapped = Mixed(select)
-    wrapped.sigma = 0.02
-    assert (select.sigma, wrapped.sigma) == (0.02, 0.02)
-    assert not hasattr(Mixed(Random(3)), "sigma")
+@pytest.mark.parametrize("name", ALL)
+def test_a_selector_asks_its_own_mode_alone_whether_it_trains(name):
+    select = ALL[name]()
+    for mode in (True, False):
+        select.train(mode)
+        found = []
+        for gradient in (True, False):
+            torch.manual_seed(0)
+            with torch.set_grad_enabled(gradient):
+                found.append(select(scores()))
+        assert same(*found)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if "TopK" in name])
+def test_the_noise_is_sigma_times_its_scale_wherever_the_selector_stands(name):
+    found = []
+    for sigma, scale in ((0.1, 0.5), (0.05, 1.0)):
+        select = ALL[name]().train()
+        (annealed,) = [each for each in select.modules() if isinstance(each, Annealed)]
+        assert (annealed.sigma, annealed.noise_scale) == (0.1, 1.0)
+        annealed.sigma, annealed.noise_scale = sigma, scale
+        torch.manual_seed(0)
+        found.append(select(scores()))
+    assert same(*found)
 
 
 def test_a_chance_outside_its_range_is_named():

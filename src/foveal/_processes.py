@@ -1,4 +1,4 @@
-"""Work spread over the machine's cores, tidily: nothing goes on once the caller has stopped."""
+"""Processes: work over the machine's cores, and which process of a distributed run leads."""
 
 import multiprocessing
 import os
@@ -8,6 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait
 from typing import TypeVar
+
+_RANKS = (
+    "SLURM_PROCID",
+    "OMPI_COMM_WORLD_RANK",
+    "JSM_NAMESPACE_RANK",
+    "NODE_RANK",
+    "GROUP_RANK",
+    "LOCAL_RANK",
+)
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -40,6 +49,18 @@ def spread(
         yield from pool.map(work, tasks)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def is_rank_zero() -> bool:
+    """Whether this is the process of a distributed run that writes and reports; alone, it is.
+
+    The rank over all nodes counts. torchrun sets RANK, and may itself be started once per node by
+    SLURM, so RANK decides alone. Without it, every number that a launcher gave must be 0: SLURM and
+    MPI number all processes; Lightning's launcher numbers nodes and the processes of a node.
+    """
+    if rank := os.environ.get("RANK"):
+        return int(rank) == 0
+    return not any(int(os.environ.get(name) or 0) for name in _RANKS)
 
 
 def cores() -> int:

@@ -12,6 +12,10 @@ class UserError(ValueError):
     """A mistake in the user's input: one line that says what is wrong, where, and the remedy."""
 
 
+class NotFiniteError(ValueError):
+    """Scores that are NaN or infinite: the model diverged, or an image holds such pixels."""
+
+
 class ImageRefused(UserError):
     """An image that a model cannot take, because of its size or its channels.
 

@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""Objectives: the losses that training minimises."""
 
 from collections.abc import Callable
 
@@ -21,18 +21,18 @@ def classification(
     entropy: float = 0.01,
     class_weights: Float[Tensor, "classes"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy, less a reward for a scorer that keeps its options open.
+    """Cross-entropy, minus a reward for a high entropy of the scores.
 
         loss = CE(logits, labels) - entropy x mean_b H(softmax(scores_b))
 
-    The entropy is that of the *raw* scores over all candidates and is maximised (the released code
-    has a negative coefficient and minimises); without it a scorer may fix on a place before it has
-    learned anything.
+    The entropy is that of the *raw* scores over all candidates, and is maximised (the released code
+    has a negative coefficient and minimises it). Without it a scorer may settle on a place before
+    the encoder has learned anything.
 
     Args:
-        prediction: of a batch.
+        prediction: prediction for a batch.
         labels: class numbers.
-        entropy: >= 0; the paper's are 0.01 and 0.05.
+        entropy: weight of the reward, 0 or more; 0.01 and 0.05 in the paper.
         class_weights: relative cost of an error on each class, or None.
 
     References:
@@ -49,16 +49,16 @@ def multilabel(
     entropy: float = 0.01,
     class_weights: Float[Tensor, "classes"] | None = None,
 ) -> Float[Tensor, ""]:
-    """`classification` for images that bear sets of classes: a yes or a no is asked for each.
+    """Binary cross-entropy of every class, minus the reward of `classification`.
 
         loss = mean_bc BCE(sigmoid(logits_bc), labels_bc) - entropy x mean_b H(softmax(scores_b))
 
     Args:
-        prediction: of a batch.
-        labels: which classes each image bears.
-        entropy: see `classification`.
-        class_weights: relative cost of an error on each class, or None; the mean over the classes
-            is weighted by them.
+        prediction: prediction for a batch.
+        labels: whether each image has each class.
+        entropy: weight of the reward, 0 or more.
+        class_weights: relative cost of an error on each class, or None; weights of the mean over
+            the classes.
     """
     costs = binary_cross_entropy_with_logits(
         prediction.logits, labels.to(prediction.logits.dtype), reduction="none"

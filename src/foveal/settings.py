@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 Size = tuple[int, int]
 Aggregator = Literal["max", "mean", "transformer"]
@@ -55,6 +55,7 @@ class Model:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_choices(self)
         check_least(self, ("patch", "k"), 1)
         check_size("view", self.view)
 
@@ -74,6 +75,7 @@ class Selection:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_choices(self)
         check_least(self, ("sigma",), 0)
 
 
@@ -135,6 +137,7 @@ class Optimisation:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_choices(self)
         check_least(self, ("batch", "accumulate", "log_every"), 1)
         check_least(self, ("steps", "validate_every"), 0)
         rates = ("learning_rate", "encoder_lr_scale", "scorer_lr_scale", "momentum", "entropy")
@@ -204,29 +207,23 @@ class Hardware:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_choices(self)
         if self.devices == 0 or self.devices < -1:
             raise ValueError(f"devices must be 1 or more, or -1 for all: got {self.devices}")
         check_least(self, ("nodes",), 1)
         check_least(self, ("workers",), 0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """All that a training depends on besides the model and the data.
+def check_choices(settings: Any) -> None:
+    """Refuse a word that is none of those that its type lists.
 
-    Attributes:
-        optimisation: how the weights are optimised.
-        augmentation: random changes of the training images.
-        seed: seed of all random numbers, 0 or more.
+    Raises:
+        ValueError: names the setting, the choices and the value.
     """
-
-    optimisation: Optimisation = Optimisation()
-    augmentation: Augmentation = Augmentation()
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        check_least(self, ("seed",), 0)
+    for name, kind in get_type_hints(type(settings)).items():
+        value, choices = getattr(settings, name), get_args(kind)
+        if get_origin(kind) is Literal and value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}: got {value!r}")
 
 
 def check_least(settings: Any, names: Iterable[str], least: float) -> None:
@@ -275,3 +272,22 @@ def check_class_weights(weights: tuple[float, ...] | None) -> None:
             "class_weights must be 0 or more, finite, and not all 0: got "
             f"{' '.join(map(str, weights))}"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """All that a training depends on besides the model and the data.
+
+    Attributes:
+        optimisation: how the weights are optimised.
+        augmentation: random changes of the training images.
+        seed: seed of all random numbers, 0 or more.
+    """
+
+    optimisation: Optimisation = Optimisation()
+    augmentation: Augmentation = Augmentation()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_least(self, ("seed",), 0)

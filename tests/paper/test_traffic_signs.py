@@ -371,7 +371,7 @@ def test_as_published_the_recipe_has_the_faults_of_the_papers_code() -> None:
     shift = []
     for experiment in (published, plain):
         scene = TensorImage(torch.zeros(3, 960, 1280))
-        windows = experiment.model.glance.windows([scene], torch.device("cpu"))[0]
+        windows = experiment.model.geometry.windows([scene], torch.device("cpu"))[0]
         shift.append(((windows[:, :2] + windows[:, 2:]) / 2).view(39, 52, 2)[:, :, 0])
     rows = 24.0 * torch.arange(39)[:, None].expand(39, 52)
     assert torch.equal(shift[0], rows + 12)

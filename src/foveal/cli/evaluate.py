@@ -1,27 +1,43 @@
-"""foveal evaluate: how well a run does, on its own test images or on a user's."""
+"""foveal evaluate: evaluate a model on its own test images or on others."""
 
-import json
+import json as json_format
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from foveal.cli.common import SUCCESS, labelled, loaded, own, status
-from foveal.data import Dataset
-from foveal.evaluation import evaluate as judged
-from foveal.report import rows as tables
-from foveal.runs.run import Run
+from foveal.cli._console import SUCCESS, best_device, status
+
+if TYPE_CHECKING:
+    from foveal.runs import Run
 
 
-def evaluate(run_path: str, *, data: str | None, as_json: bool) -> int:
-    """Print how well a run does, on its own test images or on a user's."""
-    run = loaded(run_path)
-    dataset, what = own(run.experiment) if data is None else _given(run, Path(data))
-    found = judged(run.model, dataset, classes=run.classes)
-    status([result.error for result in found.results])
-    print(json.dumps(found.summary()) if as_json else tables.told(found, f"{run.path} on {what}"))
+def evaluate(run: Path, /, *, data: Path | None = None, json: bool = False) -> int:
+    """Evaluate a trained model on its own test images, or on other labelled images.
+
+    Args:
+        run: folder of the run, as printed by foveal train.
+        data: a labelled folder or CSV; its test part is used if it has one.
+        json: print one JSON object.
+    """
+    from foveal.runs import load
+
+    print_report(load(run, device=best_device()), data, as_json=json)
     return SUCCESS
 
 
-def _given(run: Run, data: Path) -> tuple[Dataset, str]:
-    """The test part of a user's data where they have one, else all of them."""
-    whole = labelled(run, data)
-    test = [i for i, entry in enumerate(whole.entries) if entry.part == "test"]
-    return (whole.part(test), f"the test part of {data}") if test else (whole, f"{data}")
+def print_report(run: "Run", data: Path | None = None, *, as_json: bool = False) -> None:
+    """Evaluate a run and print the report.
+
+    Args:
+        run: a loaded run.
+        data: labelled images; None: the run's own test images.
+        as_json: as one JSON object instead of a table.
+    """
+    from foveal.report.text import format_report
+
+    dataset, what = run.labelled_images(data)
+    report = run.evaluate(dataset)
+    status([result.error for result in report.results])
+    if as_json:
+        print(json_format.dumps(report.summary()))
+    else:
+        print(format_report(report, f"{run.path} on {what}"))

@@ -1,118 +1,105 @@
 """foveal explain: a page of pictures that show where the model looked."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from foveal.cli.common import labelled, loaded, own, say, status, tracked
-from foveal.data.folder import ImageFiles
-from foveal.data.labels import text
+from foveal.cli._console import best_device, log, status, track
 from foveal.errors import UserError
-from foveal.evaluation import Result
-from foveal.evaluation.inference import Task, judge, task
-from foveal.evaluation.metrics import Hits
-from foveal.evaluation.metrics import report as summed
-from foveal.prediction import Prediction
-from foveal.report import explanation
-from foveal.report import page as report
-from foveal.runs import run as runs
-from foveal.runs.folder import RunFolder
-from foveal.runs.run import Run
-from foveal.windows import covers
+
+if TYPE_CHECKING:
+    from foveal.evaluation import Input
+    from foveal.report.looks import Look
+    from foveal.report.page import Card
+    from foveal.runs import Run
 
 
-def explain(run_path: str, images: list[str], *, output: str, most: int) -> int:
-    """Write a page of pictures: what the model saw in every image, and what it made of it.
+def explain(
+    run: Path, images: list[Path] | None = None, /, *, output: Path, most: int = 200
+) -> int:
+    """Show where the model looked, on one HTML page that opens without a server.
 
     Args:
-        run_path: the run.
-        images: files, folders or tables; none: the images that the run is judged by.
+        run: folder of the run, as printed by foveal train.
+        images: files, folders, glob patterns or labelled CSVs (default: the run's test images).
         output: folder of the page.
-        most: how many of the run's own images.
+        most: largest number of test images; given images are all explained.
     """
-    run = loaded(run_path)
-    sets = run.experiment.multilabel
-    if images:
-        sources = [_source(run, Path(path)) for path in images]
-        tasks = [task(source, index) for source in sources for index in range(len(source))]
-        known = all(isinstance(source, ImageFiles) for source in sources)
-    else:
-        dataset, what = own(run.experiment)
-        say(f"explaining {min(most, len(dataset))} of {what}")
-        tasks = [task(dataset, index) for index in range(min(most, len(dataset)))]
-        known = True
-    looks = [_look(run, each) for each in tracked(tasks, "explaining", len(tasks))]
-    readable = any(look.result.error is None for look in looks)
-    summary = (
-        summed([(look.result, look.hits) for look in looks], run.classes, multilabel=sets).summary()
-        if known and readable
-        else None
-    )
-    page = report.write(
+    from foveal.report.page import write_page
+    from foveal.runs import load
+    from foveal.runs.folder import RunFolder
+
+    model = load(run, device=best_device())
+    inputs, labelled = _list_inputs(model, images, most)
+    looks = [model.look(each) for each in track(inputs, "explaining", len(inputs))]
+    written = write_page(
         output,
-        [look.entry() for look in looks],
-        title=f"{run.path.name}: {len(looks)} images",
-        summary=summary,
-        metrics_rows=RunFolder(run.path).rows(),
+        [_card(look) for look in looks],
+        title=f"{run.name}: {len(looks)} images",
+        summary=_summary(model, looks) if labelled else None,
+        metrics_rows=RunFolder(run).rows(),
     )
-    print(page)
+    print(written)
     return status([look.result.error for look in looks])
 
 
-class _Look(NamedTuple):
-    """What is shown of one image: a PNG file, empty where the image could not be read."""
+def _list_inputs(
+    run: "Run", images: Sequence[Path] | None, most: int
+) -> tuple[list["Input"], bool]:
+    """The images to explain, and whether the labels of all are known."""
+    from foveal.data.folder import ImageFiles
+    from foveal.evaluation import read_input
 
-    result: Result
-    picture: bytes
-    hits: Hits | None
-
-    def entry(self) -> report.Entry:
-        result = self.result
-        return report.Entry(
-            file=result.file,
-            picture=self.picture,
-            label=text(result.label),
-            probability=result.probability,
-            truth=None if result.truth is None else text(result.truth),
-            correct=None if result.truth is None else result.label == result.truth,
-            error=result.error,
-            hit=None if self.hits is None else self.hits.some,
-        )
+    if not images:
+        dataset, what = run.labelled_images()
+        count = min(most, len(dataset))
+        log(f"explaining {count} of {what}")
+        return [read_input(dataset, index) for index in range(count)], True
+    sources = [_read(run, path) for path in images]
+    inputs = [read_input(source, index) for source in sources for index in range(len(source))]
+    return inputs, all(isinstance(source, ImageFiles) for source in sources)
 
 
-def _look(run: Run, asked: Task) -> _Look:
-    seen: list[Prediction] = []
-    sets = run.experiment.multilabel
-    ((result, boxes),) = judge(
-        run.model, [asked], run.classes, 1, lambda p, _: seen.append(p), multilabel=sets
-    )
-    if not seen or asked.image is None:
-        return _Look(result, b"", None)
-    drawn = io.BytesIO()
-    explanation(
-        asked.image,
-        seen[0],
-        classes=run.classes,
-        multilabel=sets,
-        truth=result.truth,
-        boxes=boxes,
-        file=result.file,
-    ).save(drawn, "PNG")
-    if boxes is None or len(boxes) == 0:
-        return _Look(result, drawn.getvalue(), None)
-    covered = covers(torch.tensor(result.windows), boxes).any(dim=0)
-    return _Look(result, drawn.getvalue(), Hits(bool(covered.any()), bool(covered.all())))
+def _read(run: "Run", path: Path) -> Any:
+    """Labelled images if the path is a labelled data set, else images."""
+    from foveal.runs.run import list_images
 
-
-def _source(run: Run, path: Path) -> ImageFiles | runs.Images:
-    """Images with their labels where the path is a labelled data set, else without."""
     if path.is_dir() or path.suffix.lower() == ".csv":
         try:
-            return labelled(run, path)
+            return run.read(path)
         except UserError as error:
             if not path.is_dir():
                 raise
-            say(f"shown without true labels: {error}")
-    return runs.gathered(path)
+            log(f"shown without true labels: {error}")
+    return list_images(path)
+
+
+def _card(look: "Look") -> "Card":
+    from foveal.data.labels import text
+    from foveal.report.page import Card
+
+    result = look.result
+    png = io.BytesIO()
+    if look.picture is not None:
+        look.picture.save(png, "PNG")
+    return Card(
+        file=result.file,
+        picture=png.getvalue(),
+        label=text(result.label),
+        probability=result.probability,
+        truth=None if result.truth is None else text(result.truth),
+        correct=None if result.truth is None else result.label == result.truth,
+        error=result.error,
+        hit=None if look.hits is None else look.hits.some,
+    )
+
+
+def _summary(run: "Run", looks: Sequence["Look"]) -> dict[str, Any] | None:
+    """The figures of a report; None if no image could be read."""
+    from foveal.evaluation import summarise
+
+    if all(look.result.error is not None for look in looks):
+        return None
+    pairs = [(look.result, look.hits) for look in looks]
+    return summarise(pairs, run.classes, multilabel=run.multilabel).summary()

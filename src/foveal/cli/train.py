@@ -1,110 +1,167 @@
-"""foveal train: begin a run or go on with one, and evaluate what came of it."""
+"""foveal train: train on your own images or by a recipe, then evaluate the model."""
 
-import os
 import shlex
-import shutil
-from dataclasses import replace
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import torch
-
-from foveal.cli.common import SUCCESS, images, loaded, own, say
+from foveal._processes import is_rank_zero
+from foveal.cli import _recipes
+from foveal.cli._console import SUCCESS, log
+from foveal.cli._options import (
+    Options,
+    Token,
+    asks_help,
+    command,
+    flag,
+    new_app,
+    read_ahead,
+    show,
+    show_in_help,
+    split_target,
+)
+from foveal.cli._spellings import modernise
 from foveal.errors import UserError
-from foveal.evaluation import evaluate
-from foveal.experiment import Experiment
 from foveal.paper import recipes
-from foveal.report import rows as tables
-from foveal.runs import run as runs
-from foveal.runs.folder import RunFolder
-from foveal.training import Stopped, fit
+from foveal.settings import Hardware
+
+OWN_IMAGES = """
+Train a model on your own images, or by a recipe, and evaluate it.
+
+DATA is a folder with one sub-folder per class, or a CSV with the columns file,label. What is not
+given is inferred from the images and printed. The options below are those for your own images;
+foveal train RECIPE --help lists those of a recipe.
+"""
 
 
-def train(
-    name: str,
-    settings: dict[str, Any],
-    *,
-    output: str,
-    resume: bool,
-    devices: int,
-    nodes: int,
-    precision: str,
-) -> int:
-    """Train by a recipe, evaluate the best model, and say what can be done next."""
-    machines = {"devices": devices, "nodes": nodes, "precision": precision}
-    folder, experiment = (_resumed if resume else _begun)(name, settings, machines, output)
-    try:
-        _learn(experiment, folder, resume=resume)
-    except UserError:
-        if _speaks() and not resume and not folder.has("last"):  # nothing to go on with
-            shutil.rmtree(folder.path, ignore_errors=True)
-        raise
-    if not _speaks():
-        return SUCCESS
-    run = loaded(output)
-    dataset, what = own(experiment)
-    found = evaluate(run.model, dataset, classes=run.classes)
-    print(tables.told(found, f"{output} on {what}"))
-    path, page = shlex.quote(output), shlex.quote(f"{output}/explained")
-    say(
-        f"the run lies in {output}; next, with images of your own:",
-        f"  foveal explain {path} IMAGES --output {page}",
-        f"  foveal predict {path} IMAGES --output predictions.csv",
+def train(*tokens: Token) -> int:
+    """Train a model on your own images, or by a recipe, and evaluate it."""
+    target, rest = split_target(tokens)
+    if asks_help(rest):
+        resume, (name, data) = False, _recipes.resolve(target or "folder")
+    else:
+        ahead = read_ahead(rest, Options(run).only("output", "resume"))
+        resume = ahead.get("resume", False)
+        name, data = _resolve(target, ahead.get("output"), resume=resume)
+    hidden = ("data",) if name == "folder" and target != "folder" else ()
+    recipe = Options(recipes.find(name), without=hidden, required=not resume)
+    ours = Options(run)
+    parameters = [*recipe.parameters, *ours.parameters]
+
+    def start(given: dict[str, Any]) -> int:
+        asked = recipe.select(given) | ({} if data is None else {"data": data})
+        return run(name, asked, **ours.group(given))
+
+    parser = new_app(
+        f"train {target or ''}".strip(),
+        OWN_IMAGES if name == "folder" else _recipes.described(name),
+        usage=f"train {target or 'DATA|RECIPE'} [OPTIONS]",
     )
+    parser.default(command(start, parameters))
+    if target is None:
+        show_in_help(parser, "Recipes", _recipes.summaries())
+    return int(parser(modernise(rest, parameters)) or SUCCESS)
+
+
+def run(
+    name: str,
+    given: Mapping[str, Any],
+    /,
+    *,
+    output: Path | None = None,
+    resume: bool = False,
+    hardware: Hardware = Hardware(),
+) -> int:
+    """Train, evaluate the best model, and print what can be done next.
+
+    Args:
+        name: of the recipe.
+        given: values by option of the recipe.
+        output: folder of the run (default: runs/ and the name of the data or recipe).
+        resume: go on with the run in the output folder.
+        hardware: what to train on.
+    """
+    output = output or Path("runs") / (Path(given["data"]).stem if name == "folder" else name)
+    if resume:
+        _resume(output, name, given, hardware)
+    else:
+        _start(output, name, given, hardware)
+    if is_rank_zero():
+        _evaluate(output)
     return SUCCESS
 
 
-def _learn(experiment: Experiment, folder: RunFolder, *, resume: bool) -> None:
-    """Train; whoever stops it is told how to go on."""
-    command = f"foveal train {experiment.recipe} --resume --output {shlex.quote(str(folder.path))}"
-    try:
-        fit(
-            experiment.model,
-            images(experiment),
-            experiment.training,
-            objective=experiment.objective,
-            run=folder,
-            resume=resume,
+def _resolve(target: str | None, output: Path | None, *, resume: bool) -> tuple[str, Path | None]:
+    """Find the recipe and the data; a run that is resumed knows its own."""
+    if target is not None:
+        return _recipes.resolve(target)
+    if not resume:
+        raise UserError(
+            "name your data or a recipe: foveal train DATA or foveal train RECIPE; foveal recipes "
+            "lists the recipes"
         )
-    except Stopped as stop:
-        raise KeyboardInterrupt(f"{stop}; go on with: {command}") from stop
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"go on from the last validation with: {command}") from None
-    except torch.OutOfMemoryError as error:
-        raise UserError(f"no memory left: try a smaller --batch or --view ({error})") from error
+    if output is None:
+        raise UserError("name the run to go on with: foveal train --resume --output RUN")
+
+    from foveal.runs.folder import RunFolder
+
+    return _recipes.resolve(str(RunFolder.open(output).read_recipe().get("recipe")))
 
 
-Begun = tuple[RunFolder, Experiment]
+def _start(output: Path, name: str, given: Mapping[str, Any], hardware: Hardware) -> None:
+    experiment = recipes.build(name, given)
+
+    from foveal.training import launch  # imports torch, which no mistake should wait for
+
+    if is_rank_zero():
+        log(*experiment.notes)
+    launch.start(experiment, output, hardware)
 
 
-def _begun(name: str, settings: dict[str, Any], machines: dict[str, Any], output: str) -> Begun:
-    """A new run."""
-    experiment = _on(machines, recipes.made(name, settings))
-    folder = RunFolder.create(output)
-    if _speaks():
-        runs.record(folder, experiment)
-        folder.write_seed(experiment.training.seed)
-        say(*experiment.notes)
-    return folder, experiment
+def _resume(output: Path, name: str, given: Mapping[str, Any], hardware: Hardware) -> None:
+    from foveal.training import launch
+
+    _check_agreement(output, name, given)
+    launch.resume(output, hardware)
 
 
-def _resumed(name: str, given: dict[str, Any], machines: dict[str, Any], output: str) -> Begun:
-    """A run that was begun earlier; what is given again must agree with it."""
+def _check_agreement(output: Path, name: str, given: Mapping[str, Any]) -> None:
+    """Refuse options that contradict those a run was begun with.
+
+    Raises:
+        UserError: it is the run of another recipe, or an option differs.
+    """
+    from foveal.runs.folder import RunFolder
+    from foveal.runs.record import stored_options
+
     folder = RunFolder.open(output)
-    settings = runs.agree(folder, name, given)
-    # with a checkpoint, what the training began from is not needed again
-    if folder.has("last") and "weights" in settings:
-        settings["weights"] = None
-    return folder, _on(machines, recipes.made(name, settings))
+    begun = folder.read_recipe().get("recipe")
+    if begun != name:
+        raise UserError(f"{output} is a run of the recipe {begun}, not of {name}")
+    recipe = recipes.find(name)
+    options = Options(recipe)
+    stored = options.flatten(stored_options(folder, recipe))
+    for option, value in given.items():
+        if option in stored and _plain(value) != _plain(stored[option]):
+            raise UserError(
+                f"{flag(option)} {show(value)} contradicts the run in {output}, begun with "
+                f"{option}={show(stored[option])}: leave it out, or start another run with "
+                "--output"
+            )
 
 
-def _on(machines: dict[str, Any], experiment: Experiment) -> Experiment:
-    try:
-        return replace(experiment, training=replace(experiment.training, **machines))
-    except ValueError as error:
-        raise UserError(str(error)) from error
+def _plain(value: Any) -> Any:
+    return str(value.resolve()) if isinstance(value, Path) else value
 
 
-def _speaks() -> bool:
-    """Whether this is the first process of a distributed run, the one that is heard."""
-    ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
-    return not any(int(rank) for rank in ranks if rank)
+def _evaluate(output: Path) -> None:
+    from foveal.cli.evaluate import print_report
+    from foveal.runs import load
+
+    print_report(load(output))
+    path, page = shlex.quote(str(output)), shlex.quote(f"{output}/explained")
+    log(
+        f"the run is in {output}; next, with images of your own:",
+        f"  foveal explain {path} IMAGES --output {page}",
+        f"  foveal predict {path} IMAGES --output predictions.csv",
+    )

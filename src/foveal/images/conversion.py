@@ -42,9 +42,7 @@ def as_image(source: Source) -> Image:
     if isinstance(source, np.ndarray):
         source = _channels_first(source)
     if isinstance(source, Tensor):
-        image = TensorImage(source)
-        _check_range(source)
-        return image
+        return TensorImage(source)
     if isinstance(source, Image):
         return source
     raise TypeError(
@@ -64,14 +62,3 @@ def _channels_first(array: NDArray[Any]) -> Tensor:
         array = array.copy()
     pixels = torch.from_numpy(array)
     return pixels.expand(3, -1, -1) if array.ndim == 2 else pixels.permute(2, 0, 1)
-
-
-def _check_range(pixels: Tensor) -> None:
-    if not pixels.is_floating_point():
-        return
-    low, high = (float(bound) for bound in pixels.aminmax())
-    if not 0 <= low <= high <= 1:  # also if there are NaNs
-        raise ValueError(
-            f"floating-point pixels must lie in [0, 1]: got {low:g} to {high:g}; divide them by "
-            "their largest possible value, or give uint8"
-        )

@@ -70,7 +70,7 @@ def rgb_pixels(image: PIL.Image.Image) -> UInt8[Tensor, "3 h w"]:
     if not isinstance(image, TiffImageFile):
         upright = _turned(upright, _orientation(image))
     pixels = np.empty((upright.height, upright.width, 3), np.uint8)
-    # in strips: at once, Pillow would copy the whole image twice more
+    # in strips, because Pillow would copy the whole image twice
     for top in range(0, upright.height, 64):
         bottom = min(top + 64, upright.height)
         pixels[top:bottom] = np.asarray(upright.crop((0, top, upright.width, bottom)))
@@ -173,16 +173,16 @@ def _check_header(image: PIL.Image.Image) -> None:
     width, height = image.size
     if width * height > LARGEST:
         raise ImageError(
-            f"{height} x {width} pixels are more than the limit of {LARGEST}; cut it into tiles"
+            f"{height} x {width} pixels exceed the limit of {LARGEST}; cut it into tiles"
         )
     if not _has_fixed_range(image):
         raise ImageError(
-            f"pixels of mode {image.mode} have no fixed black and white; save it with 8 or 16 bits"
+            f"pixels of mode {image.mode} have no fixed range; save it with 8 or 16 bits"
         )
     # what a camera adds to a JPEG (format MPO) is a preview, a depth map or the like
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if frames > 1 and not (isinstance(image, TiffImageFile) and _is_pyramid(image, frames)):
-        raise ImageError(f"holds {frames} pictures; save the one you mean as a file of its own")
+        raise ImageError(f"holds {frames} images; save the one you want as a file of its own")
 
 
 def _is_pyramid(image: TiffImageFile, frames: int) -> bool:

@@ -1,9 +1,9 @@
-"""What the parts of a model owe each other; anything that fits may stand in their place."""
+"""Protocols of the parts of a model; any object that fits can be used."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from foveal.topk import Selection
 
@@ -12,7 +12,8 @@ from foveal.topk import Selection
 class Scorer(Protocol):
     """View (B, C, h, w) -> scores (B, rows, columns).
 
-    Cell (i, j) looks at the view around the pixel (offset + stride i, offset + stride j).
+    Cell (i, j) is centred on the point (offset + stride i, offset + stride j) of the view, in
+    pixels from its top left corner.
     """
 
     stride: int
@@ -44,12 +45,40 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class MapEncoder(Encoder, Protocol):
-    """An encoder that also gives its map (B, D, g, v), whose cells are `stride` pixels apart."""
+    """An encoder that also gives its feature map (B, D, g, v), with cells `stride` pixels apart."""
 
     stride: int
 
     def maps(self, images: Tensor) -> Tensor:
-        """Encode every place by itself."""
+        """Return the feature map."""
+
+
+@runtime_checkable
+class Annealed(Protocol):
+    """A part whose noise a training loop scales; it finds them among `model.modules()`.
+
+    The standard deviation of the noise in a step is sigma x noise_scale.
+
+    Attributes:
+        sigma: as constructed; no loop changes it.
+        noise_scale: 1 at first; a training loop sets it at every step.
+    """
+
+    sigma: float
+    noise_scale: float
+
+
+@runtime_checkable
+class HasRoles(Protocol):
+    """A model that names its parts, so that each can have its own learning rate."""
+
+    def roles(self) -> Mapping[str, nn.Module]:
+        """Return the parts by role, "scorer" and "encoder" for instance."""
+
+
+def parts_of(**parts: object) -> dict[str, nn.Module]:
+    """Return the parts that are modules; others have no parameters."""
+    return {role: part for role, part in parts.items() if isinstance(part, nn.Module)}
 
 
 # (image size (H, W), grid size (rows, columns), patch size (h, w)) -> windows (N, 4)

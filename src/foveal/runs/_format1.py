@@ -4,9 +4,7 @@ Their model is built by the recipe that they name, from the settings that are st
 """
 
 from collections.abc import Mapping
-from dataclasses import is_dataclass
 from importlib import import_module
-from inspect import signature
 from typing import Any
 
 from foveal.data.folder import read_folder
@@ -51,7 +49,7 @@ def restore(folder: RunFolder) -> Experiment:
         raise UserError(f"{folder.recipe_file} is damaged: it names no recipe and settings")
     place = f"{folder.recipe_file}: settings"
     try:
-        return _folder(settings, place) if name == "folder" else _of_paper(name, settings, place)
+        return _folder(settings, place) if name == "folder" else _of_paper(name, settings)
     except (KeyError, ValueError) as error:
         raise UserError(f"{place} do not fit the recipe {name}: {error}") from error
 
@@ -87,26 +85,9 @@ def _folder(settings: Mapping[str, Any], place: str) -> Experiment:
     )
 
 
-def _of_paper(name: str, settings: Mapping[str, Any], place: str) -> Experiment:
+def _of_paper(name: str, settings: Mapping[str, Any]) -> Experiment:
     """By the recipe itself, found by the name in the run."""
     recipes = import_module("foveal.paper.recipes")
-    names = import_module("foveal.paper.recipes.old_names").OLD_NAMES[name]
-    recipe = recipes.find(name)
-    changed: dict[str, dict[str, Any]] = {}
-    plain: dict[str, Any] = {}
-    for old, value in settings.items():
-        if old not in names:
-            raise KeyError(f"{old} is no setting")
-        if names[old] is None:
-            continue
-        parameter, field = names[old]
-        if field is None:
-            plain[parameter] = value
-        else:
-            changed.setdefault(parameter, {})[field] = value
-    for parameter in signature(recipe).parameters.values():
-        if is_dataclass(kind := type(parameter.default)):
-            values = vars(parameter.default) | changed.get(parameter.name, {})
-            plain[parameter.name] = validated(values, kind, place)
-    experiment: Experiment = recipe(**plain)
+    old = import_module("foveal.paper.recipes.old_names")
+    experiment: Experiment = recipes.build(name, old.rename_options(name, settings))
     return experiment

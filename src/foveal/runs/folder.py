@@ -12,7 +12,6 @@ pickle that could execute code.
 
 import importlib.metadata
 import io
-import os
 import platform
 import shutil
 import time
@@ -25,6 +24,7 @@ import yaml
 from torch import Tensor
 
 from foveal._files import explained, write, write_through
+from foveal._processes import is_rank_zero
 from foveal.errors import UserError
 from foveal.runs import metrics
 from foveal.runs.metrics import Row
@@ -53,13 +53,13 @@ class RunFolder:
     def create(cls, path: str | Path) -> "RunFolder":
         """Make the folder of a new run; `versions` is written at once.
 
-        Other processes of a distributed run than the first find the folder made, and use it.
+        Processes of a distributed run other than rank zero neither check nor write.
 
         Raises:
             UserError: the folder exists and is not empty, or cannot be made.
         """
         run = cls(path)
-        if _follows():
+        if not is_rank_zero():
             return run
         try:
             if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
@@ -216,12 +216,6 @@ class RunFolder:
     def _checkpoint(self, name: Name) -> Path:
         place, old = self.path / "checkpoints" / name, self.path / "checkpoints" / f".{name}.old"
         return old if old.exists() and not place.exists() else place
-
-
-def _follows() -> bool:
-    """Whether this is not the first process of a distributed run, by what launchers set for it."""
-    ranks = (os.environ.get(n) for n in ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK"))
-    return any(int(rank or 0) > 0 for rank in ranks)
 
 
 def _write_yaml(file: Path, content: Mapping[str, Any]) -> None:

@@ -1,20 +1,21 @@
-"""`foveal.topk.quadrature` on a CPU in compiled loops; with the same arguments and results.
+"""`foveal.topk.quadrature` on the CPU in compiled loops, with the same arguments and results.
 
-The package installs without a compiler too: then `AVAILABLE` is false. The loops are C without
-any of torch's or numpy's ABI (src/native), so that one wheel serves every Python and torch.
+`AVAILABLE` is false where foveal was installed without a compiler. The loops are C (src/native)
+that uses neither torch's nor numpy's ABI, so one wheel serves every version of both.
 """
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from foveal._threads import shared
+from foveal._pointers import address
+from foveal._threads import split
 from foveal.topk.active_candidates import improbable_means
 from foveal.topk.quadrature import BUNDLES, ROW_SUM_TOLERANCE
 
 try:
     from foveal import _native
-except ImportError:  # no compiler when foveal was installed
+except ImportError:  # installed without a compiler
     AVAILABLE = False
 else:
     AVAILABLE = True
@@ -33,22 +34,22 @@ def weights(
 
     def reach(first: int, last: int) -> None:
         _native.reach(
-            first, last, scores.data_ptr(), wide, n, k, sigma, few, many,
-            plan.data_ptr(), found.data_ptr(),
+            first, last, address(scores), wide, n, k, sigma, few, many,
+            address(plan), address(found),
         )  # fmt: skip
 
     def weigh(first: int, last: int) -> None:
         _native.weights(
-            first, last, scores.data_ptr(), wide, n, k, row, sigma, ROW_SUM_TOLERANCE, BUNDLES,
-            plan.data_ptr(), found.data_ptr(), candidates.data_ptr(), into.data_ptr(),
-            bundles.data_ptr(),
+            first, last, address(scores), wide, n, k, row, sigma, ROW_SUM_TOLERANCE, BUNDLES,
+            address(plan), address(found), address(candidates), address(into),
+            address(bundles),
         )  # fmt: skip
 
-    shared(reach, b)
+    split(reach, b)
     row = int(found.max())
     candidates = torch.zeros(b, row, dtype=torch.int64)
     into = torch.zeros(b, k, row, dtype=scores.dtype)
-    shared(weigh, b)
+    split(weigh, b)
     return candidates, into, plan, torch.stack((found, bundles), dim=1)
 
 
@@ -71,10 +72,10 @@ def slopes(
 
     def slope(first: int, last: int) -> None:
         _native.slopes(
-            first, last, scores.data_ptr(), wide, n, k, row, sigma, plan.data_ptr(),
-            found.data_ptr(), candidates.data_ptr(), bundles.data_ptr(), weights.data_ptr(),
-            incoming.data_ptr(), into.data_ptr(), to_sigma.data_ptr(),
+            first, last, address(scores), wide, n, k, row, sigma, address(plan),
+            address(found), address(candidates), address(bundles), address(weights),
+            address(incoming), address(into), address(to_sigma),
         )  # fmt: skip
 
-    shared(slope, b)
+    split(slope, b)
     return into, to_sigma

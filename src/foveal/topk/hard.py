@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from foveal.errors import NotFiniteError
 from foveal.topk.selection import Selection
 
 
@@ -24,9 +25,7 @@ def hard(scores: Float[Tensor, "B N"], k: int) -> Selection:
     """
     check(scores, k)
     best = scores.detach().sort(dim=1, descending=True, stable=True).indices[:, :k]
-    candidates = best.sort(dim=1).values  # (B, K)
-    one_hot = torch.eye(k, dtype=scores.dtype, device=scores.device)
-    return Selection(candidates, one_hot.repeat(scores.shape[0], 1, 1))
+    return Selection.one_hot(best.sort(dim=1).values, scores.dtype)
 
 
 def check(scores: Float[Tensor, "B N"], k: int) -> None:
@@ -54,7 +53,7 @@ def check_finite(scores: Float[Tensor, "B N"]) -> None:
     if bad.any():
         image, number = bad.nonzero()[0].tolist()
         value = scores[image, number].item()
-        raise ValueError(
+        raise NotFiniteError(
             f"scores must be finite: got {value} at image {image}, candidate {number} "
             f"({int(bad.sum())} such scores); is the learning rate too high?"
         )

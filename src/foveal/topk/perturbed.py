@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from foveal._float64 import has_float64
 from foveal.topk.exact import exact
 from foveal.topk.hard import check_finite, check_shape, hard
 from foveal.topk.sampled import sampled
@@ -39,6 +40,9 @@ def perturbed(
     dW[k,i]/ds_i and drops every other dW[k,j]/ds_i, so that a constant added to every patch's value
     (the brightness of the picture) drowns what it should learn. ``diagonal_centred`` takes that
     constant out first.
+
+    On a device without float64 the work is done on the CPU: the same result, rounded to the type of
+    the scores.
 
     Args:
         scores: relevance of the N candidates, normalised per image so that sigma has a meaning.
@@ -71,6 +75,15 @@ def perturbed(
         raise ValueError(f"samples must be >= 1: got {samples}")
     if width == 0:
         return hard(scores, k)
+    if not has_float64(scores.device):
+        return perturbed(
+            scores.cpu(),
+            k,
+            sigma.cpu() if isinstance(sigma, Tensor) else sigma,
+            estimator=estimator,
+            samples=samples,
+            generator=generator,
+        ).to(scores.device)
     if estimator == "exact":
         return exact(scores, k, sigma)
     check_finite(scores)

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from foveal._float64 import where_float64
 from foveal.topk.hard import check
 from foveal.topk.selection import Selection
 
@@ -88,16 +89,16 @@ def sample(
         )
     device = attention.device if generator is None else generator.device
     if replacement:
-        below = shares.double().cumsum(dim=1)  # (B, N)
+        below = where_float64(shares).double().cumsum(dim=1)  # (B, N)
         height = torch.rand(len(shares), k, generator=generator, device=device, dtype=below.dtype)
         height = height.to(below.device) * below[:, -1:]
         drawn = torch.searchsorted(below, height, right=True).clamp(max=below.shape[1] - 1)
+        drawn = drawn.to(shares.device)
     else:
         noise = torch.empty(shares.shape, device=device).exponential_(generator=generator)
         keys = shares.float().log() - noise.to(shares.device).log()  # -log of it is Gumbel's
         drawn = keys.topk(k, dim=1).indices
-    one_hot = torch.eye(k, dtype=attention.dtype, device=attention.device)
-    return Selection(drawn, one_hot.repeat(len(shares), 1, 1))
+    return Selection.one_hot(drawn, attention.dtype)
 
 
 def expectation(

@@ -3,10 +3,10 @@
 import math
 from typing import get_args
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from foveal._float64 import has_float64
 from foveal.topk.hard import check
 from foveal.topk.selection import Selection
 from foveal.topk.transport import NEGLIGIBLE, Solver, transport
@@ -26,8 +26,9 @@ def sinkhorn(
     0 looks at the k-th best candidate, slot k - 1 at the best. Two candidates share a slot where
     their scores differ by no more than a few epsilon / 2.
 
-    Time O(M K^2) a step of Newton and memory O(M K), for M candidates in reach. Computed in float64
-    whatever the type of the scores.
+    Time O(M K^2) per Newton step and memory O(M K), for M active candidates. Computed in float64
+    whatever the type of the scores; on the CPU where their device has no float64, with the same
+    result.
 
     Args:
         scores: relevance of the N candidates, normalised per image so that epsilon has a meaning.
@@ -53,6 +54,7 @@ def sinkhorn(
         Cordonnier et al., CVPR 2021, appendix E; Sun & Tran-Dinh, Generalized self-concordant
         functions: a recipe for Newton-type methods, Math. Programming 2019 (the step).
 
+    >>> import torch
     >>> sinkhorn(torch.tensor([[0.2, 0.9, 0.6, 0.1]]), 2).dense(4)
     tensor([[[0., 0., 1., 0.],
              [0., 1., 0., 0.]]])
@@ -64,10 +66,12 @@ def sinkhorn(
         raise ValueError(f"iterations must be >= 1: got {iterations}")
     if solver not in get_args(Solver):
         raise ValueError(f"solver must be one of {', '.join(get_args(Solver))}: got {solver!r}")
+    if not has_float64(scores.device):
+        selection = sinkhorn(scores.cpu(), k, epsilon=epsilon, iterations=iterations, solver=solver)
+        return selection.to(scores.device)
     best = scores.detach().sort(dim=1, descending=True, stable=True)
     if epsilon == 0:
-        one_hot = torch.eye(k, dtype=scores.dtype, device=scores.device)
-        return Selection(best.indices[:, :k].flip(1), one_hot.repeat(scores.shape[0], 1, 1))
+        return Selection.one_hot(best.indices[:, :k].flip(1), scores.dtype)
     everything = solver == "released"
     reach = scores.shape[1] if everything else _in_reach(best.values.double(), k, epsilon)
     candidates = best.indices[:, :reach].flip(1)

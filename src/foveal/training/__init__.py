@@ -1,8 +1,8 @@
 """Training: a loop to be read from top to bottom.
 
-Step t is a function of the weights before it and of (seed, t): the images, their augmentation, the
-noise of the selection and the dropout. A run that was stopped and resumed is therefore, on the CPU,
-to the bit the run that was not. Lightning Fabric sees to devices, precision and gradients.
+Step t is a function of the weights before it and of (seed, t): images, augmentation, the noise of
+the selection and dropout. So a run that was stopped and resumed equals, on the CPU to the bit, the
+run that was not. Lightning Fabric handles devices, precision and gradients.
 """
 
 from collections.abc import Iterator
@@ -10,137 +10,181 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from foveal._seeding import NOISE, derived_seed
 from foveal.data import Dataset, Splits
+from foveal.data.augmentation import Transform, affine_colour, flip, shift
 from foveal.data.labels import is_multilabel
-from foveal.data.loader import Augmentation, Batch, affine_colour, batches, flip, number, shift
-from foveal.errors import UserError
+from foveal.data.loader import Batch, batches
+from foveal.errors import NotFiniteError, UserError
 from foveal.evaluation import Report, evaluate
 from foveal.objectives import Objective, classification, multilabel
 from foveal.runs.folder import Row, RunFolder
+from foveal.settings import Augmentation, Hardware, Training
 from foveal.training.checkpointer import Checkpointer
-from foveal.training.devices import Fabric, fabric_of, own_randomness, set_up
+from foveal.training.devices import Fabric, isolated_randomness, launch_fabric, wrap
 from foveal.training.diagnostics import Diagnostics
-from foveal.training.interruption import Stopped, polite_stop
-from foveal.training.logger import Clock, Logger
-from foveal.training.optimiser import apply_schedules, optimiser
-from foveal.training.settings import Settings
+from foveal.training.interruption import Stopped, stop_on_signal
+from foveal.training.logger import Clock, Logger, log_failure
+from foveal.training.optimiser import apply_schedules, build_optimiser
 from foveal.training.state import State
 from foveal.training.step import LossModule, training_step
 
-__all__ = ["Diverged", "Settings", "Stopped", "augmentation", "fit"]
+__all__ = ["Diverged", "Stopped", "augmentations", "fit"]
 
-_CHANCE = 2  # what the random numbers of noise and dropout are for; see `foveal.data.loader`
-_PATIENCE = 10  # steps in a row that may be skipped
+_MAX_SKIPPED = 10  # steps in a row
 
 
 class Diverged(UserError):
-    """The loss or its gradient was not finite in so many steps that going on is of no use."""
+    """Training stopped because the loss or its gradient was not finite in too many steps."""
 
 
 def fit(
     model: nn.Module,
     splits: Splits,
-    settings: Settings,
+    training: Training,
     *,
+    hardware: Hardware = Hardware(),
     objective: Objective | None = None,
     run: RunFolder | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> list[Row]:
-    """Train a model on one part of the data and validate it on another.
+    """Train a model on the training images and validate it on others.
 
     The weights of the last step stay in the model; those of the best validation are in the run.
 
     Args:
         model: from images to a `Prediction`; trained in place.
-        splits: what to learn from, and what to choose the best weights by.
-        settings: how.
-        objective: what is minimised, see `foveal.objectives`; told the settings' entropy and class
-            weights. None: `multilabel` where images bear sets of classes, else `classification`.
-        run: where to keep checkpoints and metrics; None keeps nothing.
-        resume: go on from the run's last checkpoint; where there is none yet, from the beginning.
-        progress: whether to tell on standard error how it goes.
+        splits: training images, and validation images to choose the best weights by.
+        training: optimisation, augmentation and seed.
+        hardware: devices, precision and loading processes.
+        objective: loss to minimise, see `foveal.objectives`; called with the settings' entropy and
+            class weights. None: `multilabel` if images have sets of classes, else `classification`.
+        run: folder for checkpoints, metrics and log; the reason of a failure is logged there, too.
+            None keeps nothing.
+        resume: continue from the run's last checkpoint; without one, from the beginning.
+        progress: whether to show progress on standard error.
 
     Returns:
-        The rows of metrics.csv, those before a resumption included.
+        The rows of metrics.csv, including those before a resumption.
 
     Raises:
         Stopped: the run was asked to stop, and can be resumed.
         Diverged: the loss was not finite in 10 steps in a row, or no score in a validation.
-        UserError: a device is missing, or a file cannot be read or written.
+        ValueError: the number of steps is not known.
+        UserError: a device is missing, a file cannot be read or written, or the class weights do
+            not fit the classes.
     """
-    sets = is_multilabel(splits.train.labels)
-    objective = objective or (multilabel if sets else classification)
-    fabric = fabric_of(settings)
-    rule = optimiser(model, settings)
-    lesson, stepper = set_up(fabric, LossModule(model, settings, objective), rule)
-    keeper = Checkpointer(run, fabric, model, rule)
-    state, rows = keeper.restored() if resume else (State(), [])
-    watcher, clock = Diagnostics(multilabel=sets), Clock()
-    journal = Logger(keeper.run, rows, settings.steps, state.step, aloud=progress and keeper.leads)
+    with log_failure(run):
+        _check(training, splits.train.classes)
+        if objective is None:
+            objective = multilabel if is_multilabel(splits.train.labels) else classification
+        return _fit(model, splits, training, hardware, objective, run, resume, progress)
+
+
+def _fit(
+    model: nn.Module,
+    splits: Splits,
+    training: Training,
+    hardware: Hardware,
+    objective: Objective,
+    run: RunFolder | None,
+    resume: bool,
+    progress: bool,
+) -> list[Row]:
+    settings = training.optimisation
+    # Without the reward for entropy, a step without noise gives the scorer no gradient.
+    fabric = launch_fabric(hardware, unused_parameters=settings.entropy == 0)
+    optimiser = build_optimiser(model, settings)
+    wrapped = wrap(fabric, LossModule(model, settings, objective), optimiser)
+    checkpointer = Checkpointer(run, fabric, model, optimiser)
+    state, rows = checkpointer.restore() if resume else (State(), [])
+    diagnostics, clock = Diagnostics(multilabel=is_multilabel(splits.train.labels)), Clock()
+    logger = Logger(run, rows, settings.steps, state.step, verbose=progress)
     model.train()
 
-    with polite_stop() as stop, own_randomness(fabric), journal:
-        for batch in _batches(splits.train, settings, fabric, first=state.step):
-            pace = apply_schedules(model, rule, settings, state.step)
-            torch.manual_seed(number(settings.seed, _CHANCE, state.step, fabric.global_rank))
-            outcome = training_step(fabric, lesson, stepper, batch, settings, stop=stop.is_set())
-            state.count(outcome, clock.lap())
-            watcher.step(finite=outcome.finite, scorer_gradient=outcome.scorer_gradient)
-            journal.advance(state)
-            if state.skipped == _PATIENCE:
-                raise Diverged(_diverged(state.step))
+    with stop_on_signal() as stop, isolated_randomness(fabric), logger:
+        for batch in _batches(splits.train, training, hardware, fabric, first=state.step):
+            scheduled = apply_schedules(model, optimiser, settings, state.step)
+            torch.manual_seed(derived_seed(training.seed, NOISE, state.step, fabric.global_rank))
+            outcome = training_step(fabric, *wrapped, batch, settings, stop=stop.is_set())
+            state.add(outcome, clock.lap())
+            diagnostics.add_step(finite=outcome.finite, scorer_gradient=outcome.scorer_gradient)
+            logger.show_progress(state)
+            _check_divergence(state)
 
             done = state.step == settings.steps
-            if done or state.step % settings.validate_every == 0:
-                report = _validate(fabric, model, splits.validation, settings, watcher)
+            if done or state.step % settings.validation_interval == 0:
+                report = _validate(fabric, model, splits.validation, settings.batch, diagnostics)
                 state.seconds += clock.lap()
-                journal.row(state.row(*pace, report, watcher.entropy_share))
-                for warning in watcher.warnings(majority=report.majority):
-                    journal.say(f"warning: {warning}")
-                keeper.save(state, best=state.improves(report))
+                logger.add_row(state.row(*scheduled, report, diagnostics.relative_entropy))
+                for warning in diagnostics.warnings(majority=report.majority):
+                    logger.log(f"warning: {warning}")
+                checkpointer.save(state, best=state.improves(report))
             elif state.step % settings.log_every == 0:
-                journal.row(state.row(*pace))
+                logger.add_row(state.row(*scheduled))
 
             if outcome.stop and not done:
-                keeper.save(state)
+                checkpointer.save(state)
                 raise Stopped(state.step, settings.steps, run)
     return rows
 
 
-def augmentation(settings: Settings) -> tuple[Augmentation, ...]:
-    """What is done to training images, in this order: shift, colour, flip."""
-    asked = (
+def augmentations(settings: Augmentation) -> tuple[Transform, ...]:
+    """Build the transforms of the training images, in the order shift, colour, flip."""
+    transforms = (
         (
-            settings.shift > 0 or settings.shift_share > 0,
-            shift(settings.shift, settings.shift_share),
+            settings.shift > 0 or settings.shift_fraction > 0,
+            shift(settings.shift, settings.shift_fraction),
         ),
         (settings.colour, affine_colour()),
         (settings.flip, flip),
     )
-    return tuple(change for wanted, change in asked if wanted)
+    return tuple(transform for wanted, transform in transforms if wanted)
+
+
+def _check(training: Training, classes: tuple[str, ...]) -> None:
+    """Refuse what would fail, or mean something else, only after training has begun."""
+    settings = training.optimisation
+    if settings.steps < 1:
+        raise ValueError(f"steps must be 1 or more to train: got {settings.steps}")
+    weights = settings.class_weights
+    if weights is not None and len(weights) != len(classes):
+        raise UserError(
+            f"class_weights must have one weight for each of the {len(classes)} classes "
+            f"({', '.join(classes)}): got {len(weights)}"
+        )
 
 
 def _batches(
-    dataset: Dataset, settings: Settings, fabric: Fabric, *, first: int
+    dataset: Dataset, training: Training, hardware: Hardware, fabric: Fabric, *, first: int
 ) -> Iterator[Batch]:
     return batches(
         dataset,
-        size=settings.batch,
-        seed=settings.seed,
+        size=training.optimisation.batch,
+        seed=training.seed,
         first=first,
-        steps=settings.steps,
-        augment=augmentation(settings),
-        workers=settings.workers,
+        steps=training.optimisation.steps,
+        augment=augmentations(training.augmentation),
+        workers=hardware.workers,
         rank=fabric.global_rank,
         world=fabric.world_size,
     )
 
 
+def _check_divergence(state: State) -> None:
+    if state.skipped == _MAX_SKIPPED:
+        raise Diverged(
+            f"training diverged: the loss or its gradient was not finite in the {_MAX_SKIPPED} "
+            f"steps up to step {state.step}; try a lower learning rate, a longer warm-up, "
+            "clipping, or precision 32-true"
+        )
+
+
 def _validate(
-    fabric: Fabric, model: nn.Module, dataset: Dataset, settings: Settings, watcher: Diagnostics
+    fabric: Fabric, model: nn.Module, dataset: Dataset, batch: int, diagnostics: Diagnostics
 ) -> Report:
-    if fabric.world_size > 1:  # batch norms saw other images on every device; the first is kept
+    if fabric.world_size > 1:  # batch norms saw other images on every device; take rank zero's
         for buffer in model.buffers():
             torch.distributed.broadcast(buffer, 0)
     try:
@@ -148,20 +192,10 @@ def _validate(
             return evaluate(
                 model,
                 dataset,
-                settings.batch,
-                on_prediction=watcher.see,
+                batch,
+                on_prediction=diagnostics.add_prediction,
                 rank=fabric.global_rank,
                 world_size=fabric.world_size,
             )
-    except ValueError as error:
-        if "scores must be finite" in str(error):
-            raise Diverged(f"training diverged: {error}") from error
-        raise
-
-
-def _diverged(step: int) -> str:
-    return (
-        f"training diverged: up to step {step}, the loss or its gradient was not finite in "
-        f"{_PATIENCE} steps in a row; try a lower learning rate, a longer warm-up, clipping, or "
-        "precision 32-true"
-    )
+    except NotFiniteError as error:
+        raise Diverged(f"training diverged: {error}") from error

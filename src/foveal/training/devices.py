@@ -1,4 +1,4 @@
-"""Lightning Fabric, without its adverts."""
+"""Lightning Fabric: devices, precision and the exchange of gradients, without its messages."""
 
 import logging
 import os
@@ -17,9 +17,9 @@ from lightning.fabric import Fabric
 from torch.optim import Optimizer
 
 from foveal.errors import UserError
-from foveal.training.settings import Settings
+from foveal.settings import Hardware
 
-__all__ = ["Fabric", "fabric_of", "own_randomness", "set_up"]
+__all__ = ["Fabric", "isolated_randomness", "launch_fabric", "wrap"]
 
 
 @contextmanager
@@ -35,54 +35,57 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def fabric_of(settings: Settings) -> Fabric:
-    """Devices, precision, exchange of gradients; starts the other processes if there are any.
+def launch_fabric(hardware: Hardware, *, unused_parameters: bool) -> Fabric:
+    """Configure Fabric and start the other processes, if there are any.
+
+    Args:
+        hardware: devices, nodes, accelerator and precision.
+        unused_parameters: whether a step may leave parameters without a gradient.
 
     Raises:
-        UserError: this machine does not have what the settings ask for.
+        UserError: this machine does not have the hardware.
     """
-    many = settings.devices != 1 or settings.nodes > 1
-    # Without the reward for entropy, a step at sigma 0 gives the scorer no gradient at all.
-    unused = many and settings.entropy == 0
+    distributed = hardware.devices != 1 or hardware.nodes > 1
+    find_unused = distributed and unused_parameters
     with _quiet():
         try:
             fabric = Fabric(
-                accelerator=settings.accelerator,
-                devices=settings.devices,
-                num_nodes=settings.nodes,
-                precision=settings.precision,  # type: ignore[arg-type]  # checked by Settings
-                strategy="ddp_find_unused_parameters_true" if unused else "auto",
+                accelerator=hardware.accelerator,
+                devices=hardware.devices,
+                num_nodes=hardware.nodes,
+                precision=hardware.precision,
+                strategy="ddp_find_unused_parameters_true" if find_unused else "auto",
             )
-        except Exception as error:  # Lightning has many
+        except Exception as error:  # Lightning raises many types
             reason = " ".join(str(error).split())
             raise UserError(
-                f"cannot train with devices={settings.devices}, nodes={settings.nodes}, "
-                f"accelerator={settings.accelerator}, precision={settings.precision}: {reason}"
+                f"cannot train with devices={hardware.devices}, nodes={hardware.nodes}, "
+                f"accelerator={hardware.accelerator}, precision={hardware.precision}: {reason}"
             ) from error
-        _check_processors(fabric, settings.nodes)
+        _check_cores(fabric, hardware.nodes)
         fabric.launch()
     return fabric
 
 
-def _check_processors(fabric: Fabric, nodes: int) -> None:
-    """On a CPU every "device" is another process: Lightning would start any number of them."""
-    processors, here = os.cpu_count() or 1, fabric.world_size // nodes
-    if fabric.device.type == "cpu" and here > processors:
+def _check_cores(fabric: Fabric, nodes: int) -> None:
+    """Refuse more CPU "devices" than cores: each is a process, and Lightning starts any number."""
+    cores, local_devices = os.cpu_count() or 1, fabric.world_size // nodes
+    if fabric.device.type == "cpu" and local_devices > cores:
         raise UserError(
-            f"cannot train on {here} devices: this machine has no GPU and {processors} processors"
+            f"cannot train on {local_devices} devices: this machine has no GPU and {cores} cores"
         )
 
 
-def set_up(fabric: Fabric, module: nn.Module, optimiser: Optimizer) -> tuple[Any, Any]:
-    """The module and the optimiser on their devices, wrapped by Fabric."""
+def wrap(fabric: Fabric, module: nn.Module, optimiser: Optimizer) -> tuple[Any, Any]:
+    """Move a module and its optimiser to their device and return Fabric's wrappers of them."""
     with _quiet():
         wrapped_module, wrapped_optimiser = fabric.setup(module, optimiser)
     return wrapped_module, wrapped_optimiser
 
 
 @contextmanager
-def own_randomness(fabric: Fabric) -> Iterator[None]:
-    """Seeds set inside are forgotten afterwards."""
+def isolated_randomness(fabric: Fabric) -> Iterator[None]:
+    """Restore torch's random generators on leaving."""
     devices = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         yield

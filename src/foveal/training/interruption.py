@@ -1,4 +1,4 @@
-"""Stopping politely: the first Ctrl-C lets the step finish, the second stops at once."""
+"""Graceful stop: the first Ctrl-C lets the step finish, the second stops at once."""
 
 import signal
 import threading
@@ -11,44 +11,43 @@ from foveal.runs.folder import RunFolder
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Stopped(Exception):  # it is no error
-    """Training was asked to stop, and did after saving what resuming needs.
+class Stopped(Exception):  # no error
+    """Training was asked to stop, and did so after saving what resuming needs.
 
     Attributes:
-        step: steps made.
-        steps: of the whole run.
-        run: the folder it can be resumed from, or None.
+        step: number of steps made.
+        steps: number of steps of the whole run.
+        run: folder to resume from, or None.
     """
 
     def __init__(self, step: int, steps: int, run: RunFolder | None) -> None:
-        """Say how far it came."""
         super().__init__(f"stopped at step {step} of {steps}")
         self.step, self.steps, self.run = step, steps, run
 
 
 @contextmanager
-def polite_stop() -> Iterator[threading.Event]:
-    """An event that is set by the first Ctrl-C or SIGTERM; the second has its usual effect.
+def stop_on_signal() -> Iterator[threading.Event]:
+    """Yield an event that the first Ctrl-C or SIGTERM sets; the second has its usual effect.
 
     Outside the main thread, where no signals arrive, it is never set.
     """
-    asked = threading.Event()
+    stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield stop
         return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def restore() -> None:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        asked.set()
+    def request_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
         restore()
 
     for number in _SIGNALS:
-        signal.signal(number, ask)
+        signal.signal(number, request_stop)
     try:
-        yield asked
+        yield stop
     finally:
         restore()

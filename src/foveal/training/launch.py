@@ -15,7 +15,9 @@ from foveal.settings import Hardware
 from foveal.training import Stopped, fit
 
 
-def start(experiment: Experiment, output: str | Path, hardware: Hardware) -> RunFolder:
+def start(
+    experiment: Experiment, output: str | Path, hardware: Hardware, *, progress: bool = True
+) -> RunFolder:
     """Train an experiment in a new folder.
 
     The data are read before there is a folder, so that a mistake in them leaves nothing behind.
@@ -24,6 +26,7 @@ def start(experiment: Experiment, output: str | Path, hardware: Hardware) -> Run
         experiment: what to train.
         output: the folder; must be new or empty.
         hardware: what to train on.
+        progress: show progress on standard error.
 
     Raises:
         KeyboardInterrupt: the run was stopped; the message gives the command to go on.
@@ -34,16 +37,17 @@ def start(experiment: Experiment, output: str | Path, hardware: Hardware) -> Run
     if is_rank_zero():
         record(folder, experiment)
         folder.write_seed(experiment.training.seed)
-    _train(experiment, splits, folder, hardware, resume=False)
+    _train(experiment, splits, folder, hardware, resume=False, progress=progress)
     return folder
 
 
-def resume(output: str | Path, hardware: Hardware) -> RunFolder:
+def resume(output: str | Path, hardware: Hardware, *, progress: bool = True) -> RunFolder:
     """Go on with a run from its last checkpoint, or from the beginning if it has none.
 
     Args:
         output: the folder of the run.
         hardware: what to train on.
+        progress: show progress on standard error.
 
     Raises:
         KeyboardInterrupt: the run was stopped again.
@@ -51,7 +55,7 @@ def resume(output: str | Path, hardware: Hardware) -> RunFolder:
     """
     folder = RunFolder.open(output)
     experiment = restore(folder)
-    _train(experiment, read_splits(experiment), folder, hardware, resume=True)
+    _train(experiment, read_splits(experiment), folder, hardware, resume=True, progress=progress)
     return folder
 
 
@@ -68,7 +72,13 @@ def read_splits(experiment: Experiment) -> Splits:
 
 
 def _train(
-    experiment: Experiment, splits: Splits, folder: RunFolder, hardware: Hardware, *, resume: bool
+    experiment: Experiment,
+    splits: Splits,
+    folder: RunFolder,
+    hardware: Hardware,
+    *,
+    resume: bool,
+    progress: bool,
 ) -> None:
     command = f"foveal train --resume --output {shlex.quote(str(folder.path))}"
     try:
@@ -80,6 +90,7 @@ def _train(
             objective=experiment.objective,
             run=folder,
             resume=resume,
+            progress=progress,
         )
     except Stopped as stop:
         raise KeyboardInterrupt(f"{stop}; go on with: {command}") from stop

@@ -1,53 +1,77 @@
-"""What is told of a run as it goes on: to the eye, to metrics.csv, to TensorBoard, to the log."""
+"""What a run reports as it goes: progress bar, metrics.csv, TensorBoard and the run's log."""
 
 import sys
 import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
+from foveal._processes import is_rank_zero
+from foveal.errors import UserError
 from foveal.runs.folder import Row, RunFolder
+from foveal.training.interruption import Stopped
 from foveal.training.state import State
 
-_EVERY_SECONDS, _EVERY_SHARE = 30.0, 0.1
+_INTERVAL_SECONDS, _INTERVAL_FRACTION = 30.0, 0.1
 
 
 class Clock:
-    """Tells how long things take."""
+    """Measures laps."""
 
     def __init__(self) -> None:
-        """Begin."""
         self._last = time.monotonic()
 
     def lap(self) -> float:
-        """Seconds since the last call."""
+        """Seconds since the last call, at first since the clock was made."""
         before, self._last = self._last, time.monotonic()
         return self._last - before
 
 
-class Logger:
-    """Keeps the rows of a run and shows how it goes; only one process of a run keeps one aloud.
+@contextmanager
+def log_failure(run: RunFolder | None) -> Iterator[None]:
+    """Write the reason of a failure to the run's log; what the user cannot mend with its traceback.
 
-    On a terminal there is a bar on standard error; elsewhere, a line every tenth of the run or
-    every 30 seconds.
+    The error itself goes on, and the folder is left alone.
+    """
+    try:
+        yield
+    except Stopped:
+        raise
+    except Exception as error:
+        if run is not None and is_rank_zero():
+            reason = str(error) if isinstance(error, UserError) else traceback.format_exc().rstrip()
+            with suppress(UserError, OSError):  # a full disk must not hide the reason
+                run.note(f"failed: {reason}")
+        raise
+
+
+class Logger:
+    """Records the rows of a run and shows its progress; silent on all processes but rank zero.
+
+    A terminal gets a progress bar on standard error; anything else a line per tenth of the run or
+    per 30 seconds.
 
     Args:
-        run: where to write, or None.
-        rows: those of the run so far; new ones are appended.
-        steps: of the whole run.
-        first: steps made already.
-        aloud: whether to write to standard error.
+        run: folder of the run, or None.
+        rows: rows of the run so far; new ones are appended.
+        steps: number of steps of the whole run.
+        first: number of steps made already.
+        verbose: whether to write to standard error.
     """
 
     def __init__(
-        self, run: RunFolder | None, rows: list[Row], steps: int, first: int, *, aloud: bool
+        self, run: RunFolder | None, rows: list[Row], steps: int, first: int, *, verbose: bool
     ) -> None:
-        """Open what there is to write to."""
-        self.rows = rows
-        self._run, self._steps, self._first, self._aloud = run, steps, first, aloud
-        self._begin = self._said = time.monotonic()
-        self._said_step = first
-        self._board = _tensorboard(run, first)
-        self._bar = _bar(steps, first) if aloud and sys.stderr.isatty() else None
+        self._rows = rows
+        self._run = run if is_rank_zero() else None
+        self._verbose = verbose and is_rank_zero()
+        self._steps, self._first = steps, first
+        self._begin = self._printed = time.monotonic()
+        self._printed_step = first
+        self._board = _tensorboard(self._run, first)
+        self._bar = _bar(steps, first) if self._verbose and sys.stderr.isatty() else None
 
     def __enter__(self) -> "Logger":
         """Show the bar."""
@@ -61,32 +85,33 @@ class Logger:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Take the bar away and close the files."""
+        """Remove the bar and close the files."""
         if self._bar is not None:
             self._bar.stop()
         if self._board is not None:
             self._board.close()
 
-    def advance(self, state: State) -> None:
-        """Show how far the run has come."""
+    def show_progress(self, state: State) -> None:
+        """Show how far the run is."""
         step = state.step
-        news = (
-            f"loss {_shown(state.mean_loss, '.3f')}  accuracy {_shown(state.accuracy, '.1%')}  "
-            f"{state.rate:.3g} images/s"
+        status = (
+            f"loss {_format(state.mean_loss, '.3f')}  accuracy {_format(state.accuracy, '.1%')}  "
+            f"{state.images_per_second:.3g} images/s"
         )
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=step, news=news)
+            self._bar.update(self._bar.task_ids[0], completed=step, status=status)
             return
         now = time.monotonic()
-        far = step - self._said_step >= _EVERY_SHARE * self._steps
-        if self._aloud and (far or step == self._steps or now - self._said > _EVERY_SECONDS):
+        far = step - self._printed_step >= _INTERVAL_FRACTION * self._steps
+        late = now - self._printed > _INTERVAL_SECONDS
+        if self._verbose and (far or late or step == self._steps):
             left = (now - self._begin) / (step - self._first) * (self._steps - step)
-            self._print(f"step {step} of {self._steps}  {news}  {_duration(left)} left")
-            self._said, self._said_step = now, step
+            self._print(f"step {step} of {self._steps}  {status}  {_duration(left)} left")
+            self._printed, self._printed_step = now, step
 
-    def row(self, row: Row) -> None:
-        """Keep a row of measurements; those of a validation are told."""
-        self.rows.append(row)
+    def add_row(self, row: Row) -> None:
+        """Record a row of metrics; a validation is also logged in words."""
+        self._rows.append(row)
         if self._run is not None:
             self._run.append(row)
         if self._board is not None:
@@ -94,17 +119,17 @@ class Logger:
                 if value is not None and name != "step":
                     self._board.add_scalar(name, value, row["step"])
         if row["validation_loss"] is not None:
-            told = (
+            line = (
                 f"validation at step {row['step']}: loss {row['validation_loss']:.3f}  "
                 f"accuracy {row['validation_accuracy']:.1%}  "
-                f"balanced {row['validation_balanced_accuracy']:.1%}"
+                f"balanced accuracy {row['validation_balanced_accuracy']:.1%}"
             )
-            hit = row["validation_hit_rate"]
-            self.say(told if hit is None else f"{told}  hits {hit:.1%}")
+            hit_rate = row["validation_hit_rate"]
+            self.log(line if hit_rate is None else f"{line}  hit rate {hit_rate:.1%}")
 
-    def say(self, text: str) -> None:
-        """Write a line to standard error and to the log."""
-        if self._aloud:
+    def log(self, text: str) -> None:
+        """Write a line to standard error and to the run's log."""
+        if self._verbose:
             self._print(text)
         if self._run is not None:
             self._run.note(text)
@@ -130,16 +155,16 @@ def _bar(steps: int, first: int) -> Any:
         TextColumn("step"),
         MofNCompleteColumn(),
         BarColumn(bar_width=None),
-        TextColumn("{task.fields[news]}"),
+        TextColumn("{task.fields[status]}"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
-    bar.add_task("train", total=steps, completed=first, news="")
+    bar.add_task("train", total=steps, completed=first, status="")
     return bar
 
 
 def _tensorboard(run: RunFolder | None, first: int) -> Any:
-    """A writer into the run's log if TensorBoard is installed; a resumed run drops later points."""
+    """A writer into the run's log if TensorBoard is installed; resuming drops later points."""
     if run is None:
         return None
     try:
@@ -149,8 +174,8 @@ def _tensorboard(run: RunFolder | None, first: int) -> Any:
     return SummaryWriter(str(run.log), purge_step=first + 1)
 
 
-def _shown(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+def _format(value: float | None, spec: str) -> str:
+    return "-" if value is None else format(value, spec)
 
 
 def _duration(seconds: float) -> str:

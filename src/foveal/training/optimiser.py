@@ -1,4 +1,4 @@
-"""From settings to an optimiser, and what it is told at each step."""
+"""The optimiser, and what is scheduled at every step: learning rates and the noise of selection."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,8 +7,9 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from foveal import schedules
+from foveal.nn.protocols import Annealed, HasRoles
 from foveal.schedules import Schedule
-from foveal.training.settings import Settings
+from foveal.settings import Optimisation
 
 _SCHEDULES: dict[str, Schedule] = {
     "constant": schedules.constant,
@@ -17,66 +18,89 @@ _SCHEDULES: dict[str, Schedule] = {
 }
 
 
-def optimiser(model: nn.Module, settings: Settings) -> Optimizer:
-    """The optimiser of all weights that are to learn, in groups of equal treatment."""
+def build_optimiser(model: nn.Module, settings: Optimisation) -> Optimizer:
+    """Build the optimiser of all trainable parameters, in groups by role and weight decay.
+
+    Args:
+        model: the roles "scorer" and "encoder" have learning rates of their own where the model,
+            or the model that it wraps, declares them; see `foveal.nn.protocols.HasRoles`.
+        settings: rule, learning rates and weight decay.
+
+    Raises:
+        ValueError: no parameter requires a gradient.
+    """
     groups = [group for group in _groups(model, settings) if group["params"]]
     if not groups:
-        raise ValueError("there is nothing to train: no weight of the model requires a gradient")
+        raise ValueError("there is nothing to train: no parameter of the model requires a gradient")
     if settings.optimiser == "sgd":
         return SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
     return AdamW(groups, lr=settings.learning_rate)
 
 
-def _groups(model: nn.Module, settings: Settings) -> Iterator[dict[str, Any]]:
-    """Scorer, encoder and the rest, each with and without weight decay; `scale` is on the rate."""
-    parts = {
-        "scorer": settings.scorer_learning_rate,
-        "encoder": settings.encoder_learning_rate,
-        "rest": 1.0,
-    }
-    for part, scale in parts.items():
-        weights = [
-            weight
-            for name, weight in model.named_parameters()
-            if weight.requires_grad and _part(name) == part
+def _groups(model: nn.Module, settings: Optimisation) -> Iterator[dict[str, Any]]:
+    """Scorer, encoder and the rest, each with and without weight decay."""
+    roles = _roles(model)
+    scales = {"scorer": settings.scorer_lr_scale, "encoder": settings.encoder_lr_scale, "rest": 1.0}
+    fewest_axes = 0 if settings.decay_all else 2  # biases and norms have one
+    for role, scale in scales.items():
+        parameters = [
+            parameter
+            for parameter in model.parameters()
+            if parameter.requires_grad and roles.get(id(parameter), "rest") == role
         ]
-        fewest = 0 if settings.decay_all else 2  # axes; biases and norms have one
-        decaying = [weight for weight in weights if weight.ndim >= fewest]
-        spared = [weight for weight in weights if weight.ndim < fewest]
-        own = {"part": part, "scale": scale}
-        yield {"params": decaying, "weight_decay": settings.weight_decay, **own}
-        yield {"params": spared, "weight_decay": 0.0, **own}
+        decayed = [parameter for parameter in parameters if parameter.ndim >= fewest_axes]
+        spared = [parameter for parameter in parameters if parameter.ndim < fewest_axes]
+        # A resumed optimiser takes the keys of its groups from the checkpoint: they keep their
+        # names.
+        group = {"part": role, "scale": scale}
+        yield {"params": decayed, "weight_decay": settings.weight_decay, **group}
+        yield {"params": spared, "weight_decay": 0.0, **group}
 
 
-def _part(name: str) -> str:
-    first = name.split(".")[0]
-    return first if first in ("scorer", "encoder") else "rest"
+def _roles(model: nn.Module) -> dict[int, str]:
+    """Role of each parameter that has one, by the parameter's identity.
 
-
-def _schedule(settings: Settings) -> Schedule:
-    """Of the learning rate after the warm-up, as a function of the time that is then left."""
-    if settings.schedule != "multi_step":
-        return _SCHEDULES[settings.schedule]
-    before = settings.warm_up
-    return schedules.multi_step([(drop - before) / (1 - before) for drop in settings.drops])
+    The model may be wrapped, by torch.compile for instance: the outermost module that declares
+    roles counts.
+    """
+    declared = next((part for part in model.modules() if isinstance(part, HasRoles)), None)
+    if declared is None:
+        return {}
+    return {
+        id(parameter): role
+        for role, part in declared.roles().items()
+        for parameter in part.parameters()
+    }
 
 
 def apply_schedules(
-    model: nn.Module, optimiser: Optimizer, settings: Settings, step: int
+    model: nn.Module, optimiser: Optimizer, settings: Optimisation, step: int
 ) -> tuple[float, float | None]:
-    """Set the learning rates and sigma of a step, and return both; no sigma without a selection.
+    """Set the learning rates and the scale of the selection's noise for a step.
 
-    Step t of T, counted from 0, stands at progress t / T: with a linear schedule the sigma of the
-    last step is sigma / T and never 0.
+    Step t of T, counted from 0, has progress t / T: with a linear schedule the noise of the last
+    step is sigma / T and never 0.
+
+    Returns:
+        The learning rate of what is neither scorer nor encoder, and the noise: sigma x scale of
+        the model's first annealed part, None without one.
     """
     progress = step / settings.steps
-    pace = schedules.warm_up(_schedule(settings), settings.warm_up)(progress)
+    factor = schedules.warm_up(_schedule(settings), settings.warm_up)(progress)
     for group in optimiser.param_groups:
         waits = group["part"] == "scorer" and progress < settings.scorer_delay
-        group["lr"] = 0.0 if waits else settings.learning_rate * group["scale"] * pace
-    learning_rate = settings.learning_rate * pace
-    select: Any = getattr(model, "select", None)
-    if not hasattr(select, "sigma"):
-        return learning_rate, None
-    select.sigma = settings.sigma * _SCHEDULES[settings.sigma_schedule](progress)
-    return learning_rate, float(select.sigma)
+        group["lr"] = 0.0 if waits else settings.learning_rate * group["scale"] * factor
+
+    annealed = [part for part in model.modules() if isinstance(part, Annealed)]
+    for part in annealed:
+        part.noise_scale = _SCHEDULES[settings.sigma_schedule](progress)
+    noise = annealed[0].sigma * annealed[0].noise_scale if annealed else None
+    return settings.learning_rate * factor, noise
+
+
+def _schedule(settings: Optimisation) -> Schedule:
+    """The schedule of the learning rate after the warm-up, over the steps that are left then."""
+    if settings.schedule != "multi_step":
+        return _SCHEDULES[settings.schedule]
+    start = settings.warm_up
+    return schedules.multi_step([(m - start) / (1 - start) for m in settings.milestones])

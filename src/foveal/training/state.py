@@ -1,4 +1,4 @@
-"""How far a run has come: what a checkpoint holds beside weights and optimiser."""
+"""Progress of a run: what a checkpoint holds beside weights and optimiser."""
 
 import math
 from dataclasses import asdict, dataclass, fields
@@ -9,14 +9,14 @@ from foveal.runs.folder import Row
 
 
 class Outcome(NamedTuple):
-    """What a step came to, over all devices.
+    """Result of a step, over all devices.
 
     Attributes:
         loss: mean over the images.
-        correct: number of images whose label was right.
+        correct: number of images with a correct prediction.
         images: number of images.
-        finite: whether loss and gradient were; if not, the step was skipped.
-        scorer_gradient: its norm, None for a model without a scorer.
+        finite: whether loss and gradient were finite; if not, the step was skipped.
+        scorer_gradient: norm of the scorer's gradient, None for a model without a scorer.
         stop: whether a process was asked to stop.
     """
 
@@ -30,18 +30,18 @@ class Outcome(NamedTuple):
 
 @dataclass
 class State:
-    """How far a run has come.
+    """Progress of a run. Checkpoints hold the attributes by name.
 
     Attributes:
-        step: steps made.
+        step: number of steps made.
         seconds: time taken, validations included.
-        skipped: steps in a row whose loss or gradient was not finite.
-        best_loss: validation loss of the best checkpoint, infinite before there is one.
-        images: seen since the last row of metrics; the next ones are about these images.
-        counted: those of them in steps that were not skipped.
-        correct: those of them whose label was right.
-        loss: the sum of theirs.
-        busy: seconds they took.
+        skipped: number of steps in a row whose loss or gradient was not finite.
+        best_loss: validation loss of the best checkpoint, infinite before the first.
+        images: number of training images since the last row of metrics.csv; so are the following.
+        counted: number of those images in steps that were not skipped.
+        correct: number of counted images with a correct prediction.
+        loss: sum of the losses of the counted images.
+        busy: seconds the steps took.
     """
 
     step: int = 0
@@ -55,16 +55,16 @@ class State:
     busy: float = 0.0
 
     @classmethod
-    def of(cls, saved: dict[str, Any]) -> "State":
-        """The state that `saved` returned."""
+    def from_dict(cls, saved: dict[str, Any]) -> "State":
+        """Restore the state that `to_dict` returned."""
         return cls(**{field.name: saved[field.name] for field in fields(cls)})
 
-    def saved(self) -> dict[str, Any]:
-        """Plain values."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the attributes as plain values."""
         return asdict(self)
 
-    def count(self, outcome: Outcome, seconds: float) -> None:
-        """A step is done, and took so long."""
+    def add(self, outcome: Outcome, seconds: float) -> None:
+        """Count a step and the time it took."""
         self.step += 1
         self.skipped = 0 if outcome.finite else self.skipped + 1
         self.images += outcome.images
@@ -77,23 +77,23 @@ class State:
 
     @property
     def mean_loss(self) -> float | None:
-        """Of the training images since the last row."""
+        """Mean loss of the training images since the last row."""
         return self.loss / self.counted if self.counted else None
 
     @property
     def accuracy(self) -> float | None:
-        """On the training images since the last row."""
+        """Accuracy on the training images since the last row."""
         return self.correct / self.counted if self.counted else None
 
     @property
-    def rate(self) -> float:
-        """Training images a second since the last row."""
+    def images_per_second(self) -> float:
+        """Training images per second since the last row."""
         return self.images / max(self.busy, 1e-9)
 
     def improves(self, report: Report) -> bool:
-        """Whether a validation has the lowest loss so far, or the same again. It is remembered.
+        """Whether a validation has the lowest loss so far, or equals it; remembers that loss.
 
-        The accuracy of a few hundred images hangs on a few of them; the loss weighs them all.
+        The accuracy on a few hundred images depends on a few of them; the loss weighs them all.
         """
         better = report.loss <= self.best_loss
         if better:
@@ -107,7 +107,7 @@ class State:
         report: Report | None = None,
         score_entropy: float | None = None,
     ) -> Row:
-        """A row of metrics; the sums begin anew."""
+        """Return a row of metrics and reset the sums."""
         row: Row = {
             "step": self.step,
             "seconds": round(self.seconds, 3),
@@ -115,7 +115,7 @@ class State:
             "accuracy": self.accuracy,
             "learning_rate": learning_rate,
             "sigma": sigma,
-            "images_per_second": round(self.rate, 3),
+            "images_per_second": round(self.images_per_second, 3),
             "validation_loss": report.loss if report else None,
             "validation_accuracy": report.accuracy if report else None,
             "validation_balanced_accuracy": report.balanced_accuracy if report else None,

@@ -35,7 +35,8 @@ def regular(
         raise ImageRefused(
             f"a grid of {grid_size} cells has more cells than pixels in {image_size}"
         )
-    stride = torch.tensor(image_size, dtype=torch.float64) / torch.tensor(grid_size)
+    height, width = image_size
+    stride = torch.tensor((height / grid_size[0], width / grid_size[1]), dtype=torch.float64)
     return centred(grid(stride / 2, stride, grid_size), patch_size)
 
 
@@ -61,8 +62,8 @@ def grid(
     first: Float[Tensor, "2"], stride: Float[Tensor, "2"], size: tuple[int, int]
 ) -> Float[Tensor, "N 2"]:
     """The points first + stride x (row, column), row by row."""
-    rows = first[0] + stride[0] * torch.arange(size[0], dtype=torch.float64)
-    columns = first[1] + stride[1] * torch.arange(size[1], dtype=torch.float64)
+    rows = first[0] + stride[0] * torch.arange(size[0]).to(first)
+    columns = first[1] + stride[1] * torch.arange(size[1]).to(first)
     return torch.cartesian_prod(rows, columns)
 
 

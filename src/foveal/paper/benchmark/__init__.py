@@ -15,6 +15,7 @@ its inputs are made.
 Importing this does not import torch.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from foveal.paper.benchmark.speeds import Speeds, speed
 from foveal.paper.benchmark.table import Row, Table
 
 __all__ = [
+    "TASKS",
     "Costs",
     "Row",
     "Scaling",
@@ -197,3 +199,15 @@ def scaling(
     if output is not None:
         growth.drawn(found, output)
     return found
+
+
+TASKS: dict[str, Callable[..., Any]] = {
+    "selection": selection,
+    "extraction": extraction,
+    "step": step,
+    "scaling": scaling,
+    "models": models,
+    "speed": speed,
+    "estimators": estimators,
+}
+"""What can be measured, by name."""

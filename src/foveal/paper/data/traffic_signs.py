@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 import torch
 
 from foveal.data import Splits
-from foveal.data.folder import ImageFiles
+from foveal.data.folder import ImageFiles, read_folder
 from foveal.data.folder.listing import ListedImage
 from foveal.data.folder.splitting import stratified
 from foveal.data.folder.table import shorten, user_error
@@ -77,6 +77,29 @@ def largest(limits: Sequence[Sign]) -> Sign:
 def is_published_layout(path: Path) -> bool:
     """Whether a folder looks like the published set rather than like class folders."""
     return any((path / name).is_dir() for name in COUNTS)
+
+
+def read_scenes(
+    data: str | Path | None, *, classes: Sequence[str] | None = None, seed: int = 0
+) -> Splits:
+    """Read the published set, or other images.
+
+    Args:
+        data: folder of the set, or a folder or CSV of other images.
+        classes: names of the classes of other images; None: those found.
+        seed: seed of the choice of validation images.
+
+    Raises:
+        UserError: there are no data, or they are not as they should be.
+    """
+    if data is None:
+        raise UserError(
+            "--data must be given: foveal data traffic_signs --output PATH downloads the Swedish "
+            "set to PATH"
+        )
+    if is_published_layout(Path(data)):
+        return read_traffic_signs(Path(data), seed=seed)
+    return read_folder(data, seed=seed, classes=classes)
 
 
 def read_traffic_signs(

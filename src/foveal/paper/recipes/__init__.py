@@ -1,21 +1,21 @@
-"""Recipes: one experiment a file, and in it one function whose keywords are the settings.
+"""Recipes: one experiment per file, a function whose keywords are groups of settings.
 
-A recipe is `recipe(**settings) -> Experiment`. Importing one costs no torch: what is heavy is
-imported when it is called. Its docstring tells, a line each, the command, the hardware, the time,
-the paper's number and ours.
+A recipe is `recipe(**groups) -> Experiment`. Importing one does not import torch. Its docstring
+states, one line each, the command, the hardware, the time, the paper's number and ours.
 """
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
 from importlib import import_module
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
-from foveal.errors import UserError
-from foveal.experiment import Experiment, seeded
+from foveal.errors import UserError, nearest
+from foveal.experiment import Experiment
 
 NAMES = (
     "folder",
@@ -27,18 +27,10 @@ NAMES = (
     "megapixel_mnist",
     "colon_cancer",
 )
-"""All recipes: `foveal.paper.recipes.NAME.NAME` is the function."""
+"""All recipes; `find` gives the function."""
 
-COUNTS = ("k", "patch", "steps", "batch", "train", "validation", "test", "size", "layers", "width")
-"""Settings of any recipe that must be 1 or more."""
-
-Estimator = Literal["exact", "conditional", "score_function", "diagonal", "diagonal_centred"]
-"""Of the gradient of the selection; the same as in `foveal.topk.perturbed`, without its torch."""
-
-AS_PUBLISHED = "as_published: the errors of the paper's released code are brought back; see --help"
-"""What is said where a recipe is told so; its docstring tells what that means there."""
-
-__all__ = ["Experiment", "seeded"]
+AS_PUBLISHED = "as_published: the errors of the paper's released code are reproduced; see --help"
+NO_WEIGHTS = "warning: without --weights, the encoder starts from random weights, not ImageNet's"
 
 Recipe = Callable[..., Experiment]
 
@@ -47,46 +39,74 @@ def find(name: str) -> Recipe:
     """The recipe of that name.
 
     Raises:
-        UserError: there is none; the message names the nearest.
+        UserError: there is none; the message suggests the nearest.
     """
     if name not in NAMES:
-        near = difflib.get_close_matches(name, NAMES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}"
-        raise UserError(f"unknown recipe {name!r}: {hint}")
-    recipe: Recipe = getattr(import_module(_home(name)), name)
+        raise UserError(f"unknown recipe {name!r}: {nearest(name, NAMES)}")
+    home = "foveal.planning.folder" if name == "folder" else f"foveal.paper.recipes.{name}"
+    recipe: Recipe = getattr(import_module(home), name)
     return recipe
 
 
-def _home(name: str) -> str:
-    return "foveal.planning.folder" if name == "folder" else f"foveal.paper.recipes.{name}"
+def option_places(name: str) -> dict[str, tuple[str, str | None]]:
+    """Where each option of a recipe belongs: its keyword, and the field if that is a group.
 
-
-def keywords(name: str) -> set[str]:
-    """The settings of a recipe."""
-    return set(inspect.signature(find(name)).parameters)
+    >>> option_places("billiards_mini")["sigma"], option_places("billiards_mini")["seed"]
+    (('selection', 'sigma'), ('seed', None))
+    """
+    places: dict[str, tuple[str, str | None]] = {}
+    for keyword, parameter in inspect.signature(find(name)).parameters.items():
+        if is_dataclass(group := parameter.default):
+            places |= {field.name: (keyword, field.name) for field in fields(group)}
+        else:
+            places[keyword] = (keyword, None)
+    return places
 
 
 def required(name: str) -> set[str]:
-    """The settings that a recipe has no default for."""
+    """The keywords of a recipe without default."""
     parameters = inspect.signature(find(name)).parameters.values()
     return {parameter.name for parameter in parameters if parameter.default is parameter.empty}
 
 
-def made(name: str, settings: Mapping[str, Any]) -> Experiment:
-    """Call a recipe; what it refuses is the user's to mend.
+def build(name: str, options: Mapping[str, Any] | None = None) -> Experiment:
+    """Call a recipe with options by name, as the command line gives them; the rest are defaults.
+
+    Args:
+        name: the recipe.
+        options: values by the name of a field of a group, or of a keyword that is no group. Lists
+            and text, as YAML and JSON have them, become tuples and paths.
 
     Raises:
-        UserError: there is no such recipe, or a setting lies outside its range.
+        UserError: there is no such recipe or option, or a value is refused.
     """
-    recipe = find(name)
-    for key in COUNTS:
-        value = settings.get(key)
-        if isinstance(value, int) and value < 1:
-            raise UserError(f"{key} must be 1 or more: got {value}")
+    recipe, places = find(name), option_places(name)
+    parameters, hints = inspect.signature(recipe).parameters, get_type_hints(recipe)
+    keywords: dict[str, Any] = {}
+    changes: dict[str, dict[str, Any]] = {}
     try:
-        return recipe(**settings)
+        for option, value in (options or {}).items():
+            if option not in places:
+                raise UserError(f"the recipe {name} has no option {option}")
+            keyword, field = places[option]
+            if field is None:
+                keywords[keyword] = _typed(value, hints[keyword])
+            else:
+                hint = get_type_hints(hints[keyword])[field]
+                changes.setdefault(keyword, {})[field] = _typed(value, hint)
+        for keyword, changed in changes.items():
+            keywords[keyword] = replace(parameters[keyword].default, **changed)
+        return recipe(**keywords)
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def _typed(value: Any, hint: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, str) and Path in (hint, *get_args(hint)):
+        return Path(value)
+    return value
 
 
 def described(recipe: Recipe) -> str:
@@ -95,10 +115,10 @@ def described(recipe: Recipe) -> str:
 
 
 def facts(recipe: Recipe) -> dict[str, str]:
-    """What a recipe's docstring tells: its first line as `what`; `time`, `ours` and so on.
+    """What a recipe's docstring states: its first line as `what`; `time`, `ours` and so on.
 
-    >>> facts(find("folder"))["command"]
-    'foveal train folder --data PATH'
+    >>> facts(find("billiards_mini"))["command"]
+    'foveal train billiards_mini'
     """
     text = described(recipe)
     lines = re.findall(r"^(Command|Hardware|Time|Paper|Ours): +(.+)$", text, re.MULTILINE)

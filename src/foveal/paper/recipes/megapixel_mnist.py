@@ -1,48 +1,112 @@
 """Megapixel MNIST: which of five digits among scribble is there three times?"""
 
-from functools import cache
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from foveal.experiment import Experiment, seeded
-from foveal.paper.recipes import Estimator
+from foveal.experiment import CachedCall, Experiment, seeded
+from foveal.settings import (
+    Optimisation,
+    Selection,
+    Size,
+    Training,
+    check_choices,
+    check_least,
+    check_size,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
     from foveal.data import Splits
 
-Model = Literal["attention_sampling", "patches", "iterative"]
-Task = Literal["majority", "max", "top", "present"]
+Question = Literal["majority", "max", "top", "present"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DigitPictures:
+    """The pictures that are composed, and the question about them.
+
+    Attributes:
+        task: majority, the digit that most are; max, the largest; top, the uppermost; or present,
+            all that there are: a yes or a no for each of the ten, and only the exact set is right.
+        train: number of training pictures.
+        validation: number of validation pictures.
+        test: number of test pictures.
+        size: height and width of a picture in pixels.
+        digits: number of digits in a picture.
+        equal: number of them that are the same, more than half.
+        noise: number of squares of scribble in a picture.
+    """
+
+    task: Question = "majority"
+    train: int = 5000
+    validation: int = 1000
+    test: int = 1000
+    size: int = 1500
+    digits: int = 5
+    equal: int = 3
+    noise: int = 50
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_choices(self)
+        names = ("train", "validation", "test", "size", "digits", "equal")
+        check_least(self, names, 1)
+        check_least(self, ("noise",), 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DigitModel:
+    """Which model is trained, and what it sees.
+
+    Attributes:
+        model: attention_sampling, the published one; patches, this library's; or iterative.
+        view: height and width in pixels of the small view of the whole picture that is scored; not
+            used by iterative.
+        pool: stride of the scorer of patches in pixels of the view.
+        patch: side of a patch in pixels of the full picture.
+        k: number of patches per picture.
+        width: number of features of a patch.
+        replacement: let attention_sampling draw a window more than once.
+        smoothing: fraction of the attention that is spread evenly over all windows, for
+            attention_sampling.
+    """
+
+    model: Literal["attention_sampling", "patches", "iterative"] = "attention_sampling"
+    view: Size = (180, 180)
+    pool: int = 3
+    patch: int = 50
+    k: int = 10
+    width: int = 32
+    replacement: bool = False
+    smoothing: float = 1e-5
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_choices(self)
+        check_least(self, ("pool", "patch", "k", "width"), 1)
+        check_least(self, ("smoothing",), 0)
+        check_size("view", self.view)
 
 
 def megapixel_mnist(
     *,
     data: Path,
-    model: Model = "attention_sampling",
-    task: Task = "majority",
-    train: int = 5000,
-    validation: int = 1000,
-    test: int = 1000,
-    size: int = 1500,
-    digits: int = 5,
-    equal: int = 3,
-    noise: int = 50,
-    view: int = 180,
-    pool: int = 3,
-    patch: int = 50,
-    k: int = 10,
-    width: int = 32,
-    replacement: bool = False,
-    smoothing: float = 1e-5,
-    sigma: float = 0.05,
-    estimator: Estimator = "exact",
-    steps: int = 19_500,
-    batch: int = 128,
-    learning_rate: float = 1e-3,
-    clip: float = 1.0,
-    entropy: float = 1e-4,
-    workers: int = 0,
+    pictures: DigitPictures = DigitPictures(),
+    model: DigitModel = DigitModel(),
+    selection: Selection = Selection(),
+    optimisation: Optimisation = Optimisation(
+        steps=19_500,
+        batch=128,
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        warm_up=0.0,
+        schedule="constant",
+        entropy=1e-4,
+    ),
     seed: int = 0,
 ) -> Experiment:
     """Megapixel MNIST as published: five digits, three of them equal, on 1500 x 1500 black pixels.
@@ -50,9 +114,10 @@ def megapixel_mnist(
     The model is the published one, attention sampling with a scorer that has a window for every
     pixel of the view; or a patch selection with the paper's scorer and the mean over its patches;
     or iterative patch selection, which sees every patch of an even grid and was published with k
-    100. Networks for patches and all of the training are the same. The gradient of attention
-    sampling is unbiased, which the published code's is not; its evaluation repeats the same draws.
-    The best model is chosen by digits of its own instead of those of the test.
+    100. The encoder and the training are the same for all. The gradient of attention sampling is
+    unbiased, which the published code's is not; its evaluation repeats the same draws. The best
+    weights are chosen on digits of their own instead of those of the test. The steps are about 500
+    epochs.
 
     Command:  foveal train megapixel_mnist --data MNIST
     Hardware: a GPU
@@ -61,90 +126,53 @@ def megapixel_mnist(
     Ours:     not run yet
 
     Args:
-        data: folder of MNIST's four files, train and t10k, images and labels, in idx format
-        model: attention_sampling, the published one; patches, this library's own; or iterative
-        task: which digit is asked for: majority, the one that most are; max, the largest; top, the
-            uppermost; or present, all that there are: a yes or a no for each of the ten, and only
-            the exact set is right
-        train: pictures to learn from
-        validation: pictures to choose the best model by
-        test: pictures to report on
-        size: height and width of a picture in pixels
-        digits: how many there are in a picture
-        equal: how many of them are the same, more than half
-        noise: how many squares of scribble there are in a picture
-        view: height and width of the view in pixels, not of iterative
-        pool: pixels of the view from one window to the next, of patches
-        patch: side of a patch in pixels of the full picture
-        k: how many patches are looked at
-        width: of the network for patches
-        replacement: whether attention sampling can draw a window again
-        smoothing: share of the attention that is spread over all windows
-        sigma: noise on the scores at the start, of patches; it falls to 0 in a straight line
-        estimator: of the selection's gradient, of patches
-        steps: of training, about 500 passes
-        batch: pictures a step
-        learning_rate: always the same
-        clip: largest length of the gradient
-        entropy: reward for a scorer that keeps its options open
-        workers: processes that load pictures
-        seed: of the pictures and of all random numbers
+        data: folder of MNIST's four files, train and t10k, images and labels, in idx format.
+        pictures: which pictures are composed, and the question.
+        model: which model is trained, and its sizes.
+        selection: how the model patches selects.
+        optimisation: how the weights are optimised.
+        seed: seed of the pictures and of all random numbers.
     """
-    settings = dict(locals(), data=data.resolve())  # before any other name exists
-    from foveal.paper.data.megapixel_mnist import (
-        CLASSES,
-        files,
-        largest,
-        majority,
-        presence,
-        splits,
-        uppermost,
-    )
-    from foveal.training import Settings
+    from foveal.paper.data import megapixel_mnist as painted
 
-    label = {"majority": majority, "max": largest, "top": uppermost, "present": presence}[task]
-    look = {"size": size, "digits": digits, "equal": equal, "noise": noise, "label": label}
-
-    @cache
-    def pictures() -> "Splits":
-        return splits(data, train, validation, test, seed=seed, **look)
-
-    def write(directory: Path) -> None:
-        files.write(directory, vars(pictures()).values())
-
-    make = {
+    data = data.resolve()
+    splits = CachedCall(painted.splits, folder=data, **asdict(pictures), seed=seed)
+    build = {
         "attention_sampling": _attention_sampling,
         "patches": _patches,
         "iterative": _iterative,
-    }[model]
+    }[model.model]
     with seeded(seed):
-        network = make(settings, len(CLASSES))
+        network = build(model, selection, pictures.size, len(painted.CLASSES))
+    every = optimisation.validate_every or max(1, optimisation.steps // 50)
     return Experiment(
         recipe="megapixel_mnist",
-        settings=settings,
-        classes=CLASSES,
+        options={
+            "data": data,
+            "pictures": pictures,
+            "model": model,
+            "selection": selection,
+            "optimisation": optimisation,
+            "seed": seed,
+        },
+        classes=painted.CLASSES,
         model=network,
-        splits=pictures,
-        multilabel=task == "present",
-        write=write,
-        training=Settings(
-            steps=steps,
-            batch=batch,
-            learning_rate=learning_rate,
-            weight_decay=0.0,
-            warm_up=0.0,
-            schedule="constant",
-            clip_norm=clip,
-            entropy=entropy,
-            sigma=sigma,
-            validate_every=max(1, steps // 50),
-            workers=workers,
-            seed=seed,
-        ),
+        splits=splits,
+        multilabel=pictures.task == "present",
+        write=partial(_write, splits),
+        training=Training(optimisation=replace(optimisation, validate_every=every), seed=seed),
     )
 
 
-def _attention_sampling(settings: dict[str, Any], classes: int) -> "nn.Module":
+def _write(splits: "Callable[[], Splits]", directory: Path) -> None:
+    from foveal.paper.data.megapixel_mnist import files
+
+    files.write(directory, vars(splits()).values())
+
+
+def _attention_sampling(
+    model: DigitModel, selection: Selection, size: int, classes: int
+) -> "nn.Module":
     from foveal.models import AttentionSampling
     from foveal.nn.encoders import ShallowNet
     from foveal.nn.scorers import TanhScorer
@@ -152,17 +180,17 @@ def _attention_sampling(settings: dict[str, Any], classes: int) -> "nn.Module":
 
     return AttentionSampling(
         scorer=TanhScorer(),
-        select=Sampling(settings["k"], replacement=settings["replacement"]),
-        encoder=ShallowNet(width=settings["width"]),
+        select=Sampling(model.k, replacement=model.replacement),
+        encoder=ShallowNet(width=model.width),
         classes=classes,
-        view=(settings["view"],) * 2,
-        patch=(settings["patch"],) * 2,
+        view=model.view,
+        patch=(model.patch, model.patch),
         channels=1,
-        smoothing=settings["smoothing"],
+        smoothing=model.smoothing,
     )
 
 
-def _patches(settings: dict[str, Any], classes: int) -> "nn.Module":
+def _patches(model: DigitModel, selection: Selection, size: int, classes: int) -> "nn.Module":
     from foveal.models import PatchClassifier
     from foveal.nn import aggregators
     from foveal.nn.encoders import ShallowNet
@@ -170,32 +198,32 @@ def _patches(settings: dict[str, Any], classes: int) -> "nn.Module":
     from foveal.nn.selectors import TopK
 
     return PatchClassifier(
-        scorer=ConvScorer(1, pool=settings["pool"]),
-        select=TopK(settings["k"], sigma=settings["sigma"], estimator=settings["estimator"]),
-        encoder=ShallowNet(width=settings["width"]),
+        scorer=ConvScorer(1, pool=model.pool),
+        select=TopK(model.k, sigma=selection.sigma, estimator=selection.estimator),
+        encoder=ShallowNet(width=model.width),
         aggregate=aggregators.mean,
         classes=classes,
-        view=(settings["view"],) * 2,
-        patch=(settings["patch"],) * 2,
+        view=model.view,
+        patch=(model.patch, model.patch),
         channels=1,
     )
 
 
-def _iterative(settings: dict[str, Any], classes: int) -> "nn.Module":
+def _iterative(model: DigitModel, selection: Selection, size: int, classes: int) -> "nn.Module":
     from foveal.models import IterativePatchSelection
     from foveal.nn.aggregators import FourierPosition
     from foveal.nn.cross_attention import CrossAttention
     from foveal.nn.encoders import ShallowNet
 
-    encoder = ShallowNet(width=settings["width"])
-    side = settings["size"] // settings["patch"]
+    encoder = ShallowNet(width=model.width)
+    side = size // model.patch
     return IterativePatchSelection(
         encoder=encoder,
         aggregate=CrossAttention(encoder.features, position=FourierPosition(encoder.features)),
         classes=classes,
         grid=(side, side),
-        patch=(settings["patch"],) * 2,
-        k=settings["k"],
+        patch=(model.patch, model.patch),
+        k=model.k,
         at_once=100,
         channels=1,
     )

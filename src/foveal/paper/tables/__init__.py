@@ -1,9 +1,10 @@
-"""Tables of experiments, run by one call each: several seeds a row, taken up where they stopped.
+"""Tables of experiments: several seeds per row, one call each, resumable.
 
-    OUTPUT/RECIPE/SETTINGS/SEED     a run folder, with result.json when it is complete
+    OUTPUT/RECIPE/OPTIONS/SEED      a run folder, with result.json once it is complete
     OUTPUT/TABLE.md                 the table, rewritten whenever a run is complete
 
-Folders are named by what distinguishes a run, so a run that two tables have in common is made once.
+A run folder is named by the options in which it differs from others, so a run that two tables share
+is trained once.
 
-Importing this, and `foveal.paper.tables.definitions`, costs no torch.
+Importing this, and `foveal.paper.tables.definitions`, does not import torch.
 """

@@ -1,9 +1,9 @@
-"""A table's runs as lines of text: the paper's number and ours, what failed, what it cost."""
+"""The runs of a table in Markdown: the paper's number and ours, failures, cost."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 
-from foveal.paper.tables.definitions import Table
+from foveal.paper.tables.definitions import PaperTable
 from foveal.paper.tables.trial import Outcome
 
 HEADER = (
@@ -12,34 +12,34 @@ HEADER = (
     "mean ± std",
     "median ± MAD",
     "best",
-    "looks on all that decides",
+    "all evidence covered",
     "runs",
-    "learned nothing",
+    "no better than constant",
     "reached {goal}",
     "steps to {goal}",
-    "minutes a run",
+    "minutes per run",
 )
 
 
-def table(asked: Table, outcomes: Mapping[str, Sequence[Outcome]]) -> str:
+def format_table(table: PaperTable, outcomes: Mapping[str, Sequence[Outcome]]) -> str:
     """A table in Markdown, test accuracies in percent.
 
     Args:
-        asked: the table.
-        outcomes: of each row's runs, those that are complete.
+        table: the table.
+        outcomes: outcomes of the complete runs, by the name of the row.
     """
-    goal = f"{asked.goal:.0%}"
+    goal = f"{table.goal:.0%}"
     lines = [tuple(cell.format(goal=goal) for cell in HEADER), ("---",) * len(HEADER)]
-    for row in asked.rows:
+    for row in table.rows:
         if runs := outcomes.get(row.name):
-            lines.append((row.name, row.paper, *_cells(runs, asked.goal)))
+            lines.append((row.name, row.paper, *_cells(runs, table.goal)))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cells(runs: Sequence[Outcome], goal: float) -> tuple[str, ...]:
     accuracies = [100 * run.accuracy for run in runs if run.accuracy is not None]
     hits = [100 * run.hits for run in runs if run.hits is not None]
-    reached = [step for run in runs if (step := run.reached(goal)) is not None]
+    reached = [step for run in runs if (step := run.steps_to(goal)) is not None]
     return (
         _mean(accuracies),
         _median(accuracies),

@@ -1,4 +1,4 @@
-"""Runs spread over processes, one at a time in each; all are stopped politely by one Ctrl-C."""
+"""Trials in several processes, one at a time in each; one Ctrl-C stops them all."""
 
 import multiprocessing
 import os
@@ -10,17 +10,16 @@ from multiprocessing.queues import Queue
 import torch
 
 from foveal._processes import cores, end_with_parent
-from foveal.paper.tables.trial import Outcome, Trial, run
-from foveal.training import Stopped
+from foveal.paper.tables.trial import Outcome, Trial, run_trial
 
 
-def work(trials: Sequence[Trial], jobs: int) -> Iterator[tuple[int, Outcome]]:
-    """The number of each trial and what came of it, as soon as it is complete.
+def run_trials(trials: Sequence[Trial], jobs: int) -> Iterator[tuple[int, Outcome]]:
+    """The index of each trial and its outcome, as soon as it is complete.
 
     Args:
-        trials: what to run.
-        jobs: processes; each has its share of the cores, and a GPU of its own as far as they
-            suffice. 1: the trials are run here, and tell how they go.
+        trials: what to train.
+        jobs: number of processes; each has its share of the cores, and a GPU of its own as far as
+            they suffice. With 1 the trials run in this process and show their progress.
 
     Raises:
         KeyboardInterrupt: the runs were stopped, and can be resumed.
@@ -28,23 +27,20 @@ def work(trials: Sequence[Trial], jobs: int) -> Iterator[tuple[int, Outcome]]:
     """
     jobs = min(jobs, len(trials))
     if jobs <= 1:
-        for number, trial in enumerate(trials):
-            try:
-                yield number, run(trial, progress=True)
-            except Stopped as stop:
-                raise KeyboardInterrupt(str(stop)) from stop
+        for index, trial in enumerate(trials):
+            yield index, run_trial(trial, progress=True)
         return
     context = multiprocessing.get_context("spawn")
     devices: Queue[str] = context.Queue()
     for device in _devices(jobs):
         devices.put(device)
-    pool = ProcessPoolExecutor(jobs, context, _begin, (devices, max(1, cores() // jobs)))
-    numbers = {pool.submit(_run, trial): number for number, trial in enumerate(trials)}
+    pool = ProcessPoolExecutor(jobs, context, _start_worker, (devices, max(1, cores() // jobs)))
+    futures = {pool.submit(_run, trial): index for index, trial in enumerate(trials)}
     try:
-        for future in as_completed(numbers):
+        for future in as_completed(futures):
             if (outcome := future.result()) is None:
                 raise KeyboardInterrupt
-            yield numbers[future], outcome
+            yield futures[future], outcome
     finally:
         for process in (pool._processes or {}).values():  # no public way before 3.14
             if process.is_alive() and process.pid is not None:
@@ -53,15 +49,15 @@ def work(trials: Sequence[Trial], jobs: int) -> Iterator[tuple[int, Outcome]]:
 
 
 def _devices(jobs: int) -> list[str]:
-    """The GPU of each process as CUDA names it, "" where there are none."""
+    """The GPU of each process as CUDA names it, "" without GPUs."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     count = torch.cuda.device_count()
     names = visible.split(",")[:count] if visible else [str(number) for number in range(count)]
     return [names[job % count] if count else "" for job in range(jobs)]
 
 
-def _begin(devices: "Queue[str]", threads: int) -> None:
-    """Take a GPU; leave Ctrl-C to the parent, who passes it on, and end when it does."""
+def _start_worker(devices: "Queue[str]", threads: int) -> None:
+    """Take a GPU; leave Ctrl-C to the parent, who passes it on, and end when the parent does."""
     os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
@@ -70,11 +66,11 @@ def _begin(devices: "Queue[str]", threads: int) -> None:
 
 
 def _run(trial: Trial) -> Outcome | None:
-    """What came of a trial, None where it was stopped."""
-    idle = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """The outcome of a trial, None if it was stopped."""
+    ignoring = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return run(trial)
-    except (Stopped, KeyboardInterrupt):
+        return run_trial(trial)
+    except KeyboardInterrupt:
         return None
     finally:
-        signal.signal(signal.SIGINT, idle)
+        signal.signal(signal.SIGINT, ignoring)

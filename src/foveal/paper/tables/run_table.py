@@ -1,4 +1,4 @@
-"""The runs of a table that are not made yet, and the table."""
+"""Train the runs of a table that do not exist yet, and format the table."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -8,11 +8,11 @@ from typing import Any
 from foveal._files import write
 from foveal.errors import UserError
 from foveal.paper import recipes
-from foveal.paper.tables.definitions import TABLES, Row, Scale, Size, Table
-from foveal.paper.tables.format_table import table as told
-from foveal.paper.tables.process_pool import work
-from foveal.paper.tables.trial import Outcome, Trial, made
-from foveal.runs import run as runs
+from foveal.paper.tables.definitions import TABLES, PaperTable, Scale, TableRow
+from foveal.paper.tables.format_table import format_table
+from foveal.paper.tables.process_pool import run_trials
+from foveal.paper.tables.trial import Outcome, Trial, read_outcome
+from foveal.settings import Hardware, Precision
 
 
 def reproduce(
@@ -24,53 +24,62 @@ def reproduce(
     settings: Mapping[str, Any] | None = None,
     output: Path,
     jobs: int = 1,
-    precision: str = "32-true",
+    precision: Precision = "32-true",
     say: Callable[[str], None] = print,
 ) -> str:
-    """Make the runs of a table that are not made yet.
+    """Train the runs of a table that do not exist yet.
 
     Args:
         name: a key of `TABLES`.
         scale: "full", the paper's, or "mini".
-        seeds: one run of every row for each.
-        rows: names of those that are wanted; none: all.
-        settings: keywords of the recipes that override the table's.
-        output: folder for all runs; made where it is missing.
-        jobs: runs at once, each in a process of its own, on a GPU of its own where there are any;
-            1: in this process.
-        precision: see `foveal.training.Settings`.
-        say: told a line whenever a run is complete.
+        seeds: one run of every row per seed.
+        rows: names of the rows to run; none: all.
+        settings: options that override the table's, in all recipes that have them.
+        output: folder for all runs; created if missing.
+        jobs: number of runs at a time, each in a process of its own, on a GPU of its own if there
+            are any; 1: in this process.
+        precision: see `foveal.settings.Hardware`.
+        say: called with a line whenever a run is complete.
 
     Returns:
         The table in Markdown.
 
     Raises:
-        KeyboardInterrupt: what was made is kept, and the next call goes on.
+        KeyboardInterrupt: what is complete is kept, and the next call goes on.
         UserError: a row is unknown, or the data are not as they should be.
     """
     table = TABLES[name]
-    size = table.sizes[scale]
-    chosen = _chosen(table, rows)
+    options = settings or {}
+    _check_known(table, scale, options)
+    chosen = _choose(table, rows)
     # all rows of one seed before the next: an early look compares them fairly
-    asked = [(row, seed) for seed in seeds for row in chosen]
-    trials = [_trial(row, size, seed, settings or {}, output, precision) for row, seed in asked]
-    known = [made(trial) for trial in trials]
+    pairs = [(row, seed) for seed in seeds for row in chosen]
+    hardware = Hardware(precision=precision)
+    trials = [_trial(table, scale, row, seed, options, output, hardware) for row, seed in pairs]
+    complete = [read_outcome(trial) for trial in trials]
     outcomes: dict[str, list[Outcome]] = {row.name: [] for row in chosen}
-    for (row, _), outcome in zip(asked, known, strict=True):
+    for (row, _), outcome in zip(pairs, complete, strict=True):
         if outcome is not None:
             outcomes[row.name].append(outcome)
-    left = [number for number, outcome in enumerate(known) if outcome is None]
-    done = len(trials) - len(left)
-    for number, outcome in work([trials[number] for number in left], jobs):
-        row, seed = asked[left[number]]
+    missing = [index for index, outcome in enumerate(complete) if outcome is None]
+    done = len(trials) - len(missing)
+    for index, outcome in run_trials([trials[index] for index in missing], jobs):
+        row, seed = pairs[missing[index]]
         outcomes[row.name].append(outcome)
         done += 1
-        say(f"{done} of {len(trials)}: {row.name}, seed {seed}: {_result(outcome)}")
+        say(f"{done} of {len(trials)}: {row.name}, seed {seed}: {_describe(outcome)}")
         write(output / f"{name}.md", _page(table, outcomes).encode())
     return _page(table, outcomes)
 
 
-def _chosen(table: Table, names: Sequence[str]) -> tuple[Row, ...]:
+def _check_known(table: PaperTable, scale: Scale, options: Mapping[str, Any]) -> None:
+    names = table.recipes(scale)
+    known = set().union(*map(recipes.option_places, names))
+    if unknown := sorted(set(options) - known):
+        raise UserError(f"the recipe {names[0]} has no option {', '.join(unknown)}")
+
+
+def _choose(table: PaperTable, names: Sequence[str]) -> tuple[TableRow, ...]:
     known = {row.name: row for row in table.rows}
     if unknown := [name for name in names if name not in known]:
         raise UserError(f"no row {unknown[0]!r}: there are {'; '.join(known)}")
@@ -78,37 +87,43 @@ def _chosen(table: Table, names: Sequence[str]) -> tuple[Row, ...]:
 
 
 def _trial(
-    row: Row, size: Size, seed: int, override: Mapping[str, Any], output: Path, precision: str
+    table: PaperTable,
+    scale: Scale,
+    row: TableRow,
+    seed: int,
+    override: Mapping[str, Any],
+    output: Path,
+    hardware: Hardware,
 ) -> Trial:
+    size = table.sizes[scale]
     recipe = row.recipe or size.recipe
-    known = recipes.keywords(recipe)
-    common = {key: value for key, value in size.settings.items() if key in known}
-    settings = {**common, **row.settings, **override, "seed": seed}
-    if unknown := sorted(set(settings) - known):
-        raise UserError(f"the recipe {recipe} has no setting {', '.join(unknown)}")
-    if missing := recipes.required(recipe) - set(settings):
-        raise UserError(f"--{missing.pop()} must be given: the recipe {recipe} makes no images")
-    own = {key: value for key, value in {**row.settings, **override}.items() if key != "data"}
-    path = output / recipe / (folder(own) or "as it is") / f"seed {seed}"
-    return Trial(recipe, runs.typed(recipe, settings), path, precision)
+    known = recipes.option_places(recipe)
+    own = {**row.options, **{name: value for name, value in override.items() if name in known}}
+    shared = {name: value for name, value in size.options.items() if name in known}
+    options = {**shared, **own, "seed": seed}
+    if missing := recipes.required(recipe) - set(options):
+        raise UserError(f"--{missing.pop()} must be given: the recipe {recipe} reads images")
+    own.pop("data", None)
+    path = output / recipe / (folder_name(own) or "defaults") / f"seed {seed}"
+    return Trial(recipe, options, path, hardware)
 
 
-def folder(settings: Mapping[str, Any]) -> str:
-    """A name for settings that file systems take.
+def folder_name(options: Mapping[str, Any]) -> str:
+    """A name for options that file systems take.
 
-    >>> folder({"join": "max", "view": (4, 5)})
-    'join max, view 4 5'
+    >>> folder_name({"aggregator": "max", "view": (4, 5)})
+    'aggregator max, view 4 5'
     """
-    words = (f"{key} {value}" for key, value in sorted(settings.items()))
+    words = (f"{key} {value}" for key, value in sorted(options.items()))
     return ", ".join(re.sub(r"[^\w.-]+", " ", word).strip() for word in words)
 
 
-def _result(outcome: Outcome) -> str:
+def _describe(outcome: Outcome) -> str:
     minutes = f"({outcome.seconds / 60:.1f} min)"
     if outcome.accuracy is None:
-        return f"broke off: {outcome.failure} {minutes}"
+        return f"failed: {outcome.failure} {minutes}"
     return f"{outcome.accuracy:.1%} {minutes}"
 
 
-def _page(table: Table, outcomes: Mapping[str, Sequence[Outcome]]) -> str:
-    return f"{table.title}\nPaper: {table.paper}.\n\n{told(table, outcomes)}\n"
+def _page(table: PaperTable, outcomes: Mapping[str, Sequence[Outcome]]) -> str:
+    return f"{table.title}\nPaper: {table.paper}.\n\n{format_table(table, outcomes)}\n"

@@ -1,57 +1,55 @@
-"""One run of a table: trained, judged and kept, or taken up where it was left."""
+"""One run of a table: trained and evaluated, or resumed."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from foveal._files import write
-from foveal.cli.common import images, loaded, own
 from foveal.errors import UserError
-from foveal.evaluation import evaluate
-from foveal.experiment import Experiment
 from foveal.models import WholeImage
 from foveal.paper import recipes
-from foveal.runs import run as runs
 from foveal.runs.folder import Row, RunFolder
-from foveal.training import Diverged, fit
+from foveal.runs.record import stored_options
+from foveal.runs.run import load
+from foveal.settings import Hardware
+from foveal.training import Diverged, launch
 
 RESULT = "result.json"
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A run that is to be made.
+    """A run to train.
 
     Attributes:
-        recipe: its name.
-        settings: keywords of the recipe; the others have their defaults.
+        recipe: name of the recipe.
+        options: options of the recipe, by name; the others have their defaults.
         path: folder of the run.
-        precision: see `foveal.training.Settings`.
+        hardware: what to train on.
     """
 
     recipe: str
-    settings: Mapping[str, Any]
+    options: Mapping[str, Any]
     path: Path
-    precision: str = "32-true"
+    hardware: Hardware = Hardware()
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it; kept in the run's folder as `result.json`.
+    """The result of a run; kept in the run's folder as `result.json`.
 
     Attributes:
-        seconds: of training, validations included.
+        seconds: duration of the training, validations included.
         curve: step and validation accuracy of every validation.
-        accuracy: on the test images, of the weights that the validation chose; None where training
-            broke off.
-        majority: accuracy of always saying the most frequent class.
-        hits: share of the test images in which every box is covered; None without boxes, and where
-            all of the image is looked at.
-        failure: why training broke off, or None.
+        accuracy: test accuracy of the weights that the validation chose; None if training failed.
+        majority: accuracy of a constant predictor.
+        hits: fraction of the test images in which every box is covered; None without boxes, and
+            for a model of the whole image.
+        failure: why training failed, or None.
     """
 
     seconds: float
@@ -63,91 +61,106 @@ class Outcome:
 
     @property
     def learned(self) -> bool:
-        """Whether it ended more than five points above always saying the same."""
+        """Whether it ended more than five points above a constant predictor."""
         return self.accuracy is not None and self.accuracy > (self.majority or 0.0) + 0.05
 
-    def reached(self, goal: float) -> int | None:
+    def steps_to(self, goal: float) -> int | None:
         """The step of the first validation with that accuracy, or None."""
         return next((step for step, accuracy in self.curve if accuracy >= goal), None)
 
 
-def made(trial: Trial) -> Outcome | None:
-    """What came of a run that is complete, None where it is not.
+def read_outcome(trial: Trial) -> Outcome | None:
+    """The outcome of a complete run, None if it is not complete.
 
     Raises:
-        UserError: the folder holds a run of other settings, or is damaged.
+        UserError: the folder holds a run with other options, or is damaged.
     """
-    if not (trial.path / "recipe.yaml").is_file():
+    if not _is_begun(trial):
         return None
-    runs.agree(RunFolder.open(trial.path), trial.recipe, trial.settings)
+    _check_options(trial)
     file = trial.path / RESULT
     if not file.is_file():
         return None
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        told["curve"] = [(int(step), float(accuracy)) for step, accuracy in told["curve"]]
-        return Outcome(**told)
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        stored["curve"] = [(int(step), float(accuracy)) for step, accuracy in stored["curve"]]
+        return Outcome(**stored)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file} is damaged: delete it to judge the run again ({error})") from None
+        raise UserError(
+            f"{file} is damaged: delete it to evaluate the run again ({error})"
+        ) from None
 
 
-def run(trial: Trial, *, progress: bool = False) -> Outcome:
-    """Make a run, or go on with it, and judge it.
+def run_trial(trial: Trial, *, progress: bool = False) -> Outcome:
+    """Train a run, or go on with it, and evaluate it.
 
     Args:
-        trial: what to run.
-        progress: whether to tell on standard error how it goes.
+        trial: what to train.
+        progress: show progress on standard error.
 
     Raises:
-        Stopped: training was asked to stop, and can be resumed.
+        KeyboardInterrupt: the run was stopped, and can be resumed.
         UserError: the data are not as they should be, or the folder holds another run.
     """
-    if (outcome := made(trial)) is not None:
+    if (outcome := read_outcome(trial)) is not None:
         return outcome
-    experiment = recipes.made(trial.recipe, trial.settings)
-    splits = images(experiment)  # before there is a folder: a mistake in the data leaves nothing
-    begun = (trial.path / "recipe.yaml").is_file()
-    folder = RunFolder.open(trial.path) if begun else _begun(trial, experiment)
     try:
-        rows = fit(
-            experiment.model,
-            splits,
-            replace(experiment.training, precision=trial.precision),
-            objective=experiment.objective,
-            run=folder,
-            resume=begun,
-            progress=progress,
-        )
-        outcome = _judged(trial, experiment, rows)
+        if _is_begun(trial):
+            launch.resume(trial.path, trial.hardware, progress=progress)
+        else:
+            experiment = recipes.build(trial.recipe, trial.options)
+            launch.start(experiment, trial.path, trial.hardware, progress=progress)
+        outcome = _evaluate(trial)
     except Diverged as error:
-        outcome = _told(folder.rows(), failure=str(error))
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            f"no memory left: try fewer --jobs, or a smaller batch ({error})"
-        ) from error
+        outcome = _outcome(RunFolder.open(trial.path).rows(), failure=str(error))
     write(trial.path / RESULT, json.dumps(asdict(outcome)).encode())
     return outcome
 
 
-def _begun(trial: Trial, experiment: Experiment) -> RunFolder:
-    folder = RunFolder.create(trial.path)
-    folder.write_seed(experiment.training.seed)
-    runs.record(folder, experiment)
-    return folder
+def _is_begun(trial: Trial) -> bool:
+    return RunFolder(trial.path).recipe_file.is_file()
 
 
-def _judged(trial: Trial, experiment: Experiment, rows: list[Row]) -> Outcome:
-    report = evaluate(loaded(str(trial.path)).model, own(experiment)[0])
-    # one look at all of the image covers every box, which says nothing
-    hits = None if isinstance(experiment.model, WholeImage) else report.hit_all_rate
-    return _told(rows, accuracy=report.accuracy, majority=report.majority, hits=hits)
+def _check_options(trial: Trial) -> None:
+    """Refuse a run with other options than the trial's.
+
+    Raises:
+        UserError: names the option and both values.
+    """
+    folder, recipe = RunFolder.open(trial.path), recipes.find(trial.recipe)
+    if (begun := folder.read_recipe().get("recipe")) != trial.recipe:
+        raise UserError(f"{folder.path} is a run of the recipe {begun}, not of {trial.recipe}")
+    stored, places = stored_options(folder, recipe), recipes.option_places(trial.recipe)
+    for option, value in trial.options.items():
+        keyword, field = places[option]
+        known = stored[keyword] if field is None else getattr(stored[keyword], field)
+        if _plain(known) != _plain(value):
+            raise UserError(
+                f"the run in {folder.path} has {option} {known}, not {value}: choose another "
+                "--output"
+            )
 
 
-def _told(rows: list[Row], **judgement: Any) -> Outcome:
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value.resolve())
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _evaluate(trial: Trial) -> Outcome:
+    run = load(trial.path, device="cuda" if torch.cuda.is_available() else None)
+    report = run.evaluate()
+    # the whole image covers every box, which says nothing
+    hits = None if isinstance(run.model, WholeImage) else report.hit_all_rate
+    rows = RunFolder.open(trial.path).rows()
+    return _outcome(rows, accuracy=report.accuracy, majority=report.majority, hits=hits)
+
+
+def _outcome(rows: list[Row], **evaluation: Any) -> Outcome:
     curve = [
         (int(row["step"] or 0), accuracy)
         for row in rows
         if (accuracy := row["validation_accuracy"]) is not None
     ]
     seconds = float(rows[-1]["seconds"] or 0) if rows else 0.0
-    return Outcome(seconds=seconds, curve=curve, **judgement)
+    return Outcome(seconds=seconds, curve=curve, **evaluation)

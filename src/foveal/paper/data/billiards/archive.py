@@ -24,7 +24,7 @@ from foveal.errors import UserError
 from foveal.images import FileImage
 from foveal.paper.data.billiards import STREAMS, Billiards
 from foveal.paper.data.billiards.picture import picture
-from foveal.paper.data.billiards.questions import QUESTIONS, Question
+from foveal.paper.data.billiards.questions import ask
 from foveal.paper.data.billiards.scene import Ball, Scene
 from foveal.paper.data.writing import refused, replace
 
@@ -39,7 +39,7 @@ class BilliardsArchive:
 
     Args:
         folder: holds {id}.png and {id}.json.
-        question: what is asked of a picture.
+        question: a key of `foveal.paper.data.billiards.questions.QUESTIONS`.
 
     Raises:
         UserError: a file is missing or is not what it should be.
@@ -49,14 +49,15 @@ class BilliardsArchive:
         self,
         folder: str | os.PathLike[str],
         *,
-        question: Question = QUESTIONS["max_left_right"],
+        question: str = "max_left_right",
     ) -> None:
-        self.question, self.classes = question, question.classes
+        self.question = ask(question)
+        self.classes = self.question.classes
         self.folder = Path(folder)
         self.files = _pictures(self.folder)
         self.records = [_read(file.with_suffix(".json")) for file in self.files]
-        self.labels: Int[Tensor, n] = torch.tensor(
-            [question.answer(record) for record in self.records], dtype=torch.int64
+        self.labels: Int[Tensor, " n"] = torch.tensor(
+            [self.question.answer(record) for record in self.records], dtype=torch.int64
         )
 
     def __len__(self) -> int:
@@ -82,13 +83,13 @@ class BilliardsArchive:
 def read_archive(
     directory: str | os.PathLike[str],
     *,
-    question: Question = QUESTIONS["max_left_right"],
+    question: str = "max_left_right",
 ) -> Splits:
-    """The three parts of an archive, ours or the published one.
+    """Read the three parts of an archive, ours or the published one.
 
     Args:
         directory: holds train, valid and test.
-        question: what is asked of a picture.
+        question: a key of `foveal.paper.data.billiards.questions.QUESTIONS`.
 
     Raises:
         UserError: a folder or file is missing or is not what it should be.
@@ -107,13 +108,13 @@ def write(
 ) -> None:
     """Write data sets as an archive, each in the folder of its split.
 
-    Every file is complete or absent. Pictures that are there already are kept, so that a run that
-    was cut short can be taken up again.
+    Every file is complete or absent. Pictures that exist are kept, so that the same call goes on
+    after an interruption.
 
     Args:
-        directory: where to; is made.
+        directory: created if missing.
         splits: data sets of different splits.
-        workers: processes; None: one for each core.
+        workers: number of processes; None: one per core.
 
     Raises:
         UserError: the disk is full, or the directory holds other pictures.
@@ -148,7 +149,7 @@ def _save(folder: Path, draw: Callable[[int], Scene], size: int, index: int) -> 
 
 
 def _pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder, by number, once it is sure that each has its balls."""
+    """The pictures of a folder by number; each must have its list of balls."""
     if not folder.is_dir():
         raise UserError(f"{folder} is missing: the archive has folders {', '.join(STREAMS)}")
     names: dict[str, set[str]] = {".png": set(), ".json": set()}

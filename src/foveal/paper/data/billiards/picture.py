@@ -17,15 +17,27 @@ def picture(scene: Scene, size: int) -> UInt8[np.ndarray, "3 H W"]:
 
     Returns:
         (3, size, size), red, green, blue.
+
+    Raises:
+        ValueError: the size is out of range.
     """
-    if size < 32:
-        raise ValueError(f"size must be at least 32 pixels: got {size}")
+    check_size(size)
     canvas, felt = background(scene, size)
     for sphere in scene.spheres:
         shade(canvas, felt, scene, sphere)
     for sphere in scene.spheres:
         paint(canvas, scene, sphere)
     return _developed(canvas)
+
+
+def check_size(size: int) -> None:
+    """Refuse pictures below 32 pixels.
+
+    Raises:
+        ValueError: names the size.
+    """
+    if size < 32:
+        raise ValueError(f"size must be at least 32 pixels: got {size}")
 
 
 def _developed(canvas: np.ndarray) -> UInt8[np.ndarray, "3 H W"]:

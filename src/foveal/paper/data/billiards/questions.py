@@ -1,24 +1,24 @@
-"""What can be asked of a billiards picture; the first question is the paper's."""
+"""The questions about a billiards picture; the first one is the paper's."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from foveal.paper.data.billiards.scene import Ball
 
 NUMBERS = ("1", "2", "3", "4", "5", "6", "7", "8", "9")
-"""Those that balls bear."""
+"""Those on the balls."""
 
 COLD = ("green", "blue", "purple")
-"""Colours of a left-most ball that ask for the smallest number; others ask for the largest."""
+"""Colours of a left-most ball with which the smallest number is the answer, else the largest."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A question with one answer a picture.
+    """A question with one answer per picture.
 
     Attributes:
-        answer: class number from the balls.
-        evidence: the balls that must be seen to answer; their boxes serve the hit rate.
+        answer: from the balls to the class number.
+        evidence: the balls that must be seen to answer; the hit rate counts their boxes.
         classes: names of the answers.
     """
 
@@ -46,7 +46,7 @@ def _sum(balls: Sequence[Ball]) -> int:
 
 
 def _asked(balls: Sequence[Ball]) -> Ball:
-    """The ball whose number the colour of the left-most one asks for."""
+    """The ball whose number is the answer, by the colour of the left-most one."""
     extreme = min if ends(balls)[0].color in COLD else max
     return extreme(balls, key=lambda ball: ball.number)
 
@@ -72,3 +72,20 @@ smallest of all numbers if the left-most ball is green, blue or purple, else the
 References:
     Cordonnier et al., CVPR 2021; the released data loader has these four.
 """
+
+
+def ask(name: str, numbers: int = 9) -> Question:
+    """The question of that name about balls with numbers up to the largest.
+
+    >>> ask("rightmost", 3).classes
+    ('1', '2', '3')
+
+    Raises:
+        ValueError: there is no such question.
+    """
+    if name not in QUESTIONS:
+        raise ValueError(f"question must be one of {', '.join(QUESTIONS)}: got {name!r}")
+    question = QUESTIONS[name]
+    if question.classes != NUMBERS:
+        return question
+    return replace(question, classes=NUMBERS[:numbers])

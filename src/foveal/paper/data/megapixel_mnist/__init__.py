@@ -169,6 +169,15 @@ class MegapixelMNIST:
         return f"MegapixelMNIST({len(self)} pictures of {self.size} x {self.size})"
 
 
+TASKS: dict[str, Label] = {
+    "majority": majority,
+    "max": largest,
+    "top": uppermost,
+    "present": presence,
+}
+"""The questions that can be asked, by name."""
+
+
 def splits(
     folder: str | os.PathLike[str],
     train: int,
@@ -176,20 +185,28 @@ def splits(
     test: int,
     *,
     seed: int,
-    **settings: Any,
+    task: str = "majority",
+    size: int = 1500,
+    digits: int = 5,
+    equal: int = 3,
+    noise: int = 50,
 ) -> Splits:
-    """So many training, validation and test pictures; no digit is in two of the parts.
+    """Training, validation and test pictures; no digit is in two of the parts.
 
     The published code chooses and reports by the same pictures. Here the last sixth of MNIST's
     training digits serves for validation alone.
 
     Args:
         folder: holds the four files of MNIST, see `foveal.paper.data.megapixel_mnist.digits`.
-        train: number of pictures.
-        validation: number of pictures.
-        test: number of pictures, of MNIST's test digits.
-        seed: nonnegative.
-        settings: those of `MegapixelMNIST`.
+        train: number of training pictures.
+        validation: number of validation pictures.
+        test: number of test pictures, of MNIST's test digits.
+        seed: see `MegapixelMNIST`.
+        task: a key of `TASKS`.
+        size: see `MegapixelMNIST`.
+        digits: see `MegapixelMNIST`.
+        equal: see `MegapixelMNIST`.
+        noise: see `MegapixelMNIST`.
 
     Raises:
         UserError: a file is missing or is not what it should be.
@@ -202,8 +219,9 @@ def splits(
         Digits(known.pixels[kept:], known.values[kept:]),
         read(folder, "t10k"),
     )
+    common: dict[str, Any] = {"size": size, "digits": digits, "equal": equal, "noise": noise}
     parts = (
-        MegapixelMNIST(count, pool, seed=seed, split=split, **settings)
+        MegapixelMNIST(count, pool, seed=seed, split=split, label=TASKS[task], **common)
         for count, pool, split in zip((train, validation, test), pools, STREAMS, strict=True)
     )
     return Splits(*parts)
