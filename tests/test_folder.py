@@ -152,17 +152,17 @@ def test_boxes_of_images_outside_the_csv_are_ignored_and_said(tmp_path: Path) ->
     path = miniatures.labels_csv(tmp_path)
     miniatures.write(tmp_path / "images" / "more.png", miniatures.pixels(24, 32))
     miniatures.boxes_csv(tmp_path, [("images/more.png", 0, 0, 8, 8)])
-    assert read_whole(path).notes == ("ignored 1 boxes of images that are not listed",)
+    assert read_whole(path).notes == ("ignored 1 boxes of images that are not in the data set",)
 
 
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        (("cat/0.png", 1, 2, "x", 4), r"no box: cat/0.png \(line 3\)"),
-        (("cat/0.png", 1, 2, "nan", 4), "no box"),
-        (("cat/0.png", 1, 2, "inf", 4), "no box"),
-        (("cat/0.png", 1, 2), "no box"),
-        (("cat/0.png", 9, 2, 3, 4), "no box"),
+        (("cat/0.png", 1, 2, "x", 4), r"not a box: cat/0.png \(line 3\)"),
+        (("cat/0.png", 1, 2, "nan", 4), "not a box"),
+        (("cat/0.png", 1, 2, "inf", 4), "not a box"),
+        (("cat/0.png", 1, 2), "not a box"),
+        (("cat/0.png", 9, 2, 3, 4), "not a box"),
         (("cat/none.png", 1, 2, 3, 4), "unknown files: cat/none.png"),
         (("cat/0.png", 1, 2, 33, 4), r"outside the image: cat/0.png \(line 3\) in 24 x 32"),
         (("cat/0.png", -1, 2, 3, 4), "outside the image"),
@@ -221,13 +221,13 @@ def test_a_missing_validation_part_is_split_off_train(tmp_path: Path) -> None:
     assert len(splits.train) == 8
     assert all(name.startswith("train/") for name in files(splits.validation))
     assert len(files(splits.test)) == 10
-    assert "validation was split off train" in describe(splits)
+    assert "validation: random stratified split of train" in describe(splits)
 
 
 def test_a_missing_test_part_stays_missing(tmp_path: Path) -> None:
     splits = read_folder(miniatures.class_folders(tmp_path, parts=("train", "val")))
     assert splits.test is None
-    assert "no test part" in describe(splits)
+    assert "no test split" in describe(splits)
 
 
 @pytest.mark.parametrize("shares", [(0.0, 0.1), (0.5, 0.5), (-0.1, 0.2), (0.1, -0.2), (1.0, 0.0)])
@@ -301,7 +301,7 @@ def test_a_class_without_training_images_is_refused(tmp_path: Path) -> None:
 
 def test_parts_without_train_are_refused_but_read_whole(tmp_path: Path) -> None:
     miniatures.class_folders(tmp_path, parts=("test",))
-    refused(tmp_path, "no train part, only test")
+    refused(tmp_path, "no train split, only test")
     assert len(read_whole(tmp_path)) == 10
 
 
@@ -339,10 +339,10 @@ def test_hidden_files_are_ignored_and_others_said(tmp_path: Path) -> None:
         ("file,label\na.png,cat,big\n", "line 2: 3 cells under 2 columns"),
         ("file,label\na.png,cat\nx.png,dog\n", r"1 of 2 files are missing: x.png \(line 3\)"),
         ("file,label\na.png,cat\na.png,dog\n", r"different labels .* a.png \(lines 2 and 3\)"),
-        ("file,label,split\na.png,cat,train\na.png,cat,test\n", "twice with different"),
+        ("file,label,split\na.png,cat,train\na.png,cat,test\n", "listed twice with different"),
         ("file,label,split\na.png,cat,learn\n", "line 2: unknown split 'learn'; use train"),
         ("file,label,split\na.png,cat,train\nb.png,dog,\n", "1 rows have no split"),
-        ("file,label,split\na.png,cat,test\nb.png,dog,test\n", "no train part"),
+        ("file,label,split\na.png,cat,test\nb.png,dog,test\n", "no train split"),
         ('file,label\n"a.png,cat\n', "line 2: unexpected end"),
     ],
 )
@@ -378,9 +378,9 @@ def test_the_description_is_one_line_with_the_counts(tmp_path: Path) -> None:
     for words in (
         "40 images of 3 classes",
         "train 28, validation 8, test 4",
-        "dog 14/4/2",
+        "per class (train/validation/test): dog 14/4/2",
         "cat 7/2/1",
-        "50.0% are dog",
+        "most frequent class dog (50.0%)",
         "24 x 32 to 48 x 64",
         "seed 3",
     ):

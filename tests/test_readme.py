@@ -2,13 +2,17 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import test_layers
+from fixtures import format1
 from foveal.cli import main as cli
+from foveal.paper import recipes
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,6 +30,10 @@ def commands(page: Path) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_programs_of_a_page_run_without_a_warning(page, tmp_path):
+    """They find a trained run in runs/mine and images in NEW_PICTURES."""
+    run = ROOT / "tests" / "fixtures" / "run_format1_folder" / "run"
+    shutil.copytree(run, tmp_path / "runs" / "mine")
+    format1.make_images(tmp_path / "NEW_PICTURES")
     for program in fenced(page):
         done = subprocess.run(
             [sys.executable, "-W", "error::UserWarning", "-c", program],
@@ -47,15 +55,34 @@ def test_the_links_of_a_page_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_options_named_on_a_page_exist(page, capsys):
+def test_the_options_named_on_a_page_exist(page, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for command in commands(page):
         words = shlex.split(command, comments=True)[1:]
         named = [word for word in words[1:2] if not word.startswith("-")]
+        if words[0] == "train" and named[0] not in recipes.NAMES:
+            Path(named[0]).mkdir(parents=True, exist_ok=True)  # the data of the user
         fixed = words[0] in ("train", "benchmark", "data", "reproduce")
         assert cli.main([words[0], *(named if fixed else []), "--help"]) == 0
         told = capsys.readouterr().out
         for option in (word for word in words if word.startswith("--")):
             assert re.search(rf"{option}\b", told), f"{page.name}: {command}: no {option}"
+
+
+def test_the_architecture_names_files_that_exist():
+    page = ROOT / "docs" / "architecture.md"
+    drawn = re.findall(r'class="file"[^>]*>([^<]+)<', page.with_suffix(".svg").read_text())
+    named = re.findall(r"`([\w*/]+(?:/|\.py))`", page.read_text()) + ", ".join(drawn).split(", ")
+    assert len(named) > 40
+    for name in named:
+        home = ROOT if name.startswith("tests/") else ROOT / "src" / "foveal"
+        assert list(home.glob(name)), f"there is no {name}"
+
+
+def test_the_architecture_lists_the_folders_in_the_order_of_their_imports():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| `(\w+)(?:/|\.py)`", text.split("## Folders")[1], re.MULTILINE)
+    assert rows == [name for name in test_layers.ORDER if not name.startswith("_")]
 
 
 def test_the_two_commands_are_there_and_the_second_is_what_ci_runs():

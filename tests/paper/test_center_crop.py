@@ -29,7 +29,9 @@ def test_a_window_of_the_view_lies_where_its_pixels_are_in_the_image():
     seen = center_crop.views([TensorImage(image)], (60, 60), (40, 40), CPU)[0, 0]
     rows, columns = (seen > 0.5).nonzero().unbind(dim=1)
     box = torch.stack((rows.min(), columns.min(), rows.max() + 1, columns.max() + 1))[None]
-    assert center_crop.in_images(box, [(120, 240)], (60, 60), (40, 40)).tolist() == [[60, 80, 80, 120]]
+    assert center_crop.in_images(box, [(120, 240)], (60, 60), (40, 40)).tolist() == [
+        [60, 80, 80, 120]
+    ]
 
 
 def test_windows_differ_by_image_where_sizes_do():

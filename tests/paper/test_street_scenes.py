@@ -38,7 +38,7 @@ def test_five_folds_test_every_scene_once_and_share_none(tmp_path, question, cla
     for fold in range(5):
         splits = read_folder(folds(tmp_path / str(fold), question, fold))
         assert len(splits.train.classes) == classes
-        names = [{each.path.name for each in part.entries} for part in vars(splits).values()]
+        names = [{each.path.name for each in part.images} for part in vars(splits).values()]
         assert not names[0] & names[2]
         assert not names[1] & names[2]
         assert sum(map(len, names)) == 600

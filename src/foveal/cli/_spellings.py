@@ -71,7 +71,7 @@ def _option(words: list[str], known: Mapping[str, Parameter]) -> list[str]:
     if value in _SWITCHES and name == "class_weights" and "balance" in known:
         return ["--balance" if _SWITCHES[value] else "--no-balance"]
     if name == "settings" and name not in known and value is not None:
-        return [word for each in json.loads(value).items() for word in _setting(*each, known)]
+        return [word for k, v in json.loads(value).items() for word in _setting(k, v, known)]
     today = _today(name, known)
     if today is None:
         return words

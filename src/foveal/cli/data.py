@@ -17,6 +17,7 @@ from foveal.cli._options import (
 )
 from foveal.cli._spellings import modernise
 from foveal.errors import UserError
+from foveal.paper import recipes
 
 
 def data(*tokens: Token) -> int:
@@ -32,25 +33,25 @@ def data(*tokens: Token) -> int:
         if not asks_help(rest):
             raise UserError(f"name a recipe: {', '.join(_recipes.NAMES)}")
         return int(parser(rest) or SUCCESS)
-    recipe = Options(_recipes.find(name))
+    recipe = Options(recipes.find(name))
     parameters = [*recipe.parameters, *Options(write).parameters]
 
     def start(given: dict[str, Any]) -> int:
-        return write(name, recipe.group(given), output=given["output"])
+        return write(name, recipe.select(given), output=given["output"])
 
     parser.default(command(start, parameters))
     return int(parser(modernise(rest, parameters)) or SUCCESS)
 
 
-def write(name: str, keywords: Mapping[str, Any], /, *, output: Path) -> int:
+def write(name: str, options: Mapping[str, Any], /, *, output: Path) -> int:
     """Write the images of all parts into a new folder.
 
     Args:
         name: of the recipe.
-        keywords: of the recipe.
+        options: options of the recipe.
         output: a new folder.
     """
-    experiment = _recipes.build_experiment(name, keywords)
+    experiment = recipes.build(name, options)
     if experiment.write is None:
         raise UserError(f"the recipe {name} reads images from files: there is nothing to write")
     experiment.write(output)

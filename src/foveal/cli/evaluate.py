@@ -32,7 +32,7 @@ def print_report(run: "Run", data: Path | None = None, *, as_json: bool = False)
         data: labelled images; None: the run's own test images.
         as_json: as one JSON object instead of a table.
     """
-    from foveal.report import rows
+    from foveal.report.text import format_report
 
     dataset, what = run.labelled_images(data)
     report = run.evaluate(dataset)
@@ -40,4 +40,4 @@ def print_report(run: "Run", data: Path | None = None, *, as_json: bool = False)
     if as_json:
         print(json_format.dumps(report.summary()))
     else:
-        print(rows.told(report, f"{run.path} on {what}"))
+        print(format_report(report, f"{run.path} on {what}"))

@@ -9,9 +9,9 @@ from foveal.cli._console import best_device, log, status, track
 from foveal.errors import UserError
 
 if TYPE_CHECKING:
-    from foveal.evaluation.inference import Task
+    from foveal.evaluation import Input
     from foveal.report.looks import Look
-    from foveal.report.page import Entry
+    from foveal.report.page import Card
     from foveal.runs import Run
 
 
@@ -26,16 +26,16 @@ def explain(
         output: folder of the page.
         most: largest number of test images; given images are all explained.
     """
-    from foveal.report import page
+    from foveal.report.page import write_page
     from foveal.runs import load
     from foveal.runs.folder import RunFolder
 
     model = load(run, device=best_device())
-    tasks, labelled = _list_tasks(model, images, most)
-    looks = [model.look(task) for task in track(tasks, "explaining", len(tasks))]
-    written = page.write(
+    inputs, labelled = _list_inputs(model, images, most)
+    looks = [model.look(each) for each in track(inputs, "explaining", len(inputs))]
+    written = write_page(
         output,
-        [_entry(look) for look in looks],
+        [_card(look) for look in looks],
         title=f"{run.name}: {len(looks)} images",
         summary=_summary(model, looks) if labelled else None,
         metrics_rows=RunFolder(run).rows(),
@@ -44,19 +44,21 @@ def explain(
     return status([look.result.error for look in looks])
 
 
-def _list_tasks(run: "Run", images: Sequence[Path] | None, most: int) -> tuple[list["Task"], bool]:
+def _list_inputs(
+    run: "Run", images: Sequence[Path] | None, most: int
+) -> tuple[list["Input"], bool]:
     """The images to explain, and whether the labels of all are known."""
     from foveal.data.folder import ImageFiles
-    from foveal.evaluation.inference import task
+    from foveal.evaluation import read_input
 
     if not images:
         dataset, what = run.labelled_images()
         count = min(most, len(dataset))
         log(f"explaining {count} of {what}")
-        return [task(dataset, index) for index in range(count)], True
+        return [read_input(dataset, index) for index in range(count)], True
     sources = [_read(run, path) for path in images]
-    tasks = [task(source, index) for source in sources for index in range(len(source))]
-    return tasks, all(isinstance(source, ImageFiles) for source in sources)
+    inputs = [read_input(source, index) for source in sources for index in range(len(source))]
+    return inputs, all(isinstance(source, ImageFiles) for source in sources)
 
 
 def _read(run: "Run", path: Path) -> Any:
@@ -73,15 +75,15 @@ def _read(run: "Run", path: Path) -> Any:
     return list_images(path)
 
 
-def _entry(look: "Look") -> "Entry":
+def _card(look: "Look") -> "Card":
     from foveal.data.labels import text
-    from foveal.report.page import Entry
+    from foveal.report.page import Card
 
     result = look.result
     png = io.BytesIO()
     if look.picture is not None:
         look.picture.save(png, "PNG")
-    return Entry(
+    return Card(
         file=result.file,
         picture=png.getvalue(),
         label=text(result.label),
@@ -95,9 +97,9 @@ def _entry(look: "Look") -> "Entry":
 
 def _summary(run: "Run", looks: Sequence["Look"]) -> dict[str, Any] | None:
     """The figures of a report; None if no image could be read."""
-    from foveal.evaluation.metrics import report
+    from foveal.evaluation import summarise
 
     if all(look.result.error is not None for look in looks):
         return None
     pairs = [(look.result, look.hits) for look in looks]
-    return report(pairs, run.classes, multilabel=run.multilabel).summary()
+    return summarise(pairs, run.classes, multilabel=run.multilabel).summary()

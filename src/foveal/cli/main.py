@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cyclopts
 
@@ -31,7 +31,16 @@ Recognise things in large images when the answer sits in a few small places.
 
 foveal COMMAND --help shows the options of a command.
 """
-COMMANDS = (train, evaluate, predict, explain, recipes, data, reproduce, benchmark)
+COMMANDS: dict[str, Callable[..., int]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "explain": explain,
+    "recipes": recipes,
+    "data": data,
+    "reproduce": reproduce,
+    "benchmark": benchmark,
+}
 USAGES = {
     "evaluate": "Usage: foveal evaluate RUN [OPTIONS]",
     "predict": "Usage: foveal predict RUN IMAGES... [OPTIONS]",
@@ -78,10 +87,12 @@ def build_app() -> cyclopts.App:
     """Build the parser of all commands."""
     app = new_app("", HELP)
     app.version, app.version_flags = __version__, ["--version"]
-    for place, command in enumerate(COMMANDS):
-        usage = USAGES.get(command.__name__)
+    for place, (name, command) in enumerate(COMMANDS.items()):
+        usage = USAGES.get(name)
         flags = ["--help", "-h"] if usage else []  # without usage, a command shows its own help
-        app.command(command, sort_key=place, usage=usage, help_flags=flags, version_flags=[])
+        app.command(
+            command, name=name, sort_key=place, usage=usage, help_flags=flags, version_flags=[]
+        )
     return app
 
 

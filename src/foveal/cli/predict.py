@@ -19,11 +19,12 @@ def predict(run: Path, images: list[Path], /, *, output: Path | None = None) -> 
         images: image files, folders of them, or glob patterns.
         output: a .csv or .jsonl file; if not given, CSV is printed.
     """
+    from foveal._files import open_atomically
     from foveal.report import rows
     from foveal.runs import load
     from foveal.runs.run import list_images
 
-    line = rows.csv_line if output is None else rows.line_for(output)
+    lines = rows.csv_lines if output is None else rows.lines_for(output)
     model = load(run, device=best_device())
     listed = list_images(images)
     errors: list[str | None] = []
@@ -34,9 +35,9 @@ def predict(run: Path, images: list[Path], /, *, output: Path | None = None) -> 
             yield result
 
     if output is None:
-        sys.stdout.writelines(rows.lines(results(), line))
+        sys.stdout.writelines(lines(results(), model.classes))
     else:
-        with rows.replacing(output) as out:
-            out.writelines(rows.lines(results(), line))
+        with open_atomically(output) as out:
+            out.writelines(lines(results(), model.classes))
         log(f"{len(errors)} rows in {output}")
     return status(errors)

@@ -1,10 +1,10 @@
 """foveal reproduce: train the runs of a table that do not exist yet, and print the table."""
 
 from collections.abc import Mapping
+from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from foveal.cli import _recipes
 from foveal.cli._console import SUCCESS, log
 from foveal.cli._options import (
     Options,
@@ -18,10 +18,11 @@ from foveal.cli._options import (
 )
 from foveal.cli._spellings import modernise
 from foveal.errors import UserError, nearest
+from foveal.paper import recipes
 from foveal.settings import Precision
 
 if TYPE_CHECKING:
-    from foveal.paper.tables.definitions import Table
+    from foveal.paper.tables.definitions import PaperTable
 
 Scale = Literal["full", "mini"]
 
@@ -41,11 +42,12 @@ def reproduce(*tokens: Token) -> int:
         raise UserError(f"unknown table {name!r}: {nearest(name, TABLES)}")
     ours = Options(run)
     scale: Scale = read_ahead(rest, ours.only("scale")).get("scale", "full")
-    recipe = Options(_recipes.find(TABLES[name].sizes[scale].recipe), without=("seed",))
-    parameters = [*ours.parameters, *recipe.parameters]
+    options = _recipe_options(TABLES[name], scale)
+    parameters = [*ours.parameters, *options.values()]
 
     def start(given: dict[str, Any]) -> int:
-        return run(name, recipe.select(given), **ours.group(given))
+        asked = {option: value for option, value in given.items() if option in options}
+        return run(name, asked, **ours.group(given))
 
     parser = new_app(f"reproduce {name}", _describe(TABLES[name], scale))
     parser.default(command(start, parameters))
@@ -54,7 +56,7 @@ def reproduce(*tokens: Token) -> int:
 
 def run(
     name: str,
-    settings: Mapping[str, Any],
+    options: Mapping[str, Any],
     /,
     *,
     scale: Scale = "full",
@@ -68,7 +70,7 @@ def run(
 
     Args:
         name: of the table.
-        settings: options of the recipes that override the table's.
+        options: options of the recipes that override the table's.
         scale: full, the sizes of the paper, for a GPU; or mini, for two processor cores.
         seeds: number of runs per row.
         rows: names of the rows to run, in quotes (default: all).
@@ -91,7 +93,7 @@ def run(
             scale=scale,
             seeds=range(seeds),
             rows=rows,
-            settings=settings,
+            settings=options,
             output=folder,
             jobs=jobs or torch.cuda.device_count() or cores(),
             precision=precision,
@@ -104,11 +106,18 @@ def run(
     return SUCCESS
 
 
-def _describe(table: "Table", scale: str) -> str:
+def _recipe_options(table: "PaperTable", scale: Scale) -> dict[str, Parameter]:
+    """The options of all recipes of a table, none of them required."""
+    found: dict[str, Parameter] = {}
+    for name in table.recipes(scale):
+        recipe = Options(recipes.find(name), without=("seed",), required=False)
+        found = {parameter.name: parameter for parameter in recipe.parameters} | found
+    return found
+
+
+def _describe(table: "PaperTable", scale: Scale) -> str:
     rows = [f"  {row.name}: {row.paper or 'not in the paper'}" for row in table.rows]
-    size = table.sizes[scale]
-    lines = [table.title, f"Paper: {table.paper}.", "", "Rows:", *rows, ""]
-    lines += [
-        f"The recipe at scale {scale} is {size.recipe}; its options override those of all rows."
-    ]
+    lines = [table.title, "", f"Paper: {table.paper}.", "", "Rows:", *rows, ""]
+    names = " and ".join(table.recipes(scale))
+    lines += [f"The options of {names} (scale {scale}) override those of all rows."]
     return "\n".join(lines)

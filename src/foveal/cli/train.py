@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from foveal._processes import is_rank_zero
 from foveal.cli import _recipes
 from foveal.cli._console import SUCCESS, log
 from foveal.cli._options import (
@@ -21,6 +22,7 @@ from foveal.cli._options import (
 )
 from foveal.cli._spellings import modernise
 from foveal.errors import UserError
+from foveal.paper import recipes
 from foveal.settings import Hardware
 
 OWN_IMAGES = """
@@ -42,7 +44,7 @@ def train(*tokens: Token) -> int:
         resume = ahead.get("resume", False)
         name, data = _resolve(target, ahead.get("output"), resume=resume)
     hidden = ("data",) if name == "folder" and target != "folder" else ()
-    recipe = Options(_recipes.find(name), without=hidden, required=not resume)
+    recipe = Options(recipes.find(name), without=hidden, required=not resume)
     ours = Options(run)
     parameters = [*recipe.parameters, *ours.parameters]
 
@@ -79,19 +81,11 @@ def run(
         resume: go on with the run in the output folder.
         hardware: what to train on.
     """
-    from foveal._processes import is_rank_zero
-    from foveal.training import launch
-
     output = output or Path("runs") / (Path(given["data"]).stem if name == "folder" else name)
     if resume:
-        _check_agreement(output, name, given)
-        launch.resume(output, hardware)
+        _resume(output, name, given, hardware)
     else:
-        keywords = Options(_recipes.find(name)).group(given)
-        experiment = _recipes.build_experiment(name, keywords)
-        if is_rank_zero():
-            log(*experiment.notes)
-        launch.start(experiment, output, hardware)
+        _start(output, name, given, hardware)
     if is_rank_zero():
         _evaluate(output)
     return SUCCESS
@@ -114,6 +108,23 @@ def _resolve(target: str | None, output: Path | None, *, resume: bool) -> tuple[
     return _recipes.resolve(str(RunFolder.open(output).read_recipe().get("recipe")))
 
 
+def _start(output: Path, name: str, given: Mapping[str, Any], hardware: Hardware) -> None:
+    experiment = recipes.build(name, given)
+
+    from foveal.training import launch  # imports torch, which no mistake should wait for
+
+    if is_rank_zero():
+        log(*experiment.notes)
+    launch.start(experiment, output, hardware)
+
+
+def _resume(output: Path, name: str, given: Mapping[str, Any], hardware: Hardware) -> None:
+    from foveal.training import launch
+
+    _check_agreement(output, name, given)
+    launch.resume(output, hardware)
+
+
 def _check_agreement(output: Path, name: str, given: Mapping[str, Any]) -> None:
     """Refuse options that contradict those a run was begun with.
 
@@ -127,7 +138,7 @@ def _check_agreement(output: Path, name: str, given: Mapping[str, Any]) -> None:
     begun = folder.read_recipe().get("recipe")
     if begun != name:
         raise UserError(f"{output} is a run of the recipe {begun}, not of {name}")
-    recipe = _recipes.find(name)
+    recipe = recipes.find(name)
     options = Options(recipe)
     stored = options.flatten(stored_options(folder, recipe))
     for option, value in given.items():

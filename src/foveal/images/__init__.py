@@ -179,8 +179,8 @@ def _check_range(pixels: Float[Tensor, "C H W"]) -> None:
     lowest, highest = (float(value) for value in torch.aminmax(pixels.detach().permute(order)))
     if not (lowest >= 0 - _TOLERANCE and highest <= 1 + _TOLERANCE):
         raise ValueError(
-            f"pixels must lie in [0, 1]: got {lowest:.4g} to {highest:.4g}; divide values of 0..255 "
-            "by 255 or pass them as uint8, and pass images before normalisation"
+            f"pixels must lie in [0, 1]: got {lowest:.4g} to {highest:.4g}; divide values of "
+            "0..255 by 255 or pass them as uint8, and pass images before normalisation"
         )
 
 

@@ -43,7 +43,7 @@ def from_settings(
         )
     aggregate: Any = {"max": aggregators.max, "mean": aggregators.mean}.get(model.aggregator)
     if aggregate is None:
-        aggregate = aggregators.Transformer(encoder.features, width=128, layers=1, heads=4)
+        aggregate = aggregators.Transformer(encoder.features, width=128, num_layers=1, heads=4)
     return PatchClassifier(
         scorer=scorer,
         select=TopK(model.k, sigma=selection.sigma, estimator=selection.estimator),
