@@ -136,7 +136,12 @@ def upright_size(image: PIL.Image.Image) -> tuple[int, int]:
 def opened(path: Path) -> Iterator[PIL.Image.Image]:
     """Open a file whose header is in order; what goes wrong in the body is an `ImageError` too."""
     try:
-        with _without_pillow_limit(), PIL.Image.open(path, formats=_FORMATS) as image:
+        with (
+            _without_pillow_limit(),
+            # Given the path, Pillow 13.0 maps rotated TIFFs of one piece into memory, wrongly.
+            path.open("rb") as file,
+            PIL.Image.open(file, formats=_FORMATS) as image,
+        ):
             _check_header(image)
             yield image
     except ImageError as error:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from foveal.nn.backbones import backbone, data_config, feature_map
 
-_CELLS = 11  # the gradient of the middle cell has died away at the border of so many
+_CELLS = 11  # wide enough for the gradient of the middle cell to die away
+_COMBINATIONS = 8  # of features whose gradients are averaged
 
 
 @lru_cache(maxsize=64)
@@ -40,24 +41,28 @@ def cell_offset(name: str, stage: int) -> float:
         _flatten_kernels(network)
         stride = int(network.feature_info.reduction()[-1])
         try:
-            gradient, cell = _gradient(network, _CELLS * stride)
+            energy, cell = _energy(network, _CELLS * stride)
         except (AssertionError, RuntimeError):  # a network for images of one size
             side = data_config(network)["input_size"][-1]
-            gradient, cell = _gradient(network, side)
-    energy = gradient.double().square().sum(dim=(0, 1))  # (side, side)
+            energy, cell = _energy(network, side)
     pixels = torch.arange(len(energy), dtype=torch.float64) + 0.5
     centres = [(energy.sum(dim=axis) * pixels).sum() / energy.sum() for axis in (0, 1)]
     return round(2 * (float(sum(centres)) / 2 - stride * cell)) / 2
 
 
-def _gradient(network: nn.Module, side: int) -> tuple[Tensor, int]:
-    """The gradient (1, 3, side, side) of a cell in the middle, and the number of its row."""
+def _energy(network: nn.Module, side: int) -> tuple[Tensor, int]:
+    """The squared gradient (side, side) of a cell in the middle, and the number of its row."""
     image = torch.full((1, 3, side, side), 0.5, requires_grad=True)
-    maps = feature_map(network, image, (0.0,) * 3, (1.0,) * 3)
-    cell = maps.shape[2] // 2
-    score = maps[0, :, cell, cell] @ torch.randn(maps.shape[1])
-    (gradient,) = torch.autograd.grad(score, image)
-    return gradient, cell
+    features = feature_map(network, image, (0.0,) * 3, (1.0,) * 3)[0]  # (D, rows, columns)
+    cell = features.shape[1] // 2
+    # Linear layers that merge neighbours prefer one by chance: average over combinations.
+    merges = any(isinstance(part, nn.Linear) for part in network.modules())
+    energy = torch.zeros(side, side, dtype=torch.float64)
+    for _ in range(_COMBINATIONS if merges else 1):
+        score = features[:, cell, cell] @ torch.randn(len(features))
+        (gradient,) = torch.autograd.grad(score, image, retain_graph=True)
+        energy += gradient[0].double().square().sum(dim=0)
+    return energy, cell
 
 
 @torch.no_grad()
