@@ -113,7 +113,6 @@ def test_building_a_model_leaves_the_randomness_of_torch_alone() -> None:
         ({"view": (8, 8)}, "too small for the scorer"),
         ({"view": (40, 0)}, "view must be 1 x 1 pixels or more: got 40 x 0"),
         ({"train": 0}, "train must be 1 or more"),
-        ({"select": "topk"}, "select must be one of top_k, sinkhorn, hard, random: got 'topk'"),
         ({"kk": 3}, "the recipe billiards_mini has no option kk"),
         ({"warm_up": 1.5}, "warm_up must lie in"),
         ({"normalise": "softmin"}, "unknown normalisation 'softmin': choose "),

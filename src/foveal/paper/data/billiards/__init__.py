@@ -182,11 +182,11 @@ def splits(
 
 @lru_cache(maxsize=1)
 def _splits(counts: tuple[int, int, int], **settings: Any) -> Splits:
-    parts = (
+    train, validation, test = (
         Billiards(count, split=split, **settings)
         for count, split in zip(counts, STREAMS, strict=True)
     )
-    return Splits(*parts)
+    return Splits(train, validation, test)
 
 
 def _paint_all(
