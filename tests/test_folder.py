@@ -76,7 +76,7 @@ def test_prediction_finds_the_images_that_training_finds(tmp_path: Path) -> None
 
 def test_a_folder_without_images_has_none_to_predict(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(UserError, match="no images in this folder; images end in .bmp"):
+    with pytest.raises(UserError, match=r"no images in this folder; images end in \.bmp"):
         image_files(tmp_path)
 
 

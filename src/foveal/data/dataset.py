@@ -38,7 +38,9 @@ class Dataset(Protocol):
     """
 
     classes: tuple[str, ...]
-    labels: Int[Tensor, "n"] | Bool[Tensor, "n classes"]
+
+    @property
+    def labels(self) -> Int[Tensor, "n"] | Bool[Tensor, "n classes"]: ...
 
     def __len__(self) -> int: ...
 
