@@ -40,7 +40,8 @@ class Dataset(Protocol):
     classes: tuple[str, ...]
 
     @property
-    def labels(self) -> Int[Tensor, "n"] | Bool[Tensor, "n classes"]: ...
+    def labels(self) -> Int[Tensor, "n"] | Bool[Tensor, "n classes"]:
+        """Class number of each image, or the classes of each."""
 
     def __len__(self) -> int: ...
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-from foveal.models.patch_classifier import PatchClassifier
+from foveal.models.classifier import PatchClassifier
 from foveal.nn import aggregators
 from foveal.nn.backbones import read_weights
 from foveal.nn.encoders import Backbone, ThinResNet

@@ -1,8 +1,8 @@
 """The classifier that settings describe."""
 
 from foveal import settings
+from foveal.models.classifier import PatchClassifier
 from foveal.models.factory import patch_classifier
-from foveal.models.patch_classifier import PatchClassifier
 
 
 def from_settings(

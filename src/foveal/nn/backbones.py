@@ -14,6 +14,9 @@ from foveal.errors import UserError
 
 Statistic = tuple[float, ...]
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 
 def backbone(
     name: str,

@@ -12,8 +12,9 @@ from torch import nn
 from foveal.data.folder import read_folder
 from foveal.errors import UserError
 from foveal.experiment import CachedCall, Experiment
-from foveal.models import PatchClassifier
+from foveal.models import AttentionSampling, PatchClassifier
 from foveal.models.from_settings import from_settings
+from foveal.nn.backbones import IMAGENET_MEAN, IMAGENET_STD
 from foveal.nn.encoders import Backbone
 from foveal.nn.scorers import BackboneScorer
 from foveal.runs.folder import RunFolder
@@ -57,8 +58,22 @@ def restore(folder: RunFolder) -> Experiment:
         made = _folder(settings, place) if name == "folder" else _of_paper(name, settings)
     except (KeyError, ValueError) as error:
         raise UserError(f"{place} do not fit the recipe {name}: {error}") from error
-    _as_trained(made.model)
+    _restore_assumptions(made.model)
     return made
+
+
+def _restore_assumptions(model: nn.Module) -> None:
+    """Undo what later versions read from a timm network: every one had ImageNet's pixels, and
+    every scorer an offset of half a pixel."""
+    for part in model.modules():
+        if isinstance(part, Backbone | BackboneScorer):
+            colour = part.channels == 3
+            part.mean = IMAGENET_MEAN if colour else (0.45,) * part.channels
+            part.std = IMAGENET_STD if colour else (0.225,) * part.channels
+        if isinstance(part, BackboneScorer):
+            part.offset = 0.5
+    if isinstance(model, PatchClassifier | AttentionSampling):
+        model.geometry.offset = float(model.scorer.offset)
 
 
 def _folder(settings: Mapping[str, Any], place: str) -> Experiment:
@@ -90,19 +105,6 @@ def _folder(settings: Mapping[str, Any], place: str) -> Experiment:
         splits=CachedCall(read_folder, str(settings["data"]), seed=seed, classes=classes),
         training=Training(optimisation=optimisation, augmentation=augmentation, seed=seed),
     )
-
-
-def _as_trained(model: nn.Module) -> None:
-    """Version 0.1 normalised all pixels by ImageNet's statistics and centred cells at 0.5."""
-    for part in model.modules():
-        if isinstance(part, Backbone | BackboneScorer):
-            three = part.channels == 3
-            part.mean = (0.485, 0.456, 0.406) if three else (0.45,) * part.channels
-            part.std = (0.229, 0.224, 0.225) if three else (0.225,) * part.channels
-        if isinstance(part, BackboneScorer):
-            part.offset = 0.5
-    if isinstance(model, PatchClassifier) and isinstance(model.scorer, BackboneScorer):
-        model.geometry.offset = 0.5
 
 
 def _of_paper(name: str, settings: Mapping[str, Any]) -> Experiment:
