@@ -15,7 +15,7 @@ from torch import Tensor
 from foveal.settings import Training
 
 
-def settings(base: Training = Training(), **options: object) -> Training:  # noqa: B008
+def settings(base: Training = Training(), **options: object) -> Training:
     """Settings that differ from others in a few options, whichever groups those are in."""
     changes: dict[str, object] = {}
     for group in ("optimisation", "augmentation"):

@@ -91,16 +91,16 @@ class Encoder(nn.Module):
         return self.layers(patches)
 
 
-def classifier(*, plain: bool = False, select: Any = None) -> PatchClassifier:
+def classifier(*, plain: bool = False, select: Any = None, scorer: Any = None) -> PatchClassifier:
     """Everything that draws random numbers or keeps statistics; plain: nothing of it."""
     sigma = 0.0 if plain else 0.05
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return PatchClassifier(
-            scorer=Scorer(),
+            scorer=scorer or Scorer(),
             select=select or TopK(2, sigma=sigma, estimator="diagonal_centred", samples=50),
             encoder=Encoder(plain),
-            aggregate=mean if plain else Transformer(16, width=16, layers=1, heads=2),
+            aggregate=mean if plain else Transformer(16, width=16, num_layers=1, heads=2),
             classes=2,
             view=(48, 48),
             patch=(16, 16),

@@ -12,7 +12,7 @@ from foveal.topk import Selection, hard
 
 def made(**settings: object) -> CrossAttention:
     torch.manual_seed(0)
-    return CrossAttention(8, **{"queries": 2, "heads": 4, **settings}).double().eval()
+    return CrossAttention(8, **{"num_queries": 2, "heads": 4, **settings}).double().eval()
 
 
 def arguments(k: int = 3) -> tuple[torch.Tensor, ...]:

@@ -1,6 +1,8 @@
 """Laws of the pictures: sizes, where scores are drawn, and what stays readable or is refused."""
 
+import csv
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ from foveal.images import TensorImage
 from foveal.paper.benchmark.plot_speeds import speeds
 from foveal.prediction import Prediction
 from foveal.report import drawing
+from foveal.runs import metrics
 from foveal.topk import Selection
+from foveal.training.state import State
 
 CLASSES = ("red", "green", "blue")
 RIGHT = ImageColor.getrgb(drawing.RIGHT)
@@ -169,17 +173,31 @@ def test_a_constant_score_gives_a_constant_map() -> None:
 
 def test_curves_have_a_panel_for_each_kind_of_column_that_is_there() -> None:
     rows = [
-        {"epoch": "0", "loss": "2.5", "validation_accuracy": "", "hit_rate": "0.2"},
-        {"epoch": "1", "loss": "1.5", "validation_accuracy": "0.5", "learning_rate": "0.1"},
+        {"step": "0", "loss": "2.5", "validation_accuracy": "", "hit_rate": "0.2"},
+        {"step": "50", "loss": "1.5", "validation_accuracy": "0.5", "learning_rate": "0.1"},
     ]
-    titles = [axes.get_title(loc="left") for axes in plots.curves(rows).axes]
-    assert titles == ["loss", "share of images"]
+    axes = plots.plot_training(rows).axes
+    assert [each.get_ylabel() for each in axes] == ["loss", "share of images"]
+    assert len(axes[1].lines) == 2
 
 
-@pytest.mark.parametrize("rows", [[], [{"epoch": 1, "seconds": 2.0}]])
+def test_curves_are_drawn_over_the_step_that_training_wrote(tmp_path: Path) -> None:
+    state = State()
+    for state.step in (200, 250, 400):
+        state.loss = state.counted = state.correct = 2.0
+        metrics.append(tmp_path / "metrics.csv", state.row(0.1, 0.05))
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        figure = plots.plot_training(list(csv.DictReader(file)))
+    drawn = [line for axes in figure.axes for line in axes.lines if len(line.get_xdata())]
+    assert drawn
+    assert all(list(line.get_xdata()) == [200, 250, 400] for line in drawn)
+    assert {axes.get_xlabel() for axes in figure.axes} == {"training step"}
+
+
+@pytest.mark.parametrize("rows", [[], [{"step": 1, "seconds": 2.0}], [{"loss": 1.0}]])
 def test_rows_without_anything_to_draw_are_refused(rows: list[dict[str, float]]) -> None:
     with pytest.raises(ValueError, match="got the columns"):
-        plots.curves(rows)
+        plots.plot_training(rows)
 
 
 def test_every_speed_is_drawn_and_named_at_its_end_without_names_that_touch() -> None:

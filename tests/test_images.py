@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 import miniatures
 from foveal.errors import UserError
-from foveal.images import FileImage, Image, ImageError, TensorImage, decoding, read
+from foveal.images import FileImage, Image, ImageError, TensorImage, decoding, read, sources
 
 LEVEL = 1 / 255
 
@@ -112,6 +112,36 @@ def test_an_image_has_three_axes_and_pixels_of_bytes_or_floats() -> None:
         TensorImage(torch.rand(3, 0, 8))
     with pytest.raises(TypeError, match="int64"):
         TensorImage(torch.zeros(3, 8, 8, dtype=torch.int64))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        255 * torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0)),
+        (miniatures.pixels(8, 8) / 255 - 0.45) / 0.225,  # standardised
+        2 * miniatures.pixels(8, 8) / 255 - 1,  # -1 .. 1
+        torch.full((3, 8, 8), torch.nan),
+        torch.full((3, 8, 8), torch.inf),
+        torch.rand(3, 8, 8).half() * 300,
+    ],
+)
+def test_floats_that_are_not_in_0_to_1_are_refused_in_words(
+    pixels: Tensor, channels_last: bool
+) -> None:
+    if channels_last:
+        pixels = pixels.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    for images in (pixels[None], [pixels]):
+        with pytest.raises(ValueError, match=r"in \[0, 1\]: got .* to .*255"):
+            sources(images, 3)
+
+
+@pytest.mark.parametrize("a", [0.8, 1.2])
+@pytest.mark.parametrize("b", [-0.1, 0.1])
+def test_floats_that_colour_augmentation_has_not_clipped_are_taken(a: float, b: float) -> None:
+    pixels = torch.tensor([0.0, 1.0]).expand(3, 2, 2) * a + b
+    assert torch.equal(TensorImage(pixels).view((2, 2)), pixels)
 
 
 # files that can be used
@@ -291,14 +321,14 @@ KINDS = {
     "folder": "folder",
     "empty": "0 bytes",
     "text": "not an image",
-    "header cut": "not an image|cut short",
-    "jpeg cut": "cut short",
-    "png cut": "cut short",
-    "tiff cut": "cut short|not an image",
-    "gif animated": "2 pictures",
-    "webp animated": "2 pictures",
-    "png animated": "2 pictures",
-    "tiff pages": "2 pictures",
+    "header cut": "not an image|truncated",
+    "jpeg cut": "truncated",
+    "png cut": "truncated",
+    "tiff cut": "truncated|not an image",
+    "gif animated": "2 images",
+    "webp animated": "2 images",
+    "png animated": "2 images",
+    "tiff pages": "2 images",
     "float": "mode F",
 }
 
@@ -325,14 +355,14 @@ def test_the_header_shows_most_faults(tmp_path: Path, kind: str) -> None:
 
 def test_several_pages_of_other_shapes_are_refused(tmp_path: Path) -> None:
     path = miniatures.several(tmp_path / "a.tif", [(64, 64), (30, 60)])
-    with pytest.raises(ImageError, match="2 pictures"):
+    with pytest.raises(ImageError, match="2 images"):
         read(path)
 
 
 def test_too_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = miniatures.write(tmp_path / "a.png", miniatures.pixels(20, 30))
     monkeypatch.setattr(decoding, "LARGEST", 599)
-    with pytest.raises(ImageError, match=r"20 x 30 pixels .* limit of 599"):
+    with pytest.raises(ImageError, match=r"20 x 30 pixels exceed the limit of 599"):
         _ = FileImage(path).size
 
 

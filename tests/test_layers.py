@@ -11,6 +11,8 @@ ROOT = Path(foveal.__file__).parent
 ORDER = (
     "errors",
     "_files",
+    "_float64",
+    "_pointers",
     "_processes",
     "_seeding",
     "_threads",

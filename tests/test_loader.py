@@ -3,7 +3,9 @@
 import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from torch import Tensor
 from foveal._seeding import derived_generator, derived_seed
 from foveal.data import Example
 from foveal.data.augmentation import affine_colour, flip, shift
-from foveal.data.loader import KeptImages, batches, pixels, stack
+from foveal.data.loader import KeptImages, batches, stack
 from foveal.errors import UserError
 from foveal.images import FileImage, Image, TensorImage
 
@@ -107,6 +109,27 @@ def test_kept_files_change_nothing(tmp_path: Path, memory: int):
     assert same(list(kept), list(batches(noise(5), size=4, seed=3, steps=4, augment=AUGMENT)))
 
 
+@settings(max_examples=30, deadline=None)
+@given(sides=st.lists(st.integers(1, 12), min_size=1, max_size=8), memory=st.integers(0, 900))
+def test_the_memory_budget_counts_the_images_kept_and_what_fits_is_kept(
+    sides: list[int], memory: int
+):
+    with TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{i}.png" for i in range(len(sides))]
+        for file, side in zip(files, sides, strict=True):
+            Pillow.fromarray(np.zeros((side, side, 3), dtype=np.uint8)).save(file)
+        cache = KeptImages(memory)
+        shown = [cache.pixels(i, FileImage(file)) for i, file in enumerate(files)]
+        free, fits = memory, []
+        for side in sides:
+            fits.append(3 * side**2 <= free)
+            free -= 3 * side**2 * fits[-1]
+        assert cache.free == free
+        again = [cache.pixels(i, FileImage(file)) for i, file in enumerate(files)]
+    assert [a is b for a, b in zip(shown, again, strict=True)] == fits
+    assert cache.free == free
+
+
 def test_ranks_share_out_the_batch_of_a_single_device():
     whole = list(batches(noise(7), size=6, seed=3, steps=3, augment=AUGMENT))
     parts = [
@@ -119,7 +142,7 @@ def test_ranks_share_out_the_batch_of_a_single_device():
 
 
 def test_a_batch_that_does_not_divide_over_the_devices_is_refused():
-    with pytest.raises(ValueError, match="3 devices: got size=4"):
+    with pytest.raises(UserError, match="3 devices: got 4 images"):
         next(batches(noise(7), size=4, seed=3, steps=3, world=3))
 
 

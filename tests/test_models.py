@@ -15,7 +15,7 @@ def model(*, k=3, aggregate=None, view=(40, 40), patch=(24, 24), place=None, poo
         scorer=scorers.ConvScorer(pool=pool),
         select=selectors.TopK(k, sigma=0.1),
         encoder=encoder,
-        aggregate=aggregate or aggregators.Transformer(8, width=16, layers=1, heads=2),
+        aggregate=aggregate or aggregators.Transformer(8, width=16, num_layers=1, heads=2),
         classes=4,
         view=view,
         patch=patch,

@@ -6,6 +6,7 @@ from torch import nn
 
 from foveal.errors import UserError
 from foveal.nn import aggregators, encoders, scorers
+from foveal.nn.backbones import standardise
 from foveal.nn.layers import LastingDropout
 from foveal.topk import Selection, hard, perturbed
 from miniatures_weights import save_backbone
@@ -105,7 +106,7 @@ def test_all_patches_of_all_images_are_encoded_as_each_is_alone():
 def test_the_thin_network_pools_as_it_is_told():
     patches = torch.rand(2, 3, 32, 32)
     average = encoders.ThinResNet(width=8).eval()
-    largest = encoders.ThinResNet(width=8, pool=torch.amax).eval()
+    largest = encoders.ThinResNet(width=8, pool="amax").eval()
     largest.load_state_dict(average.state_dict())
     assert (largest(patches) >= average(patches)).all()
     assert (largest(patches) > average(patches)).any()
@@ -153,7 +154,9 @@ def test_a_bare_stem_is_a_convolution_and_a_slow_batch_norm_without_relu():
     torch.manual_seed(0)
     encoder = encoders.Backbone("resnet18", stage=1, bare_stem=True).double()
     network, images = encoder.network, torch.rand(4, 3, 32, 32, dtype=torch.float64)
-    x = nn.functional.conv2d(encoders.standardised(images), network.conv1.weight, None, 2, 3)
+    x = nn.functional.conv2d(
+        standardise(images, encoder.mean, encoder.std), network.conv1.weight, None, 2, 3
+    )
     mean, variance = x.mean(dim=(0, 2, 3)), x.var(dim=(0, 2, 3))
     x = (x - mean[:, None, None]) / (x.var(dim=(0, 2, 3), correction=0) + 1e-5)[
         :, None, None
@@ -224,7 +227,7 @@ def test_mean_max_and_concat_are_what_they_say():
 )
 def test_the_transformer_does_not_mind_the_order_of_its_patches(position):
     features, selection, centres = looked()
-    model = aggregators.Transformer(8, width=16, layers=2, heads=4, position=position()).eval()
+    model = aggregators.Transformer(8, width=16, num_layers=2, heads=4, position=position()).eval()
     turned = Selection(selection.candidates, selection.weights.flip(1))
     torch.testing.assert_close(
         model(features.flip(1), turned, centres), model(features, selection, centres)
@@ -236,7 +239,7 @@ def test_the_transformer_does_not_mind_the_order_of_its_patches(position):
 )
 def test_the_transformer_minds_where_its_patches_were(position):
     features, selection, centres = looked()
-    model = aggregators.Transformer(8, width=16, layers=2, heads=4, position=position()).eval()
+    model = aggregators.Transformer(8, width=16, num_layers=2, heads=4, position=position()).eval()
     elsewhere = Selection((selection.candidates + 7) % 30, selection.weights)
     assert not torch.allclose(
         model(features, elsewhere, centres), model(features, selection, centres), atol=1e-4
@@ -256,7 +259,7 @@ def test_a_position_from_the_table_is_a_dense_layer_on_the_weights_of_a_slot():
 
 def test_the_transformer_drops_nothing_in_evaluation_and_not_inside_its_layers_parts():
     features, selection, centres = looked()
-    model = aggregators.Transformer(8, width=16, layers=2, heads=4).eval()
+    model = aggregators.Transformer(8, width=16, num_layers=2, heads=4).eval()
     first = model(features, selection, centres)
     assert torch.equal(first, model(features, selection, centres))
     for layer in model.layers.layers:
@@ -268,7 +271,7 @@ def test_the_transformer_drops_nothing_in_evaluation_and_not_inside_its_layers_p
 def test_the_transformer_drops_in_evaluation_where_it_is_told_to(inference):
     features, selection, centres = looked()
     model = aggregators.Transformer(
-        8, width=16, layers=2, heads=4, dropout=0.5, dropout_in_evaluation=True
+        8, width=16, num_layers=2, heads=4, dropout=0.5, dropout_in_evaluation=True
     ).eval()
     x = model.project(features + model.position(selection, centres))
     for number, layer in enumerate(model.layers.layers):
@@ -305,9 +308,9 @@ def test_lasting_dropout_drops_the_same_of_every_image_in_evaluation_and_leaves_
 
 def test_the_transformer_pools_as_it_is_told():
     features, selection, centres = looked(k=1)
-    summed = aggregators.Transformer(8, width=16, layers=1, heads=4, norm_first=True).eval()
+    summed = aggregators.Transformer(8, width=16, num_layers=1, heads=4, norm_first=True).eval()
     largest = aggregators.Transformer(
-        8, width=16, layers=1, heads=4, norm_first=True, pool=torch.amax
+        8, width=16, num_layers=1, heads=4, norm_first=True, pool="amax"
     ).eval()
     largest.load_state_dict(summed.state_dict())
     # of one patch, the sum and the maximum are the patch itself; of four they differ

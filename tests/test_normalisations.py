@@ -1,31 +1,33 @@
 """Laws of the normalisations of scores."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from foveal import topk
-from foveal.nn import normalisations
 from foveal.nn.normalisations import (
     identity,
+    in_turn,
     layer_norm,
     min_max,
-    named,
     sigmoid,
     smoothing,
     softmax,
     zero_one,
 )
+from foveal.paper.nn.normalisations import named_normalisation
 
 SCORES = torch.randn(3, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 ALL = {
     "identity": identity,
     "softmax": softmax,
-    "smoothing": smoothing(0.3),
+    "smoothing": partial(smoothing, share=0.3),
     "min_max": min_max,
     "zero_one": zero_one,
     "sigmoid": sigmoid,
     "layer_norm": layer_norm,
-    "softmax, then smoothing": named("softmax|smoothing(0.3)"),
+    "softmax, then smoothing": partial(in_turn, steps=(softmax, partial(smoothing, share=0.3))),
 }
 
 
@@ -66,12 +68,12 @@ def test_zero_one_reaches_both_ends_and_is_refused_where_it_means_nothing():
 def test_softmax_and_its_smoothing_are_shares_and_sigmoid_looks_at_no_other():
     shares = softmax(SCORES)
     torch.testing.assert_close(shares, SCORES.exp() / SCORES.exp().sum(dim=1, keepdim=True))
-    smooth = smoothing(0.3)(shares)
+    smooth = smoothing(shares, share=0.3)
     torch.testing.assert_close(smooth, 0.7 * shares + 0.3 / 50)
     torch.testing.assert_close(smooth.sum(dim=1), torch.ones(3).double())
     torch.testing.assert_close(sigmoid(SCORES), 1 / (1 + (-SCORES).exp()))
     with pytest.raises(ValueError, match=r"0..1: got 1\.5"):
-        normalisations.smoothing(1.5)
+        smoothing(shares, share=1.5)
 
 
 def test_layer_norm_is_torchs_before_it_has_learned_anything():
@@ -86,10 +88,11 @@ def test_layer_norm_is_torchs_before_it_has_learned_anything():
 
 def test_normalisations_are_to_be_had_by_name_and_in_turn():
     for name in ("identity", "min_max", "zero_one", "softmax", "sigmoid", "layer_norm"):
-        assert torch.equal(named(name)(SCORES), ALL[name](SCORES))
-    assert torch.equal(named("smoothing(0.3)")(SCORES), ALL["smoothing"](SCORES))
+        assert torch.equal(named_normalisation(name)(SCORES), ALL[name](SCORES))
+    assert torch.equal(named_normalisation("smoothing(0.3)")(SCORES), ALL["smoothing"](SCORES))
     torch.testing.assert_close(
-        named("softmax | smoothing(0.3)|min_max")(SCORES), min_max(smoothing(0.3)(softmax(SCORES)))
+        named_normalisation("softmax | smoothing(0.3)|min_max")(SCORES),
+        min_max(smoothing(softmax(SCORES), 0.3)),
     )
 
 
@@ -99,10 +102,10 @@ def test_normalisations_are_to_be_had_by_name_and_in_turn():
         ("softmaxx", "unknown normalisation 'softmaxx': choose identity, "),
         ("softmax|", "unknown normalisation ''"),
         ("smoothing", "unknown normalisation 'smoothing'"),
-        ("smoothing(2)", "the share must lie in"),
+        ("smoothing(2)", "share must lie in"),
         ("smoothing(1e-)", r"1e-"),
     ],
 )
 def test_what_is_no_normalisation_is_refused(words, said):
     with pytest.raises(ValueError, match=said):
-        named(words)
+        named_normalisation(words)

@@ -17,8 +17,8 @@ from torch import Tensor
 import reference
 from foveal import topk, windows
 from foveal.images import TensorImage
-from foveal.patches import compiled, eager, extract, resampled
-from foveal.patches.soft import fastest
+from foveal.patches import compiled, crop, eager, extract, resampled
+from foveal.patches.soft import fastest_backend
 from foveal.topk import Selection
 
 SIZE = (6, 5)
@@ -30,7 +30,7 @@ def loops(request: pytest.FixtureRequest) -> Iterator[str]:
         if request.param == "compiled" and not compiled.AVAILABLE:
             pytest.skip("foveal was installed without a compiler")
         if request.param == "eager":
-            patch.setattr("foveal.patches.fastest", lambda images: eager)
+            patch.setattr("foveal.patches.fastest_backend", lambda images, device: eager)
         yield request.param
 
 
@@ -437,7 +437,7 @@ def test_threads_change_nothing() -> None:
 
 def test_without_compiled_loops_it_goes_on_with_pytorch_alone(loops: str) -> None:
     if loops == "compiled":
-        assert fastest(pictures()) is compiled
+        assert fastest_backend(pictures(), torch.device("cpu")) is compiled
     else:
         program = """
 import sys
@@ -446,7 +446,7 @@ import torch
 from foveal import patches, topk, windows
 from foveal.patches import soft, eager
 images, places = torch.rand(1, 3, 9, 9), windows.regular((9, 9), (3, 3), (3, 3))
-assert soft.fastest(images) is eager
+assert soft.fastest_backend(images, images.device) is eager
 selection = topk.perturbed(torch.rand(1, 9), 1, 10.0)
 found = patches.extract(images, places, selection, (3, 3))
 truth = torch.einsum("n,nchw->chw", selection.dense(9)[0, 0],
@@ -476,3 +476,74 @@ def test_shapes_that_do_not_fit_are_named(
 ) -> None:
     with pytest.raises((ValueError, TypeError), match=r"\d"):
         extract(images, places, selection, SIZE)
+
+
+# --- lists of tensors, plain crops, the size of a patch
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32, torch.float64])
+@pytest.mark.parametrize("hard", [True, False])
+def test_a_list_of_tensors_gives_what_the_stacked_tensor_gives(
+    kind: torch.dtype, hard: bool
+) -> None:
+    images = (pictures() * (255 if kind == torch.uint8 else 1)).to(kind)
+    places, looks = sized(12, SIZE, (9, 9)), soft(2, 3, 8, 12)
+    looks = Selection.one_hot(looks.candidates[:, :3]) if hard else looks
+    weights = looks.weights.float()
+    stacked, listed = (
+        extract(given, places, Selection(looks.candidates, weights), SIZE)
+        for given in (images, list(images))
+    )
+    assert torch.equal(stacked, listed)
+    assert stacked.dtype == listed.dtype
+
+
+def test_gradients_reach_every_tensor_of_a_list_whatever_its_size() -> None:
+    looks = soft(2, 3, 8, 12)
+    places = torch.stack([sized(12, SIZE, (9, 9)), scattered(12, seed=3)])
+    images = [pictures(1, *size)[0].requires_grad_() for size in ((23, 19), (9, 40))]
+    found = extract(images, places, looks, SIZE)
+    truth = reference.extract(images, places, looks.dense(12), SIZE)
+    torch.testing.assert_close(found, truth, rtol=0, atol=1e-10)
+    incoming = torch.randn(found.shape, generator=seeded(9), dtype=torch.float64)
+    ours, theirs = (
+        torch.autograd.grad((value * incoming).sum(), images) for value in (found, truth)
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
+
+
+def test_crop_cuts_every_window_of_every_image() -> None:
+    images = [pictures(1, *size)[0] for size in ((23, 19), (9, 40))]
+    for places in (sized(7, SIZE, (9, 9)), torch.stack([scattered(7), scattered(7, seed=3)])):
+        found = crop([image.float() for image in images], places, SIZE)
+        assert found.dtype == torch.float32
+        for b, image in enumerate(images):
+            for n, window in enumerate(places.expand(2, 7, 4)[b].tolist()):
+                expected = reference.crop(image.float(), tuple(window), SIZE)
+                torch.testing.assert_close(found[b, n], expected, rtol=0, atol=1e-6)
+
+
+def test_crop_of_bytes_and_of_images_is_float32_in_0_to_1() -> None:
+    images = (pictures() * 255).byte()
+    stacked = crop(images, scattered(7), SIZE)
+    assert stacked.dtype == torch.float32
+    assert torch.equal(stacked, crop([TensorImage(image) for image in images], scattered(7), SIZE))
+    assert torch.equal(stacked, crop(images.float() / 255, scattered(7), SIZE))
+
+
+def test_crop_passes_gradients_to_the_images() -> None:
+    images = pictures().requires_grad_()
+    crop(images, scattered(7), SIZE).sum().backward()
+    inside = torch.zeros(23, 19, dtype=torch.float64)
+    for top, left, bottom, right in scattered(7).clamp(min=0).tolist():
+        inside[top:bottom, left:right] += 1
+    assert images.grad is not None
+    torch.testing.assert_close(images.grad, inside.expand(2, 3, 23, 19))
+
+
+def test_one_number_is_the_side_of_a_square_patch() -> None:
+    images, places, looks = pictures(), scattered(12), soft(2, 3, 8, 12)
+    one, other = (extract(images, places, looks, patch_size=side) for side in (7, (7, 7)))
+    assert torch.equal(one, other)
+    assert torch.equal(crop(images, places, 7), crop(images, places, (7, 7)))

@@ -2,12 +2,15 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import test_layers
+from fixtures import format1
 from foveal.cli import main as cli
 from foveal.paper import recipes
 from foveal.paper.benchmark import TASKS
@@ -29,6 +32,10 @@ def commands(page: Path) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_programs_of_a_page_run_without_a_warning(page, tmp_path):
+    """They find a trained run in runs/mine and images in NEW_PICTURES."""
+    run = ROOT / "tests" / "fixtures" / "run_format1_folder" / "run"
+    shutil.copytree(run, tmp_path / "runs" / "mine")
+    format1.make_images(tmp_path / "NEW_PICTURES")
     for program in fenced(page):
         done = subprocess.run(
             [sys.executable, "-W", "error::UserWarning", "-c", program],
@@ -61,6 +68,22 @@ def test_the_commands_and_options_named_on_a_page_exist(page, capsys):
         shown = capsys.readouterr().out.split()
         for option in (word.split("=")[0] for word in words if word.startswith("--")):
             assert option in shown, f"{page.name}: {command}: no {option}"
+
+
+def test_the_architecture_names_files_that_exist():
+    page = ROOT / "docs" / "architecture.md"
+    drawn = re.findall(r'class="file"[^>]*>([^<]+)<', page.with_suffix(".svg").read_text())
+    named = re.findall(r"`([\w*/]+(?:/|\.py))`", page.read_text()) + ", ".join(drawn).split(", ")
+    assert len(named) > 40
+    for name in named:
+        home = ROOT if name.startswith("tests/") else ROOT / "src" / "foveal"
+        assert list(home.glob(name)), f"there is no {name}"
+
+
+def test_the_architecture_lists_the_folders_in_the_order_of_their_imports():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| `(\w+)(?:/|\.py)`", text.split("## Folders")[1], re.MULTILINE)
+    assert rows == [name for name in test_layers.ORDER if not name.startswith("_")]
 
 
 def test_the_two_commands_are_there_and_the_second_is_what_ci_runs():

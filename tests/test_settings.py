@@ -26,6 +26,7 @@ from miniatures import settings
         ("shift", -1),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_settings_out_of_range_are_refused_with_the_value(name: str, value: Any):
     with pytest.raises(ValueError, match=f"{name}.*{value}|{value}.*{name}"):
         settings(**{name: value})
@@ -35,6 +36,7 @@ def test_settings_out_of_range_are_refused_with_the_value(name: str, value: Any)
     ("name", "value"),
     [("precision", "64"), ("accelerator", "tpu"), ("devices", 0), ("nodes", 0), ("workers", -1)],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_hardware_out_of_range_is_refused_with_the_value(name: str, value: Any):
     with pytest.raises(ValueError, match=f"{name} must be .*: got '?{value}"):
         Hardware(**{name: value})

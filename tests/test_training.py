@@ -20,7 +20,7 @@ from foveal.nn.selectors import Mixed, Random, TopK
 from foveal.objectives import multilabel
 from foveal.runs.folder import RunFolder
 from foveal.settings import Hardware, Training
-from foveal.training import Stopped, augmentations
+from foveal.training import Diverged, Stopped, augmentations
 from foveal.training.interruption import stop_on_signal
 from miniatures import settings
 from miniatures_training import (
@@ -207,11 +207,39 @@ def test_a_step_with_a_bad_image_changes_nothing(tmp_path: Path):
 
 def test_a_run_that_diverges_is_stopped_in_plain_words():
     options = settings(RANDOM, steps=40, optimiser="sgd", learning_rate=1e30, clip_norm=None)
-    with pytest.raises(
-        UserError, match="in the 10 steps up to step 1.*; try a lower learning"
-    ) as error:
+    words = r"not finite in the 10 steps up to step 1\d; try a lower learning rate"
+    with pytest.raises(Diverged, match=words) as error:
         fit(classifier(), SPLITS, settings(options, validate_every=40), progress=False)
     assert "\n" not in str(error.value)
+
+
+class Blind(nn.Module):
+    """A scorer without a finite score in evaluation."""
+
+    stride, offset = 8, 4.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, view: Tensor) -> Tensor:
+        scores = view.mean(dim=1)[:, ::8, ::8] * self.weight
+        return scores if self.training else scores * math.inf
+
+
+def test_scores_that_are_not_finite_in_a_validation_are_divergence_and_no_bad_images():
+    model = classifier(scorer=Blind())
+    with pytest.raises(Diverged, match="training diverged: scores must be finite: got"):
+        fit(model, SPLITS, settings(RANDOM, steps=1), progress=False)
+
+
+def test_an_error_that_only_speaks_of_finite_scores_is_no_divergence():
+    def fails(prediction: Any, labels: Tensor, **_: Any) -> Tensor:
+        raise ValueError("scores must be finite, says somebody else")
+
+    with pytest.raises(ValueError, match="somebody else") as error:
+        fit(classifier(), SPLITS, RANDOM, objective=fails, progress=False)
+    assert not isinstance(error.value, Diverged)
 
 
 def weights_after(options: Training, model: PatchClassifier | None = None) -> list[Tensor]:
@@ -309,6 +337,53 @@ def test_frozen_weights_are_left_alone():
     before = [weight.clone() for weight in model.scorer.parameters()]
     fit(model, SPLITS, settings(RANDOM, steps=2), progress=False)
     assert all(torch.equal(a, b) for a, b in zip(before, model.scorer.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_class_weights_must_be_as_many_as_the_classes_before_any_step(count: int):
+    def never(*_: Any, **__: Any):
+        raise AssertionError("a step was made")
+
+    options = settings(RANDOM, class_weights=(1.0,) * count)
+    with pytest.raises(UserError, match=rf"each of the 2 classes \(red, green\): got {count}"):
+        fit(classifier(), SPLITS, options, objective=never, progress=False)
+
+
+def test_training_needs_a_number_of_steps():
+    with pytest.raises(ValueError, match="steps must be 1 or more to train: got 0"):
+        fit(classifier(), SPLITS, settings(RANDOM, steps=0), progress=False)
+
+
+def bug(prediction: Any, labels: Tensor, **_: Any) -> Tensor:
+    raise KeyError("a bug")
+
+
+def without_score(prediction: Any, labels: Tensor, **_: Any) -> Tensor:
+    return prediction.logits.sum() * math.nan
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"splits": Splits(replace(TRAIN, meanwhile=crash), VALIDATION)}, "a file is damaged"),
+        ({"objective": bug}, "KeyError: 'a bug'"),
+        ({"objective": without_score}, "training diverged: "),
+        ({"options": settings(RANDOM, class_weights=(1.0,))}, "class_weights must have one weight"),
+        ({"hardware": Hardware(accelerator="cpu", devices=999)}, "cannot train on 999 devices"),
+    ],
+)
+def test_a_run_that_fails_keeps_its_folder_and_the_reason_in_its_log(
+    tmp_path: Path, given: dict[str, Any], reason: str
+):
+    run = RunFolder.create(tmp_path / "run")
+    run.write_seed(0)
+    splits, options = given.pop("splits", SPLITS), given.pop("options", RANDOM)
+    with pytest.raises((UserError, KeyError)):
+        fit(classifier(), splits, options, run=run, progress=False, **given)
+    messages = (run.log / "messages.txt").read_text()
+    assert messages.count("failed: ") == 1
+    assert reason in messages
+    assert (run.path / "seed").read_text() == "0\n"
 
 
 def test_what_is_minimised_is_the_objective_that_was_given():

@@ -1,4 +1,4 @@
-"""Work in shares among as many threads as torch has, for compiled loops that free the lock."""
+"""Work split over as many threads as torch has, for compiled loops that release the GIL."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -12,8 +12,8 @@ import torch
 Task = Callable[[], Any]
 
 
-def run(tasks: Iterable[Task]) -> None:
-    """Run all tasks, each by the first thread that is free."""
+def run_tasks(tasks: Iterable[Task]) -> None:
+    """Run all tasks, each on the first free thread."""
     listed = list(tasks)
     remaining = iter(listed)
 
@@ -28,14 +28,14 @@ def run(tasks: Iterable[Task]) -> None:
         other.result()
 
 
-def shared(work: Callable[[int, int], None], images: int) -> None:
-    """Call work(first, last) for consecutive images, two shares for each thread."""
-    shares = min(2 * torch.get_num_threads(), images) if torch.get_num_threads() > 1 else 1
-    ends = [images * share // shares for share in range(shares + 1)]
-    run(partial(work, first, last) for first, last in pairwise(ends))
+def split(work: Callable[[int, int], None], images: int) -> None:
+    """Call work(first, last) on consecutive ranges of images, two per thread."""
+    parts = min(2 * torch.get_num_threads(), images) if torch.get_num_threads() > 1 else 1
+    ends = [images * part // parts for part in range(parts + 1)]
+    run_tasks(partial(work, first, last) for first, last in pairwise(ends))
 
 
 @cache
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """The threads of a process; one that was forked has none of its parent's."""
+    """The threads of a process; a forked process does not inherit those of its parent."""
     return ThreadPoolExecutor(threads, thread_name_prefix=f"foveal-{process}")

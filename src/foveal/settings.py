@@ -90,12 +90,10 @@ class Optimisation:
         learning_rate: peak learning rate.
         encoder_lr_scale: factor on the learning rate of the encoder.
         scorer_lr_scale: factor on the learning rate of the scorer.
-        scorer_delay: fraction of the steps in which the scorer is not trained yet. Before the
-            encoder can read anything, the gradient of the scorer is noise.
-        weight_decay: a step takes away learning_rate x weight_decay of each weight; biases and
-            norms are spared. The paper's code does not multiply by the learning rate: its 1e-4 at a
-            learning rate of 1e-4 is 1.0 here. With sgd it is part of the gradient, and so of the
-            momentum. Below 0 weights grow, as they do in the paper's code for birds.
+        scorer_delay: fraction of the steps before the scorer is trained; until the encoder has
+            learned something, the gradient of the scorer is noise.
+        weight_decay: weight decay; each step subtracts learning_rate x weight_decay x weight.
+            Biases and norms are excepted.
         decay_all: apply weight decay to biases and norms, too.
         momentum: momentum of sgd.
         warm_up: fraction of the steps in which the learning rate rises from 0.
@@ -104,8 +102,7 @@ class Optimisation:
             tenth; for the schedule multi_step.
         clip_value: each entry of the gradient is clipped to +- this; not given: no clipping.
         clip_norm: the gradient is scaled down to this norm; not given: no clipping.
-        accumulate: number of parts that a batch is split into to save memory. The step is the same
-            but for rounding, batch norms, and class weights, which count by part.
+        accumulate: number of parts that a batch is split into to save memory.
         entropy: weight of the reward for a high entropy of the scores, which keeps the scorer from
             settling too early.
         sigma_schedule: decay of sigma over the steps, to 0 or constant.

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +17,7 @@ from foveal.paper.data.billiards import Billiards, splits
 from foveal.paper.data.billiards.archive import BilliardsArchive, read_archive, write
 from foveal.paper.data.billiards.layout import DISC, MARGIN, scene
 from foveal.paper.data.billiards.picture import picture
-from foveal.paper.data.billiards.questions import QUESTIONS, ends
+from foveal.paper.data.billiards.questions import QUESTIONS, ask, ends
 from foveal.paper.data.billiards.scene import COLORS, Ball
 
 MINI = {"balls": (2, 4), "radius": 14 / 192, "digit": 0.62}
@@ -165,10 +167,40 @@ def test_a_question_is_answered_from_places_in_space_and_from_the_balls_that_dec
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_data_set_answers_its_question_and_draws_boxes_around_what_decides(question):
     asked = QUESTIONS[question]
-    dataset = mini(question=asked)
+    dataset = mini(question=question)
     for index, record in enumerate(dataset.records):
         assert dataset[index].label == asked.answer(record)
         assert dataset[index].boxes.tolist() == [list(b.box) for b in asked.evidence(record)]
+
+
+def test_the_classes_are_the_numbers_that_are_painted():
+    assert mini(numbers=3).classes == ask("max_left_right", 3).classes == ("1", "2", "3")
+    assert len(mini(question="sum_modulo_10", numbers=3).classes) == 10
+
+
+def test_only_the_part_that_is_used_is_painted():
+    program = """if True:
+        from foveal.paper.data import billiards
+        paint, painted = billiards.picture, []
+        billiards.picture = lambda scene, size: painted.append(size) or paint(scene, size)
+        parts = billiards.splits(5, 2, 3, seed=4, size=64, balls=(2, 4), digit=0.6, radius=0.07)
+        assert (len(parts.train), len(parts.test), painted) == (5, 3, [])
+        assert parts.test[0].image.size == (64, 64)
+        assert len(painted) == 3
+    """  # in a process of its own: the types that tests check ask every data set for its labels
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_labels_paint_the_pictures_before_other_processes_need_them():
+    dataset = mini()
+    assert "images" not in vars(dataset)
+    assert len(dataset.labels) == 3
+    assert vars(dataset)["images"].shape == (3, 3, 64, 64)
+
+
+def test_the_same_pictures_are_painted_once():
+    first = splits(3, 1, 1, seed=0, size=64, **MINI)
+    assert splits(3, 1, 1, seed=0, size=64, **MINI).train is first.train
 
 
 def test_numbers_can_be_limited():
@@ -188,6 +220,7 @@ def test_numbers_can_be_limited():
         ({"size": 8}, "size"),
         ({"count": 0}, "count"),
         ({"balls": (60, 60)}, "do not fit"),
+        ({"question": "leftmost"}, "question must be one of max_left_right, "),
     ],
 )
 def test_settings_out_of_range_are_refused(changes, message):
@@ -197,13 +230,13 @@ def test_settings_out_of_range_are_refused(changes, message):
 
 @pytest.fixture
 def archive(tmp_path):
-    parts = splits(3, 2, 2, seed=0, size=64, workers=1, **MINI)
+    parts = splits(3, 2, 2, seed=0, size=64, **MINI)
     write(tmp_path, (parts.train, parts.validation, parts.test), workers=1)
     return tmp_path
 
 
 def test_what_is_written_is_read_again(archive):
-    parts = splits(3, 2, 2, seed=0, size=64, workers=1, **MINI)
+    parts = splits(3, 2, 2, seed=0, size=64, **MINI)
     again = read_archive(archive)
     for name in ("train", "validation", "test"):
         made, found = getattr(parts, name), getattr(again, name)

@@ -12,8 +12,8 @@ from foveal.evaluation import evaluate
 from foveal.paper import recipes
 from foveal.paper.data.birds import HELD_BACK, TRAIN, Birds, Photograph, read_birds, read_whole
 from foveal.paper.data.birds import _held_back as held_back
-from foveal.runs import run as runs
-from foveal.runs.folder import RunFolder
+from foveal.runs import RunFolder, load
+from foveal.runs.record import record
 from foveal.training import fit
 from miniatures import birds
 
@@ -175,9 +175,9 @@ def test_two_steps_on_real_files_make_a_run_that_can_be_loaded(
     tmp_path: Path, chosen: dict[str, object]
 ):
     root = birds(tmp_path / "CUB_200_2011")
-    experiment = recipes.made("birds", {"data": root, **SMALL, **chosen})
+    experiment = recipes.build("birds", {"data": root, **SMALL, **chosen})
     run = RunFolder.create(tmp_path / "run")
-    runs.record(run, experiment)
+    record(run, experiment)
     before = [weight.clone() for weight in experiment.model.parameters()]
     splits, objective = experiment.splits(), experiment.objective
     training = experiment.training
@@ -188,7 +188,7 @@ def test_two_steps_on_real_files_make_a_run_that_can_be_loaded(
         not torch.equal(a, b) for a, b in zip(before, experiment.model.parameters(), strict=True)
     ]
     assert sum(changed) > len(changed) / 2
-    loaded = runs.load(run.path)
+    loaded = load(run.path)
     report = evaluate(loaded.model, splits.test, classes=loaded.classes)
     assert report.n == 6
     assert all(len(result.windows) == 2 for result in report.results)
@@ -199,12 +199,13 @@ def test_two_steps_on_real_files_make_a_run_that_can_be_loaded(
 def test_as_published_the_recipe_has_the_faults_of_the_papers_code(tmp_path: Path):
     data = {"data": birds(tmp_path), "encoder": "resnet18", "classes": ("a", "b")}
     plain, published = (
-        recipes.made("birds", {**data, "as_published": chosen}) for chosen in (False, True)
+        recipes.build("birds", {**data, "as_published": chosen}) for chosen in (False, True)
     )
-    model, training = published.model, published.training
+    model, training = published.model, published.training.optimisation
     assert (training.weight_decay, training.decay_all) == (-1e-4, True)
-    assert (plain.training.weight_decay, plain.training.decay_all) == (1e-4, False)
-    assert (model.select.estimator, published.settings["estimator"]) == ("diagonal", "diagonal")
+    before = plain.training.optimisation
+    assert (before.weight_decay, before.decay_all) == (1e-4, False)
+    assert model.select.estimator == published.options["selection"].estimator == "diagonal"
     images = torch.rand(1, 3, 300, 300)
     for network, soft, negative in ((plain.model, False, False), (model, True, True)):
         network.eval()
@@ -214,37 +215,38 @@ def test_as_published_the_recipe_has_the_faults_of_the_papers_code(tmp_path: Pat
         stem = torch.nn.Sequential(*[*network.encoder.network.children()][:3])
         assert (stem(images) < 0).any() == negative
     assert (plain.notes, published.notes) == ((), (recipes.AS_PUBLISHED,))
-    with pytest.raises(UserError, match="choose variant mean or concat"):
-        recipes.made("birds", {**data, "as_published": True, "variant": "nts_net"})
+    with pytest.raises(UserError, match="choose mean or concat"):
+        recipes.build("birds", {**data, "as_published": True, "variant": "nts_net"})
 
 
 def test_the_recipe_has_the_papers_settings(tmp_path: Path):
     data = {"data": birds(tmp_path), "encoder": "test_resnet"}
-    experiment = recipes.made("birds", data)
-    model, training = experiment.model, experiment.training
+    experiment = recipes.build("birds", data)
+    model, training = experiment.model, experiment.training.optimisation
+    augmentation = experiment.training.augmentation
     assert model.anchors.shape == (1614, 4)
     assert (model.select.k, model.patch, model.dropout.p) == (4, (224, 224), 0.5)
     assert (training.optimiser, training.momentum, training.steps) == ("sgd", 0.9, 31_300)
-    assert [training.steps * drop for drop in training.drops] == [18_780, 25_040]
-    assert training.shift_share * 600 == pytest.approx(76)
+    assert [training.steps * share for share in training.milestones] == [18_780, 25_040]
+    assert augmentation.shift_fraction * 600 == pytest.approx(76)
     assert training.clip_norm is training.clip_value is None
-    assert training.flip
-    assert not training.colour
+    assert augmentation.flip
+    assert not augmentation.colour
     said = " ".join(experiment.notes)
     assert "train 10, validation 2, test 6" in said
-    assert "no --weights" in said
+    assert "without --weights" in said
     assert "where the published set has" in said
-    ranked = recipes.made("birds", {**data, "variant": "nts_net"})
-    assert ranked.training.entropy == 0
+    ranked = recipes.build("birds", {**data, "variant": "nts_net"})
+    assert ranked.training.optimisation.entropy == 0
     assert (ranked.model.k, ranked.model.proposals, ranked.model.overlap) == (4, 6, 0.25)
 
 
 def test_a_run_is_made_again_without_a_look_at_the_data(tmp_path: Path):
     root = birds(tmp_path / "birds")
-    first = recipes.made("birds", {"data": root, **SMALL})
+    first = recipes.build("birds", {"data": root, **SMALL})
     for file in root.glob("*.txt"):
         file.unlink()
-    again = recipes.made("birds", first.settings)
+    again = recipes.find("birds")(**first.options)
     assert (again.classes, again.training) == (first.classes, first.training)
     for one, other in zip(first.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -254,7 +256,7 @@ def test_a_damaged_photograph_is_found_before_training(tmp_path: Path):
     root = birds(tmp_path)
     next((root / "images").rglob("*_0001.jpg")).write_bytes(b"")
     with pytest.raises(UserError, match=r"images cannot be used.*empty file"):
-        recipes.made("birds", {"data": root, **SMALL})
+        recipes.build("birds", {"data": root, **SMALL})
 
 
 def test_a_part_keeps_what_was_said(tmp_path: Path):

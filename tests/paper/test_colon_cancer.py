@@ -22,6 +22,8 @@ from foveal.models import AttentionSampling, IterativePatchSelection, PatchClass
 from foveal.paper import recipes
 from foveal.paper.data.colon_cancer import CLASSES, COUNTS, boxes, read_colon_cancer, read_whole
 from foveal.paper.nn.lenet import LeNet
+from foveal.runs import RunFolder
+from foveal.runs.record import stored_options
 
 
 def files(images: Dataset) -> list[str]:
@@ -179,7 +181,7 @@ def test_without_scipy_it_is_said_how_to_get_it(
     monkeypatch.setitem(sys.modules, "scipy.io", None)
     with pytest.raises(UserError, match="scipy is needed to read it; install foveal with its extr"):
         read_whole(tmp_path)
-    experiment = recipes.made("colon_cancer", {"data": tmp_path, "classes": CLASSES})
+    experiment = recipes.build("colon_cancer", {"data": tmp_path, "classes": CLASSES})
     assert experiment.classes == CLASSES  # a trained model needs none
 
 
@@ -203,8 +205,8 @@ def test_the_network_for_nuclei_has_the_published_sizes() -> None:
 )
 def test_the_sizes_are_the_published_ones(model: str, kind: type, grid: tuple[int, int]) -> None:
     given = {"data": Path("nowhere"), "classes": CLASSES, "model": model}
-    experiment = recipes.made("colon_cancer", given)
-    network, training = experiment.model, experiment.training
+    experiment = recipes.build("colon_cancer", given)
+    network, training = experiment.model, experiment.training.optimisation
     assert isinstance(network, kind)
     assert (network.grid, network.patch, network.encoder.features) == (grid, (27, 27), 500)
     chooser = getattr(network, "select", network)
@@ -214,15 +216,15 @@ def test_the_sizes_are_the_published_ones(model: str, kind: type, grid: tuple[in
         experiment.splits()
 
 
-SMALL = ["--patch", "27", "--view", "40", "--k", "3", "--width", "8", "--folds", "5"]
+SMALL = ["--patch", "27", "--view", "40", "40", "--k", "3", "--width", "8", "--folds", "5"]
 
 
 @pytest.mark.parametrize(
     ("model", "more"),
     [
         ("attention_sampling", []),
-        ("patches", ["--join", "max"]),
-        ("iterative", ["--patch", "60", "--flip", "true"]),
+        ("patches", ["--aggregator", "max"]),
+        ("iterative", ["--patch", "60", "--flip"]),
     ],
 )
 def test_a_tiny_run_trains_saves_loads_and_is_judged(
@@ -238,7 +240,8 @@ def test_a_tiny_run_trains_saves_loads_and_is_judged(
     assert "warning: 20 images" in said
 
     loaded = foveal.load(run)
-    fresh = recipes.made("colon_cancer", loaded.experiment.settings)
+    options = stored_options(RunFolder(run), recipes.find("colon_cancer"))
+    fresh = recipes.find("colon_cancer")(**options)
     for name, trained in loaded.model.state_dict().items():  # every part has learned something
         assert not torch.equal(trained, fresh.model.state_dict()[name]), name
     assert main(["evaluate", str(run), "--json"]) == 0
@@ -249,14 +252,14 @@ def test_a_tiny_run_trains_saves_loads_and_is_judged(
     assert (page / "index.html").exists()
 
     shutil.rmtree(data)
-    again = recipes.made("colon_cancer", loaded.experiment.settings)
+    again = recipes.find("colon_cancer")(**options)
     assert (again.classes, again.notes) == (CLASSES, ())
 
 
 def test_a_damaged_image_is_found_before_training(tmp_path: Path) -> None:
     (written(tmp_path) / "img3/img3.bmp").write_bytes(b"")
     with pytest.raises(UserError, match=r"images cannot be used.*empty file"):
-        recipes.made("colon_cancer", {"data": tmp_path})
+        recipes.build("colon_cancer", {"data": tmp_path})
 
 
 def test_an_image_with_an_alpha_channel_is_seen_in_its_colours(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ from foveal.paper.objectives import parts, ranked_parts
 SIZES = {"whole": (80, 80), "size": (64, 64), "patch": (32, 32)}
 
 
-def topk(join=mean, exchange=SqueezeExcitation, k=3, **changes):
+def topk(aggregate=mean, exchange=SqueezeExcitation, k=3, **changes):
     torch.manual_seed(0)
     encoder = Backbone("test_resnet")
     scorer = AnchorScorer(encoder.features, exchange=exchange and exchange())
-    settings = {"encoder": encoder, "select": TopK(k), "join": join, "classes": 4}
+    settings = {"encoder": encoder, "select": TopK(k), "aggregate": aggregate, "classes": 4}
     return NTSTopK(scorer=scorer, **{**SIZES, **settings, **changes})
 
 
@@ -39,7 +39,7 @@ N = 4 * 6 + 1 * 6 + 1 * 9  # 64 px: 2 x 2, 1 and 1 points
 MODELS = {
     "mean, squeeze-excitation": topk,
     "concat, attention": partial(
-        topk, join=concat, exchange=partial(Attention, positions=4 + 1 + 1)
+        topk, aggregate=concat, exchange=partial(Attention, positions=4 + 1 + 1)
     ),
     "nts net": net,
 }

@@ -14,9 +14,11 @@ from foveal.cli.main import main
 from foveal.errors import UserError
 from foveal.models import AttentionSampling, IterativePatchSelection, PatchClassifier
 from foveal.paper import recipes
+from foveal.runs import RunFolder
+from foveal.runs.record import stored_options
 
 COUNTS = ["--train", "50", "--validation", "3", "--test", "3"]
-SMALL = [*COUNTS, "--size", "120", "--noise", "2", "--view", "40", "--k", "3", "--width", "8"]
+SMALL = [*COUNTS, "--size", "120", "--noise", "2", "--view", "40", "40", "--k", "3", "--width", "8"]
 TRAIN = [*SMALL, "--patch", "30", "--steps", "2", "--batch", "4"]
 
 
@@ -34,11 +36,11 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_the_sizes_are_the_published_ones(model: str, kind: type, grid: tuple[int, int]) -> None:
-    experiment = recipes.made("megapixel_mnist", {"data": Path("nowhere"), "model": model})
+    experiment = recipes.build("megapixel_mnist", {"data": Path("nowhere"), "model": model})
     assert isinstance(experiment.model, kind)
     assert (experiment.model.grid, experiment.model.patch) == (grid, (50, 50))
     chooser = getattr(experiment.model, "select", experiment.model)
-    assert (chooser.k, experiment.training.batch) == (10, 128)
+    assert (chooser.k, experiment.training.optimisation.batch) == (10, 128)
     with pytest.raises(UserError, match="give the folder with the four files of MNIST"):
         experiment.splits()
 
@@ -47,7 +49,7 @@ def test_every_question_has_its_labels(mnist: Path) -> None:
     found = {}
     for task in ("majority", "max", "top", "present"):
         settings = {"data": mnist, "task": task, "train": 30, "validation": 1, "test": 1}
-        experiment = recipes.made("megapixel_mnist", settings)
+        experiment = recipes.build("megapixel_mnist", settings)
         found[task] = experiment.splits().train.labels
     assert (found["max"] >= found["majority"]).all()
     assert not torch.equal(found["max"], found["majority"])
@@ -67,7 +69,8 @@ def test_a_tiny_run_trains_saves_loads_and_reads_pictures_from_files(
     assert main(["data", "megapixel_mnist", *options, "--output", str(pictures)]) == 0
 
     loaded = foveal.load(run)
-    fresh = recipes.made("megapixel_mnist", loaded.experiment.settings).model
+    recipe = recipes.find("megapixel_mnist")
+    fresh = recipe(**stored_options(RunFolder(run), recipe)).model
     for name, trained in loaded.model.state_dict().items():  # every part has learned something
         assert not torch.equal(trained, fresh.state_dict()[name]), name
 

@@ -1,12 +1,13 @@
-"""Recipes: importable without torch, complete, and chosen sensibly from the data."""
+"""Recipes: importable without torch, of groups with unique options, and complete."""
 
 import inspect
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from foveal import windows
 from foveal.errors import UserError
@@ -15,29 +16,71 @@ from foveal.nn.layers import LastingDropout
 from foveal.nn.normalisations import sigmoid
 from foveal.nn.selectors import Hard, Mixed
 from foveal.paper import recipes
-from foveal.planning import sizing
+from foveal.paper.recipes.old_names import OLD_NAMES, rename_options
+from foveal.runs import RunFolder
+from foveal.runs.record import record, restore, stored_options
+
+PAPER = [name for name in recipes.NAMES if name != "folder"]
 
 
-def photos(root: Path, size: tuple[int, int] = (96, 128), count: int = 4) -> Path:
-    """Class folders of noise, red and blue."""
-    random = np.random.default_rng(0)
-    for colour, channel in (("blue", 2), ("red", 0)):
-        (root / colour).mkdir(parents=True)
-        for number in range(count):
-            pixels = random.integers(60, 120, (*size, 3), dtype=np.uint8)
-            pixels[8:24, 8:24, channel] = 255
-            Image.fromarray(pixels).save(root / colour / f"{number}.png")
-    return root
-
-
-@pytest.mark.parametrize("name", recipes.NAMES)
-def test_every_keyword_of_a_recipe_is_a_setting_and_explained(name: str) -> None:
+@pytest.mark.parametrize("name", PAPER)
+def test_every_keyword_and_every_option_is_explained(name: str) -> None:
     recipe = recipes.find(name)
     text = inspect.getdoc(recipe) or ""
     for parameter in inspect.signature(recipe).parameters.values():
         assert parameter.kind is parameter.KEYWORD_ONLY
         assert f"    {parameter.name}: " in text
+        if is_dataclass(group := parameter.default):
+            told = inspect.getdoc(type(group)) or ""
+            for field in fields(group):
+                assert f"\n    {field.name}: " in told.partition("Attributes:")[2]
     assert recipes.facts(recipe)["command"].startswith(f"foveal train {name}")
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_no_two_groups_of_a_recipe_have_an_option_of_the_same_name(name: str) -> None:
+    options: list[str] = []
+    for keyword, parameter in inspect.signature(recipes.find(name)).parameters.items():
+        group = parameter.default
+        options += [field.name for field in fields(group)] if is_dataclass(group) else [keyword]
+    assert len(set(options)) == len(options)
+    assert set(options) == set(recipes.option_places(name))
+
+
+def test_recipes_are_found_without_torch() -> None:
+    program = (
+        "import sys; from foveal.paper import recipes; [recipes.find(n) for n in recipes.NAMES]; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_every_old_keyword_has_a_place_that_exists(name: str) -> None:
+    places = set(recipes.option_places(name).values())
+    assert {place for place in OLD_NAMES[name].values() if place is not None} <= places
+    assert OLD_NAMES[name]["workers"] is None
+
+
+def test_old_values_that_meant_two_things_become_two_options() -> None:
+    signs = {"model": "patches", "clip": 0.1, "class_weights": False, "workers": 2}
+    assert rename_options("traffic_signs", signs) == {
+        "model": "patches",
+        "clip_value": 0.1,
+        "balance": False,
+    }
+    others = {"model": "iterative", "clip": 1.0, "class_weights": [1.0, 2.0], "weights": "gone.pt"}
+    assert rename_options("traffic_signs", others) == {
+        "model": "iterative",
+        "clip_norm": 1.0,
+        "class_weights": [1.0, 2.0],
+    }
+    assert rename_options("billiards", {"view": 250, "scenes": 3}) == {
+        "view": (250, 250),
+        "data_seed": 3,
+    }
+    with pytest.raises(KeyError, match="vieww"):
+        rename_options("billiards", {"vieww": 250})
 
 
 def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
@@ -45,18 +88,19 @@ def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
         recipes.find("biliards_mini")
 
 
-def test_the_settings_of_an_experiment_make_its_model_again() -> None:
-    first = recipes.made("billiards_mini", {"k": 3, "seed": 5})
-    again = recipes.made("billiards_mini", first.settings)
-    assert set(first.settings) == set(inspect.signature(recipes.find("billiards_mini")).parameters)
-    assert again.settings == first.settings
+def test_the_options_of_an_experiment_build_its_model_again() -> None:
+    recipe = recipes.find("billiards_mini")
+    first = recipes.build("billiards_mini", {"k": 3, "seed": 5})
+    again = recipe(**first.options)
+    assert set(first.options) == set(inspect.signature(recipe).parameters)
+    assert again.options == first.options
     for one, other in zip(first.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(one, other)
 
 
-def test_making_a_model_leaves_the_randomness_of_torch_alone() -> None:
+def test_building_a_model_leaves_the_randomness_of_torch_alone() -> None:
     before = torch.random.get_rng_state()
-    recipes.made("billiards_mini", {})
+    recipes.build("billiards_mini")
     assert torch.equal(before, torch.random.get_rng_state())
 
 
@@ -65,27 +109,31 @@ def test_making_a_model_leaves_the_randomness_of_torch_alone() -> None:
     [
         ({"k": 0}, "k must be 1 or more"),
         ({"k": 1000}, "k=1000"),
-        ({"view": 8}, "too small for the scorer"),
+        ({"view": (8, 8)}, "too small for the scorer"),
+        ({"view": (40, 0)}, "view must be 1 x 1 pixels or more: got 40 x 0"),
+        ({"train": 0}, "train must be 1 or more"),
+        ({"kk": 3}, "the recipe billiards_mini has no option kk"),
         ({"warm_up": 1.5}, "warm_up must lie in"),
         ({"normalise": "softmin"}, "unknown normalisation 'softmin': choose "),
-        ({"mix_dropped": 1.0}, "dropped must be a chance, and dropped below 1: got"),
+        ({"mix_dropped": 1.0}, "dropped"),
     ],
 )
 def test_impossible_settings_are_the_users_to_mend(settings: dict[str, object], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        recipes.made("billiards_mini", settings)
+        recipes.build("billiards_mini", settings)
 
 
 def test_billiards_has_the_papers_sizes() -> None:
-    experiment = recipes.made("billiards", {})
+    experiment = recipes.build("billiards", {})
     assert experiment.model.grid == (30, 30)
     assert experiment.model.patch == (100, 100)
     assert experiment.model.select.k == 10
-    assert (experiment.training.steps, experiment.training.batch) == (30_000, 64)
+    optimisation = experiment.training.optimisation
+    assert (optimisation.steps, optimisation.batch) == (30_000, 64)
 
 
 def test_the_pictures_of_billiards_mini_are_labelled() -> None:
-    experiment = recipes.made("billiards_mini", {"train": 2, "validation": 1, "test": 1})
+    experiment = recipes.build("billiards_mini", {"train": 2, "validation": 1, "test": 1})
     splits = experiment.splits()
     example = splits.train[0]
     assert example.image.size == (160, 160)
@@ -100,9 +148,9 @@ def test_the_pictures_of_billiards_mini_are_labelled() -> None:
     [
         {"select": "sinkhorn"},
         {"soft_evaluation": True},
-        {"select": "random", "join": "mean"},
+        {"select": "random", "aggregator": "mean"},
         {"select": "hard"},
-        {"join": "max"},
+        {"aggregator": "max"},
         {"normalise": "softmax|smoothing(0.1)", "sigma": 0.001},
         {"mix_hard": 0.2, "mix_random": 0.2, "mix_dropped": 0.2},
         {"model": "attention_sampling", "coordinates": True},
@@ -111,10 +159,12 @@ def test_the_pictures_of_billiards_mini_are_labelled() -> None:
         {"model": "whole", "downscale": 4},
     ],
 )
-def test_every_contender_answers_and_can_learn(recipe: str, settings: dict[str, object]) -> None:
-    small = {"size": 200, "view": 50} if recipe == "billiards" else {}
+def test_every_compared_model_predicts_and_can_be_trained(
+    recipe: str, settings: dict[str, object]
+) -> None:
+    small = {"size": 200, "view": (50, 50)} if recipe == "billiards" else {}
     sizes = {"patch": 36, "k": 3, **small}
-    model = recipes.made(recipe, settings | sizes).model
+    model = recipes.build(recipe, settings | sizes).model
     side = 200 if recipe == "billiards" else 160
     prediction = model(torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)))
     assert prediction.logits.shape == (2, 9)
@@ -127,21 +177,21 @@ def test_every_contender_answers_and_can_learn(recipe: str, settings: dict[str, 
 def test_what_disturbs_a_selection_and_its_scale_are_settings() -> None:
     settings = {"mix_hard": 0.1, "mix_random": 0.2, "mix_dropped": 0.3, "normalise": "sigmoid"}
     for recipe in ("billiards", "billiards_mini", "traffic_signs"):
-        model = recipes.made(recipe, settings).model
+        model = recipes.build(recipe, settings).model
         assert isinstance(model.select, Mixed)
         assert (model.select.hard, model.select.random, model.select.dropped) == (0.1, 0.2, 0.3)
         assert model.normalise is sigmoid
-        assert type(recipes.made(recipe, {"select": "hard"}).model.select) is Hard
+        assert type(recipes.build(recipe, {"select": "hard"}).model.select) is Hard
 
 
 def test_billiards_can_be_done_as_published() -> None:
-    small = {"size": 200, "view": 50, "patch": 36, "k": 3}
-    experiment = recipes.made("billiards", {**small, "as_published": True})
-    model, training = experiment.model, experiment.training
+    small = {"size": 200, "view": (50, 50), "patch": 36, "k": 3}
+    experiment = recipes.build("billiards", {**small, "as_published": True})
+    model, training = experiment.model, experiment.training.optimisation
     assert experiment.notes == (recipes.AS_PUBLISHED,)
     assert training.weight_decay * training.learning_rate == pytest.approx(1e-4)
     assert training.decay_all
-    assert model.select.estimator == experiment.settings["estimator"] == "diagonal"
+    assert model.select.estimator == experiment.options["selection"].estimator == "diagonal"
     prediction = model.eval()(torch.rand(2, 3, 200, 200))
     assert torch.equal(
         prediction.windows, windows.cordonnier_grid((200, 200), model.grid, (36, 36))
@@ -150,98 +200,36 @@ def test_billiards_can_be_done_as_published() -> None:
     assert len(lasting) == 2 * 3  # attention and feed-forward of three layers
     assert isinstance(model.aggregate.position, TablePosition)
     assert isinstance(model.encoder.network.act1, torch.nn.Identity)
-    again = recipes.made("billiards", experiment.settings).model
+    again = recipes.find("billiards")(**experiment.options).model
     assert again.state_dict().keys() == model.state_dict().keys()
     with pytest.raises(UserError, match="choose model patches"):
-        recipes.made("billiards", {**small, "as_published": True, "model": "whole"})
+        recipes.build("billiards", {**small, "as_published": True, "model": "whole"})
 
 
 def test_questions_have_classes_of_their_own() -> None:
-    tens = recipes.made("billiards_mini", {"question": "sum_modulo_10"})
+    tens = recipes.build("billiards_mini", {"question": "sum_modulo_10"})
     assert tens.classes == tuple("0123456789")
-    few = recipes.made("billiards_mini", {"numbers": 4})
+    few = recipes.build("billiards_mini", {"numbers": 4})
     assert few.classes == tuple("1234")
 
 
 def test_pictures_of_several_runs_are_painted_once() -> None:
-    asked = {"train": 2, "validation": 1, "test": 1, "scenes": 7}
+    options = {"train": 2, "validation": 1, "test": 1, "data_seed": 7}
     first, second = (
-        recipes.made("billiards_mini", {**asked, "seed": seed}).splits() for seed in (0, 1)
+        recipes.build("billiards_mini", {**options, "seed": seed}).splits() for seed in (0, 1)
     )
     assert second.train is first.train
 
 
-def test_a_folder_is_looked_at_once_and_then_rebuilt_without_it(tmp_path: Path) -> None:
-    data = photos(tmp_path / "photos")
-    first = recipes.made("folder", {"data": data, "encoder": "thin"})
-    assert None not in (first.settings[name] for name in ("classes", "view", "patch", "k", "steps"))
-    assert any("chosen from the images" in note for note in first.notes)
-    for file in (*data.rglob("*.png"),):
-        file.unlink()
-    again = recipes.made("folder", first.settings)
-    assert again.classes == first.classes == ("blue", "red")
-    assert again.model.view == first.model.view
-    assert again.training == first.training
-
-
-def test_what_is_given_is_not_chosen(tmp_path: Path) -> None:
-    given = {"view": (64, 64), "patch": 24, "k": 3, "steps": 7, "shift": 0}
-    experiment = recipes.made(
-        "folder", {"data": photos(tmp_path / "p"), "encoder": "thin", **given}
-    )
-    assert given.items() <= experiment.settings.items()
-
-
-def test_few_images_of_a_class_are_warned_of(tmp_path: Path) -> None:
-    experiment = recipes.made("folder", {"data": photos(tmp_path / "p"), "encoder": "thin"})
-    assert any("fewer than 20" in note and "blue 2" in note for note in experiment.notes)
-
-
-@pytest.mark.parametrize(
-    ("settings", "size", "said"),
-    [
-        ({}, (28, 28), "too small"),
-        ({"patch": 500}, (96, 128), "a patch must be smaller than the images"),
-        ({"k": 500}, (96, 128), "k=500"),
-        ({"k": 30, "view": (64, 64)}, (64, 640), "fewer than k=30"),
-        ({"encoder": "resnet19"}, (96, 128), "timm has no network"),
-        ({"weights": Path("nowhere.pt"), "encoder": "resnet10t"}, (96, 128), "no weights at"),
-    ],
-)
-def test_settings_that_do_not_fit_the_images_are_refused(
-    settings: dict[str, object], size: tuple[int, int], said: str, tmp_path: Path
-) -> None:
-    data = photos(tmp_path / "photos", size)
-    with pytest.raises(UserError, match=said):
-        recipes.made("folder", {"data": data, "encoder": "thin"} | settings)
-
-
-@pytest.mark.parametrize(
-    ("image", "view", "patch", "k"),
-    [
-        ((192, 192), (64, 64), 64, 2),
-        ((640, 640), (216, 216), 64, 8),
-        ((800, 1360), (224, 384), 112, 7),
-        ((460, 1130), (152, 376), 96, 5),
-        ((4000, 6000), (256, 384), 128, 10),
-    ],
-)
-def test_larger_images_get_larger_views_and_more_patches(
-    image: tuple[int, int], view: tuple[int, int], patch: int, k: int
-) -> None:
-    assert sizing.view(image) == view
-    assert sizing.patch(image) == patch
-    assert sizing.k(image, patch) == k
-
-
-def test_balanced_weights_make_every_class_count_the_same() -> None:
-    class Labels:
-        classes = ("many", "few")
-        labels = torch.tensor([0] * 9 + [1] * 3)
-
-        def __len__(self) -> int:
-            return 12
-
-    weights = sizing.balanced(Labels())  # type: ignore[arg-type]
-    assert 9 * weights[0] == pytest.approx(3 * weights[1])
-    assert 9 * weights[0] + 3 * weights[1] == pytest.approx(12)
+def test_the_data_of_a_recipe_are_a_call_that_a_run_can_write_down(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run")
+    small = {"train": 2, "validation": 1, "test": 1, "numbers": 3, "seed": 4}
+    experiment = recipes.build("billiards_mini", small)
+    record(folder, experiment)
+    restored = restore(folder)
+    assert restored.splits.func is experiment.splits.func
+    one, other = (each.splits().test for each in (experiment, restored))
+    assert one.classes == other.classes == ("1", "2", "3")
+    assert torch.equal(one[0].image.pixels, other[0].image.pixels)
+    assert restored.training == experiment.training
+    assert stored_options(folder, recipes.find("billiards_mini")) == experiment.options

@@ -1,4 +1,4 @@
-"""Tables of experiments: every row is a recipe call, and what is made is never made again."""
+"""Tables of experiments: every row is a recipe call, and what is trained is not trained again."""
 
 import json
 import os
@@ -15,9 +15,9 @@ from foveal.cli.main import main
 from foveal.errors import UserError
 from foveal.paper import recipes
 from foveal.paper.tables.definitions import TABLES
-from foveal.paper.tables.format_table import table
-from foveal.paper.tables.run_table import folder, reproduce
-from foveal.paper.tables.trial import Outcome, Trial, made, run
+from foveal.paper.tables.format_table import format_table
+from foveal.paper.tables.run_table import folder_name, reproduce
+from foveal.paper.tables.trial import Outcome, Trial, read_outcome, run_trial
 
 TINY = {"train": 12, "validation": 6, "test": 6, "batch": 4, "steps": 4, "widths": (4, 4, 4, 4)}
 GOOD = Outcome(seconds=120, curve=[(10, 0.5), (20, 0.95)], accuracy=0.92, majority=0.2, hits=0.9)
@@ -42,25 +42,25 @@ CALLS = [
 def test_every_row_is_a_call_of_a_recipe(name, scale, row):
     size = TABLES[name].sizes[scale]
     recipe = row.recipe or size.recipe
-    known = recipes.keywords(recipe)
-    assert set(row.settings) <= known
+    known = set(recipes.option_places(recipe))
+    assert set(row.options) <= known
     if not recipes.required(recipe):
-        common = {key: value for key, value in size.settings.items() if key in known}
-        assert recipes.made(recipe, {**common, **row.settings}).recipe == recipe
+        common = {key: value for key, value in size.options.items() if key in known}
+        assert recipes.build(recipe, {**common, **row.options}).recipe == recipe
 
 
 @pytest.mark.parametrize(("name", "scale"), [(n, s) for n in TABLES for s in TABLES[n].sizes])
 def test_what_all_rows_share_is_known_to_some_recipe(name, scale):
-    size = TABLES[name].sizes[scale]
-    called = {size.recipe} | {row.recipe for row in TABLES[name].rows if row.recipe}
-    assert set(size.settings) <= set().union(*(recipes.keywords(recipe) for recipe in called))
+    called = TABLES[name].recipes(scale)
+    known = set().union(*(recipes.option_places(recipe) for recipe in called))
+    assert set(TABLES[name].sizes[scale].options) <= known
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_rows_of_a_table_differ_in_what_they_run_and_in_their_names(name):
     rows = TABLES[name].rows
     assert len({row.name for row in rows}) == len(rows)
-    calls = {(row.recipe, json.dumps(dict(row.settings), sort_keys=True)) for row in rows}
+    calls = {(row.recipe, json.dumps(dict(row.options), sort_keys=True)) for row in rows}
     assert len(calls) == len(rows)
 
 
@@ -83,13 +83,17 @@ def test_processes_come_to_the_same_numbers_as_one(tmp_path):
 def test_a_table_that_was_interrupted_goes_on_to_the_same_numbers(tmp_path):
     settings = TINY | {"steps": 150, "train": 8}
     arguments = [
-        *("reproduce", "estimators", "--scale", "mini", "--seeds", "2", "--rows", '["exact"]'),
-        *("--settings", json.dumps(settings), "--output", str(tmp_path / "cut"), "--jobs", "2"),
+        *("reproduce", "estimators", "--scale", "mini", "--seeds", "2", "--rows", "exact"),
+        *("--output", str(tmp_path / "cut"), "--jobs", "2"),
+        *(f"--{name}={value}" for name, value in settings.items() if name != "widths"),
+        *("--widths", "4", "4", "4", "4"),
     ]
     process = subprocess.Popen(
         [sys.executable, "-m", "foveal", *arguments], stderr=subprocess.PIPE, text=True
     )
-    paths = [tmp_path / f"cut/billiards_mini/{folder(settings)}/seed {seed}" for seed in (0, 1)]
+    paths = [
+        tmp_path / f"cut/billiards_mini/{folder_name(settings)}/seed {seed}" for seed in (0, 1)
+    ]
     while not all((path / "metrics.csv").exists() for path in paths):
         assert process.poll() is None
         time.sleep(0.1)
@@ -98,9 +102,9 @@ def test_a_table_that_was_interrupted_goes_on_to_the_same_numbers(tmp_path):
     assert process.returncode == 130
     assert said.splitlines()[-1].endswith("the same command goes on")
     trials = [
-        Trial("billiards_mini", {**settings, "scenes": 0, "seed": n}, paths[n]) for n in (0, 1)
+        Trial("billiards_mini", {**settings, "data_seed": 0, "seed": n}, paths[n]) for n in (0, 1)
     ]
-    assert None in [made(replace(trial, settings={})) for trial in trials]
+    assert None in [read_outcome(replace(trial, options={})) for trial in trials]
 
     went_on = reproduce(
         "estimators", scale="mini", seeds=range(2), rows=["exact"], settings=settings,
@@ -115,22 +119,24 @@ def test_a_table_that_was_interrupted_goes_on_to_the_same_numbers(tmp_path):
 
 def test_a_folder_of_other_settings_is_not_taken_for_the_run(tmp_path):
     trial = Trial("billiards_mini", {**TINY, "seed": 0}, tmp_path / "run")
-    run(trial)
-    with pytest.raises(UserError, match=r"--seed 1 is not what the run in .* was begun with, 0"):
-        made(replace(trial, settings={**TINY, "seed": 1}))
+    run_trial(trial)
+    with pytest.raises(
+        UserError, match=r"the run in .* has seed 0, not 1: choose another --output"
+    ):
+        read_outcome(replace(trial, options={**TINY, "seed": 1}))
     (tmp_path / "run/result.json").write_text("{")
     with pytest.raises(UserError, match="is damaged"):
-        made(trial)
+        read_outcome(trial)
 
 
 def test_a_run_that_diverges_is_a_failure_and_not_the_end(tmp_path):
     settings = TINY | {"learning_rate": 1e30, "warm_up": 0.0, "scorer_delay": 0.0, "steps": 14}
-    outcome = run(Trial("billiards_mini", settings, tmp_path / "run"))
+    outcome = run_trial(Trial("billiards_mini", settings, tmp_path / "run"))
     assert outcome.accuracy is None
     assert "diverged" in str(outcome.failure)
     assert not outcome.learned
-    assert made(Trial("billiards_mini", settings, tmp_path / "run")) == outcome
-    line = table(TABLES["table2"], {"Top-K, max": [outcome, GOOD]}).splitlines()[-1]
+    assert read_outcome(Trial("billiards_mini", settings, tmp_path / "run")) == outcome
+    line = format_table(TABLES["table2"], {"Top-K, max": [outcome, GOOD]}).splitlines()[-1]
     assert line.startswith(
         "| Top-K, max | 90.8 ± 0.1 | 92.0 ± 0.0 | 92.0 ± 0.0 | 92.0 | 90.0 | 2 | 1 |"
     )
@@ -139,7 +145,7 @@ def test_a_run_that_diverges_is_a_failure_and_not_the_end(tmp_path):
 def test_a_table_says_how_much_how_often_and_how_soon():
     runs = [replace(GOOD, accuracy=a) for a in (0.90, 0.92, 0.97)]
     runs.append(replace(GOOD, accuracy=0.22, curve=[(10, 0.2), (20, 0.22)], seconds=60))
-    line = table(TABLES["estimators"], {"exact": runs}).splitlines()[-1]
+    line = format_table(TABLES["estimators"], {"exact": runs}).splitlines()[-1]
     cells = [cell.strip() for cell in line.split("|")[1:-1]]
     # mean 75.25, deviation 35.63; median 91, distances 1, 1, 6, 69
     assert cells == [
@@ -147,14 +153,12 @@ def test_a_table_says_how_much_how_often_and_how_soon():
     ]
 
 
-def test_an_unknown_row_or_setting_is_the_users_to_mend(tmp_path, capsys):
+def test_an_unknown_row_or_option_is_the_users_to_mend(tmp_path, capsys):
     common = ["reproduce", "table2", "--scale", "mini", "--output", str(tmp_path / "x")]
-    assert main([*common, "--rows", '["Top-K"]']) == 2
+    assert main([*common, "--rows", "Top-K"]) == 2
     assert "no row 'Top-K': there are Top-K, transformer; " in capsys.readouterr().err
-    assert main([*common, "--settings", '{"step": 3}']) == 2
-    assert "the recipe billiards_mini has no setting step" in capsys.readouterr().err
-    assert main([*common[:3], "tiny"]) == 2
-    assert "--scale: invalid choice: 'tiny'" in capsys.readouterr().err
+    assert main([*common, "--step", "3"]) == 2
+    assert "did you mean" in capsys.readouterr().err.lower()
     assert main(["reproduce", "table9"]) == 2
     assert "unknown table 'table9'" in capsys.readouterr().err
     assert main([*common[:1], "table3", *common[2:]]) == 2
@@ -162,3 +166,16 @@ def test_an_unknown_row_or_setting_is_the_users_to_mend(tmp_path, capsys):
     assert main([*common[:1], "table1", *common[2:], "--jobs", "1"]) == 2
     assert "foveal data traffic_signs --output PATH" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+    with pytest.raises(UserError, match="has no option step"):
+        tiny("table2", tmp_path / "x", settings={"step": 3})
+
+
+def test_an_option_overrides_the_rows_whose_recipe_has_it(tmp_path, monkeypatch):
+    trials = []
+    monkeypatch.setattr(
+        "foveal.paper.tables.run_table.run_trials", lambda some, jobs: trials.extend(some) or ()
+    )
+    options = {"data": tmp_path, "k": 7, "steps": 3}
+    tiny("table1", tmp_path / "x", settings=options, seeds=[0])
+    chosen = {(each.recipe, each.options.get("k"), each.options["steps"]) for each in trials}
+    assert chosen == {("traffic_signs", 7, 3), ("traffic_signs_cnn", None, 3)}

@@ -38,7 +38,7 @@ def test_five_folds_test_every_scene_once_and_share_none(tmp_path, question, cla
     for fold in range(5):
         splits = read_folder(folds(tmp_path / str(fold), question, fold))
         assert len(splits.train.classes) == classes
-        names = [{each.path.name for each in part.entries} for part in vars(splits).values()]
+        names = [{each.path.name for each in part.images} for part in vars(splits).values()]
         assert not names[0] & names[2]
         assert not names[1] & names[2]
         assert sum(map(len, names)) == 600
@@ -71,7 +71,7 @@ def test_a_model_with_real_weights_looks_at_a_real_scene(tmp_path):
 @needs_scenes
 @pytest.mark.parametrize("name", ["traffic_signs", "traffic_signs_cnn"])
 def test_the_papers_recipes_read_real_scenes(tmp_path, name):
-    experiment = recipes.made(name, {"data": folds(tmp_path, "limit", 0)})
+    experiment = recipes.build(name, {"data": folds(tmp_path, "limit", 0)})
     assert experiment.classes == ("30", "50", "70", "80", "none", "other")
     example = experiment.splits().test[0]
     with torch.inference_mode():

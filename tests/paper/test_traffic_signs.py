@@ -17,9 +17,10 @@ from foveal.paper import recipes
 from foveal.paper.data import traffic_signs
 from foveal.paper.data.traffic_signs import first, largest, read_annotations, read_traffic_signs
 from foveal.runs.folder import RunFolder
-from foveal.runs.run import load, record
+from foveal.runs.record import record
+from foveal.runs.run import load
 from foveal.training import fit
-from foveal.training.optimiser import apply_schedules, optimiser
+from foveal.training.optimiser import apply_schedules, build_optimiser
 from miniatures_signs import SIZE, Server, annotations, published, serving, sign, written
 from model_contract import ModelContract
 
@@ -188,7 +189,7 @@ def test_the_command_fetches_a_set_that_the_recipe_trains_on(
     assert server.asked[2][1] == "bytes=500-"
     assert sorted({file.suffix for file in here.rglob("*.*")}) == [".jpg", ".txt"]
 
-    settings = ["--view", "[40,40]", "--patch", "24", "--k", "2", "--steps", "2", "--batch", "4"]
+    settings = ["--view", "40", "40", "--patch", "24", "--k", "2", "--steps", "2", "--batch", "4"]
     told = ["train", "traffic_signs", "--data", str(here), "--output", str(run), *settings]
     assert main(told) == 0
     out, err = capsys.readouterr()
@@ -243,15 +244,15 @@ def test_every_model_has_its_published_sizes_and_training(
     clips: tuple[float | None, float | None],
     weighted: bool,
 ) -> None:
-    experiment = recipes.made("traffic_signs", {"model": model})
-    network, training = experiment.model, experiment.training
+    experiment = recipes.build("traffic_signs", {"model": model})
+    network, training = experiment.model, experiment.training.optimisation
     assert type(network) is MODELS[model]
     assert (network.grid, network.patch) == (grid, (100, 100))
     assert (network.k if model == "iterative" else network.select.k) == k
     assert (training.clip_value, training.clip_norm) == clips
-    assert experiment.settings["class_weights"] is weighted
+    assert experiment.options["optimisation"].balance is weighted
     # at the end of the warm-up, if any, and at three quarters
-    rule = optimiser(network, training)
+    rule = build_optimiser(network, training)
     paces = [
         apply_schedules(network, rule, training, round(share * training.steps))[0]
         for share in (training.warm_up, 0.75)
@@ -265,10 +266,11 @@ def test_every_model_has_its_published_sizes_and_training(
 
 
 def test_what_is_given_stands_before_what_was_published() -> None:
-    given = {"k": 3, "steps": 7, "learning_rate": 0.5, "clip": 9.0, "class_weights": False}
-    experiment = recipes.made("traffic_signs", {"model": "attention_sampling", **given})
-    assert given.items() <= experiment.settings.items()
-    training = experiment.training
+    given = {"k": 3, "steps": 7, "learning_rate": 0.5, "clip_norm": 9.0, "balance": False}
+    experiment = recipes.build("traffic_signs", {"model": "attention_sampling", **given})
+    groups = (vars(experiment.options[name]) for name in ("model", "optimisation"))
+    assert given.items() <= {**next(groups), **next(groups)}.items()
+    training = experiment.training.optimisation
     assert (training.steps, training.learning_rate, training.clip_norm) == (7, 0.5, 9.0)
     assert experiment.model.select.k == 3
 
@@ -276,7 +278,7 @@ def test_what_is_given_stands_before_what_was_published() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"model": "iterative", "as_published": True}, "as_published is of the paper's model"),
+        ({"model": "iterative", "as_published": True}, "as_published describes the paper's model"),
         ({"weights": Path("there.pt")}, "no weights for the encoder thin"),
         ({"model": "iterative", "grid": (2, 2)}, "k=10 for 2 x 2 windows"),
     ],
@@ -285,7 +287,7 @@ def test_settings_that_contradict_each_other_are_refused(
     settings: dict[str, object], said: str
 ) -> None:
     with pytest.raises(UserError, match=said):
-        recipes.made("traffic_signs", settings)
+        recipes.build("traffic_signs", settings)
 
 
 SMALL = {"view": (40, 40), "patch": 24, "k": 2, "grid": (4, 5), "at_once": 6, "encoder": "thin"}
@@ -296,7 +298,7 @@ class Contract(ModelContract):
     model: str
 
     def make(self) -> nn.Module:
-        return recipes.made("traffic_signs", {"model": self.model, **SMALL}).model
+        return recipes.build("traffic_signs", {"model": self.model, **SMALL}).model
 
 
 class TestPatches(Contract):
@@ -316,24 +318,21 @@ def test_two_steps_of_every_model_make_a_run_that_can_be_loaded(tmp_path: Path, 
     # of 17 images in Set1, 5 show nothing and 4 each of the limits: the classes are not alike
     data = written(tmp_path / "signs", {"Set1": annotations(17), "Set2": annotations(8)})
     given = {"data": data, "model": model, **SMALL, "steps": 2, "batch": 4}
-    experiment = recipes.made("traffic_signs", given)
+    experiment = recipes.build("traffic_signs", given)
     train = experiment.splits().train
     run = RunFolder.create(tmp_path / "run")
     record(run, experiment)
     fit(experiment.model, experiment.splits(), experiment.training, run=run, progress=False)
     if model != "patches":
-        assert experiment.training.class_weights is not None
-        shares = [
-            weight * count
-            for weight, count in zip(
-                experiment.training.class_weights, train.labels.bincount().tolist(), strict=True
-            )
-        ]
+        weights = experiment.training.optimisation.class_weights
+        assert weights is not None
+        counts = train.labels.bincount().tolist()
+        shares = [weight * count for weight, count in zip(weights, counts, strict=True)]
         assert shares == pytest.approx([len(train) / 4] * 4, rel=1e-5)
 
     (data / "Set1").rename(tmp_path / "elsewhere")
     loaded = load(run.path)
-    fresh = recipes.made("traffic_signs", loaded.experiment.settings)
+    fresh = recipes.find("traffic_signs")(**experiment.options)
     assert fresh.training == experiment.training
     for name, trained in loaded.model.state_dict().items():  # every part has learned something
         assert not torch.equal(trained, fresh.model.state_dict()[name]), name
@@ -347,31 +346,33 @@ def test_an_encoder_that_starts_from_nothing_is_warned_of(tmp_path: Path) -> Non
     data = written(tmp_path)
     for encoder, warned in ((None, True), ("thin", False)):
         chosen = {"data": data, "model": "iterative", "encoder": encoder}
-        notes = recipes.made("traffic_signs", chosen).notes
-        assert any("no --weights" in note for note in notes) == warned
+        notes = recipes.build("traffic_signs", chosen).notes
+        assert any("without --weights" in note for note in notes) == warned
 
 
 def test_without_data_there_is_nothing_to_train_on_and_it_is_said_where_to_get_it() -> None:
-    experiment = recipes.made("traffic_signs", {})
-    with pytest.raises(UserError, match="foveal data traffic_signs --output PATH fetches"):
+    experiment = recipes.build("traffic_signs", {})
+    with pytest.raises(UserError, match="foveal data traffic_signs --output PATH downloads"):
         experiment.splits()
 
 
 def test_as_published_the_recipe_has_the_faults_of_the_papers_code() -> None:
-    plain, published = (recipes.made("traffic_signs", {"as_published": x}) for x in (False, True))
+    plain, published = (recipes.build("traffic_signs", {"as_published": x}) for x in (False, True))
     assert plain.model.select.estimator == "exact"
-    assert published.model.select.estimator == published.settings["estimator"] == "diagonal"
+    assert (
+        published.model.select.estimator == published.options["selection"].estimator == "diagonal"
+    )
     assert (plain.notes, published.notes) == ((), (recipes.AS_PUBLISHED,))
     # a step takes 1e-4 of every weight, whatever the learning rate
-    training = published.training
+    training = published.training.optimisation
     assert training.learning_rate * training.weight_decay == pytest.approx(1e-4)
-    assert (training.decay_all, plain.training.decay_all) == (True, False)
+    assert (training.decay_all, plain.training.optimisation.decay_all) == (True, False)
     # window (i, j) is centred on 24 i + 12 px, what its cell sees on 24 i + 24 (426 px of the view
     # are not quite a third of 1280)
     shift = []
     for experiment in (published, plain):
         scene = TensorImage(torch.zeros(3, 960, 1280))
-        windows = experiment.model.glance.windows([scene], torch.device("cpu"))[0]
+        windows = experiment.model.geometry.windows([scene], torch.device("cpu"))[0]
         shift.append(((windows[:, :2] + windows[:, 2:]) / 2).view(39, 52, 2)[:, :, 0])
     rows = 24.0 * torch.arange(39)[:, None].expand(39, 52)
     assert torch.equal(shift[0], rows + 12)
@@ -381,10 +382,10 @@ def test_as_published_the_recipe_has_the_faults_of_the_papers_code() -> None:
 @pytest.mark.parametrize("name", ["traffic_signs", "traffic_signs_cnn"])
 def test_a_recipe_is_rebuilt_without_its_images(tmp_path: Path, name: str) -> None:
     path = written(tmp_path / "signs")
-    made = recipes.made(name, {"data": path})
+    made = recipes.build(name, {"data": path})
     assert made.classes == traffic_signs.CLASSES
     (path / "Set1").rename(tmp_path / "elsewhere")
-    again = recipes.made(name, made.settings)
+    again = recipes.find(name)(**made.options)
     assert (again.classes, again.notes) == (made.classes, ())
     for one, other in zip(made.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(one, other)

@@ -140,8 +140,9 @@ class KeptImages:
         if index in self._kept:
             return self._kept[index]
         image = pixels(source)
-        decoded = isinstance(source, FileImage) and isinstance(image, Tensor)
-        if decoded and image.nbytes <= self.free:
+        if not isinstance(source, FileImage) or not isinstance(image, Tensor):
+            return image
+        if image.nbytes <= self.free:
             self._kept[index] = image
             self.free -= image.nbytes
         return image

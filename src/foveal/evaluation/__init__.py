@@ -90,8 +90,8 @@ def predict(
     model: nn.Module,
     images: Sequence[Image] | Dataset,
     classes: Sequence[str],
-    *,
     batch_size: int = 32,
+    *,
     multilabel: bool = False,
 ) -> Iterator[Result]:
     """Predict images, one result after the other; a bad image gives a result with an error.

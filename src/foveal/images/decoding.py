@@ -50,21 +50,36 @@ class ImageError(UserError):
 def decoded(path: Path, at_least: tuple[int, int] | None = None) -> UInt8[Tensor, "3 h w"]:
     """Decode a file; a JPEG at 1/2, 1/4 or 1/8 of its size if that is still `at_least` so large."""
     with opened(path) as image:
-        orientation = _orientation(image)
         if at_least is not None:
             height, width = at_least
-            image.draft(None, (height, width) if orientation > 4 else (width, height))
-        image.load()
-        upright = _rgb(image)
-        # TIFF is turned by Pillow
-        if not isinstance(image, TiffImageFile):
-            upright = _turned(upright, orientation)
-        pixels = np.empty((upright.height, upright.width, 3), np.uint8)
-        # in strips: at once, Pillow would copy the whole image twice more
-        for top in range(0, upright.height, 64):
-            bottom = min(top + 64, upright.height)
-            pixels[top:bottom] = np.asarray(upright.crop((0, top, upright.width, bottom)))
+            image.draft(None, (height, width) if _orientation(image) > 4 else (width, height))
+        return rgb_pixels(image)
+
+
+def rgb_pixels(image: PIL.Image.Image) -> UInt8[Tensor, "3 h w"]:
+    """The pixels of a Pillow image, upright. Strides are as in memory, channels last.
+
+    Raises:
+        ValueError: its pixels have no fixed black and white.
+    """
+    if not _has_fixed_range(image):
+        raise ValueError(f"pixels of mode {image.mode} have no fixed black and white")
+    image.load()
+    upright = _rgb(image)
+    # TIFF is turned by Pillow
+    if not isinstance(image, TiffImageFile):
+        upright = _turned(upright, _orientation(image))
+    pixels = np.empty((upright.height, upright.width, 3), np.uint8)
+    # in strips, because Pillow would copy the whole image twice
+    for top in range(0, upright.height, 64):
+        bottom = min(top + 64, upright.height)
+        pixels[top:bottom] = np.asarray(upright.crop((0, top, upright.width, bottom)))
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _has_fixed_range(image: PIL.Image.Image) -> bool:
+    gray16 = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+    return image.mode in _MODES or gray16
 
 
 def _rgb(image: PIL.Image.Image) -> PIL.Image.Image:
@@ -121,7 +136,12 @@ def upright_size(image: PIL.Image.Image) -> tuple[int, int]:
 def opened(path: Path) -> Iterator[PIL.Image.Image]:
     """Open a file whose header is in order; what goes wrong in the body is an `ImageError` too."""
     try:
-        with _without_pillow_limit(), PIL.Image.open(path, formats=_FORMATS) as image:
+        with (
+            _without_pillow_limit(),
+            # Given the path, Pillow 13.0 maps rotated TIFFs of one piece into memory, wrongly.
+            path.open("rb") as file,
+            PIL.Image.open(file, formats=_FORMATS) as image,
+        ):
             _check_header(image)
             yield image
     except ImageError as error:
@@ -153,17 +173,16 @@ def _check_header(image: PIL.Image.Image) -> None:
     width, height = image.size
     if width * height > LARGEST:
         raise ImageError(
-            f"{height} x {width} pixels are more than the limit of {LARGEST}; cut it into tiles"
+            f"{height} x {width} pixels exceed the limit of {LARGEST}; cut it into tiles"
         )
-    gray16 = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
-    if image.mode not in _MODES and not gray16:
+    if not _has_fixed_range(image):
         raise ImageError(
-            f"pixels of mode {image.mode} have no fixed black and white; save it with 8 or 16 bits"
+            f"pixels of mode {image.mode} have no fixed range; save it with 8 or 16 bits"
         )
     # what a camera adds to a JPEG (format MPO) is a preview, a depth map or the like
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if frames > 1 and not (isinstance(image, TiffImageFile) and _is_pyramid(image, frames)):
-        raise ImageError(f"holds {frames} pictures; save the one you mean as a file of its own")
+        raise ImageError(f"holds {frames} images; save the one you want as a file of its own")
 
 
 def _is_pyramid(image: TiffImageFile, frames: int) -> bool:

@@ -1,8 +1,9 @@
-"""Models: explicit wirings of scorer, selection, encoder and aggregator, one class each."""
+"""Models: one class per way to connect scorer, selector, encoder and aggregator."""
 
 from foveal.models.attention_sampling import AttentionSampling
+from foveal.models.classifier import PatchClassifier
+from foveal.models.factory import patch_classifier
 from foveal.models.iterative_patch_selection import IterativePatchSelection
-from foveal.models.patch_classifier import PatchClassifier
 from foveal.models.whole_image import WholeImage
 
 __all__ = [
@@ -10,4 +11,5 @@ __all__ = [
     "IterativePatchSelection",
     "PatchClassifier",
     "WholeImage",
+    "patch_classifier",
 ]

@@ -1,4 +1,4 @@
-"""Attention sampling: K close looks drawn by lot, and the mean feature that they stand for."""
+"""Attention sampling: K patches drawn at random, and an estimate of the mean feature of all."""
 
 from collections.abc import Mapping
 
@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from foveal import windows as places
 from foveal.images import Images, sources
+from foveal.models.part_shapes import check_encoder
 from foveal.models.view_geometry import ViewGeometry, mask_padding
 from foveal.nn.encoders import encode
 from foveal.nn.protocols import Encoder, Place, Scorer, parts_of
@@ -16,6 +16,7 @@ from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.topk.sampling import attention as attend
 from foveal.topk.sampling import expectation
+from foveal.windows import coordinates as coordinates_of
 
 
 class AttentionSampling(nn.Module):
@@ -23,28 +24,29 @@ class AttentionSampling(nn.Module):
 
     The mean is estimated from K windows drawn from the attention; it learns through an unbiased
     gradient, see `foveal.topk.sampling.expectation`. A baseline for `PatchClassifier`, with the
-    same view and the same windows, and no way to relate one look to another.
+    same view and the same windows, that cannot relate one patch to another.
 
-    Departs from the published code in the gradient without replacement, which is biased there, and
-    in evaluation, where it draws at random; see `foveal.nn.selectors.Sampling`.
+    Differs from the published code in the gradient without replacement, which is biased there, and
+    in evaluation, where the published code draws at random; see `foveal.nn.selectors.Sampling`.
 
     Args:
         scorer: view (B, C, h, w) -> map (B, rows, columns), with `stride` and `offset`.
         select: draws K windows from the attention (B, N).
-        encoder: patches (B, C, h, w) -> features (B, D), with `features` = D; here they are scaled
+        encoder: patches (B, C, h, w) -> features (B, D), with `features` = D; they are then scaled
             to length one.
         classes: number of classes.
         view: (h, w) of the small view, in pixels.
         patch: (h, w) of a patch, in pixels of the full-resolution image.
-        channels: of the images.
+        channels: channels of the images.
         smoothing: share of the attention that is spread over all windows; published are 1e-4 for
             traffic signs and 1e-5 for digits.
-        coordinates: whether the encoder is told where it looks, by two more channels than those of
-            the images: y and x of every pixel, as shares of the image.
+        coordinates: append two channels to the patches, y and x of every pixel as shares of the
+            image's height and width.
         place: where the windows lie, as in `PatchClassifier`.
 
     Raises:
-        ValueError: the view is too small for the scorer, or has fewer windows than draws.
+        ValueError: scorer or encoder cannot take what they are given, or the view has fewer
+            windows than draws.
 
     References:
         Katharopoulos & Fleuret, Processing Megapixel Images with Deep Attention-Sampling Models,
@@ -67,12 +69,13 @@ class AttentionSampling(nn.Module):
     ) -> None:
         super().__init__()
         self.scorer, self.select, self.encoder = scorer, select, encoder
-        self.view, self.patch, self.channels = view, patch, channels
-        self.smoothing, self.coordinates = smoothing, coordinates
-        self.glance = ViewGeometry(
+        self.classes, self.view, self.patch, self.channels = classes, view, patch, channels
+        self.smoothing, self.coordinates, self.place = smoothing, coordinates, place
+        self.geometry = ViewGeometry(
             scorer, view=view, patch=patch, channels=channels, k=select.k, place=place
         )
-        self.grid = self.glance.grid
+        self.grid = self.geometry.grid
+        check_encoder(encoder, channels + 2 * coordinates, patch)
         self.head = nn.Linear(encoder.features, classes)
 
     def roles(self) -> Mapping[str, nn.Module]:
@@ -83,21 +86,21 @@ class AttentionSampling(nn.Module):
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any
         sizes."""
         device = next(self.parameters()).device
-        each = sources(images, self.channels)
-        windows, inside = self.glance.windows(each, device)
-        scores = self.scorer(self.glance.views(each, device)).flatten(1)  # (B, N)
+        whole = sources(images, self.channels)
+        windows, inside = self.geometry.windows(whole, device)
+        scores = self.scorer(self.geometry.views(whole, device)).flatten(1)  # (B, N)
         scores = mask_padding(scores, inside)
 
         attention = attend(scores, self.smoothing, inside)  # (B, N)
         selection = self.select(attention)  # (B, K), (B, K, K)
-        patches = extract(each, windows, selection, self.patch)  # (B, K, C, h, w)
-        looks = patches
+        patches = extract(whole, windows, selection, self.patch).to(device)  # (B, K, C, h, w)
+        inputs = patches
         if self.coordinates:
-            sizes = torch.tensor([image.size for image in each], device=device)[:, None]
-            seen = selection.expected(windows.to(attention.dtype))  # (B, K, 4)
-            where = places.coordinates(seen, sizes.to(seen.dtype), self.patch)
-            looks = torch.cat((patches, where.to(patches.dtype)), dim=2)  # (B, K, C + 2, h, w)
-        features = normalize(encode(self.encoder, looks), dim=2)  # (B, K, D)
+            sizes = torch.tensor([image.size for image in whole], device=device)[:, None]
+            chosen = selection.expected(windows.to(attention.dtype))  # (B, K, 4)
+            where = coordinates_of(chosen, sizes.to(chosen.dtype), self.patch)
+            inputs = torch.cat((patches, where.to(patches.dtype)), dim=2)  # (B, K, C + 2, h, w)
+        features = normalize(encode(self.encoder, inputs), dim=2)  # (B, K, D)
         mean: Tensor = expectation(
             features, attention, selection, replacement=self.select.replacement
         )

@@ -1,8 +1,8 @@
-"""A glance: images of any sizes fitted into a scorer's view, and where its cells lie in them.
+"""Images of any sizes fitted into a scorer's view, and where its cells lie in them.
 
     images  ->  views (B, C, h, w)   windows (N, 4) or (B, N, 4)   centres (N, 2) or (B, N, 2)
 
-An image is fitted with its aspect kept, whatever its size; what is left of the view stays black.
+An image is fitted with its aspect kept, whatever its size; the rest of the view stays black.
 Windows are cut at full resolution around the very pixels that made their score.
 """
 
@@ -15,25 +15,26 @@ from torch import Tensor
 from foveal import windows as places
 from foveal.errors import ImageRefused
 from foveal.images import Image
+from foveal.nn.modes import dry_run
 from foveal.nn.protocols import Place, Scorer
 
 
 class ViewGeometry:
-    """What a model sees of images before it looks closely.
+    """The views that a scorer sees, and the windows that its cells stand for.
 
     Args:
         scorer: view (B, C, h, w) -> map (B, rows, columns), with `stride` and `offset`.
         view: (h, w) of the view, in pixels.
         patch: (h, w) of a window, in pixels of the full-resolution image.
-        channels: of the views.
-        k: how many windows are looked at.
+        channels: channels of the views.
+        k: number of windows to be selected.
         place: where the windows lie; default: around the scorer's cells.
 
     Attributes:
         grid: (rows, columns) of the scorer's map, N = rows x columns.
 
     Raises:
-        ValueError: the view is too small for the scorer, or has fewer windows than k.
+        ValueError: the scorer cannot take such views, or the view has fewer windows than k.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class ViewGeometry:
             )
 
     def views(self, images: Sequence[Image], device: torch.device) -> Float[Tensor, "B C h w"]:
-        """The whole images, small."""
+        """Return the whole images, small, on the device."""
         views = torch.zeros(len(images), self.channels, *self.view, device=device)
         for view, image in zip(views, images, strict=True):
             height, width = self._fitted(image.size)[1]
@@ -68,14 +69,9 @@ class ViewGeometry:
     def windows(
         self, images: Sequence[Image], device: torch.device
     ) -> tuple[Int[Tensor, "*B N 4"], Bool[Tensor, "*B N"]]:
-        """Where the windows lie in each image, and which are centred inside it."""
+        """Return where the windows lie in each image, and which are centred inside it."""
         sizes = [image.size for image in images]
-        by_size = {size: self._windows_in(size) for size in set(sizes)}
-        if len(by_size) == 1:
-            windows, inside = by_size[sizes[0]]
-        else:
-            windows = torch.stack([by_size[size][0] for size in sizes])
-            inside = torch.stack([by_size[size][1] for size in sizes])
+        windows, inside = places.by_image_size(sizes, self._windows_in)
         return windows.to(device), inside.to(device)
 
     def _fitted(self, size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
@@ -101,19 +97,35 @@ class ViewGeometry:
             )
         return places.centred(cells / scale, self.patch), inside
 
-    @torch.no_grad()
     def _grid(self, scorer: Scorer) -> tuple[int, int]:
+        height, width = self.view
         try:
-            rows, columns = scorer(torch.zeros(1, self.channels, *self.view)).shape[1:]
-        except RuntimeError as error:
-            raise ValueError(f"a view of {self.view} px is too small for the scorer") from error
+            rows, columns = dry_run(scorer, torch.zeros(1, self.channels, *self.view)).shape[1:]
+        except Exception as error:
+            seen = f"a view of {height} x {width} px"
+            if self._larger_is_scored(scorer):
+                raise ValueError(
+                    f"{seen} is too small for the scorer: choose a larger one"
+                ) from error
+            raise ValueError(
+                f"the scorer cannot take {seen} with {self.channels} channels: {error}"
+            ) from error
         return int(rows), int(columns)
+
+    def _larger_is_scored(self, scorer: Scorer) -> bool:
+        for factor in (2, 4, 8):
+            try:
+                dry_run(scorer, torch.zeros(1, self.channels, *(factor * s for s in self.view)))
+            except Exception:
+                continue
+            return True
+        return False
 
 
 def mask_padding(
     scores: Float[Tensor, "B N"], inside: Bool[Tensor, "*B N"]
 ) -> Float[Tensor, "B N"]:
-    """Scores of cells outside the image as low as the lowest inside, without gradient."""
+    """Lower the scores of cells outside the image to the lowest inside, without gradient."""
     if inside.all():
         return scores
     lowest = torch.where(inside, scores, torch.inf).amin(dim=1, keepdim=True).detach()

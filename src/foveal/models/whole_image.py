@@ -1,4 +1,4 @@
-"""The baseline: an encoder on all of the image at once, which is one window and one look."""
+"""The baseline: an encoder on the whole image, as one window and one patch."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,29 +8,32 @@ from torch import Tensor, nn
 
 from foveal.errors import ImageRefused
 from foveal.images import Image, Images, sources
+from foveal.models.part_shapes import check_encoder
 from foveal.nn.protocols import Encoder, parts_of
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.topk import Selection
-from foveal.windows import placed
+from foveal.windows import by_image_size
 
 
 class WholeImage(nn.Module):
-    """Classify images by an encoder that sees all of them.
+    """Classify images by an encoder that sees the whole image.
 
-    In the words of the other models: N = 1 window, the image itself, and K = 1 slot that always
-    looks at it; the patch is the image, resampled where a size is given. Every box is therefore
-    hit, which says nothing.
+    In the terms of the other models: N = 1 window, the image itself, and K = 1 slot; the patch is
+    the image, resampled if a size is given. Every box is therefore hit, which says nothing.
 
     Args:
-        encoder: images (B, C, h, w) -> features (B, D), with `features` = D; of `channels` + 2
-            channels where there are coordinates.
+        encoder: images (B, C, h, w) -> features (B, D), with `features` = D; C is `channels` + 2
+            with coordinates.
         classes: number of classes.
-        size: (h, w) that images are resampled to, whatever their aspect; None: as they are, which
-            must then be of one size.
-        coordinates: whether two channels are appended, y and x of every pixel in [0, 1]: an average
-            over the image forgets places otherwise.
-        channels: of the images.
+        size: (h, w) that images are resampled to, whatever their aspect; None: not resampled, all
+            images must then have one size.
+        coordinates: append two channels, y and x of every pixel in [0, 1]; without them an average
+            over the image forgets places.
+        channels: channels of the images.
+
+    Raises:
+        ValueError: the encoder cannot take images of the size.
 
     References:
         Cordonnier et al., CVPR 2021, tables 1 and 2 (CNN, ResNet18, "+ concat. position",
@@ -48,7 +51,9 @@ class WholeImage(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.size = encoder, size
-        self.coordinates, self.channels = coordinates, channels
+        self.classes, self.coordinates, self.channels = classes, coordinates, channels
+        if size is not None:
+            check_encoder(encoder, channels + 2 * coordinates, size)
         self.head = nn.Linear(encoder.features, classes)
 
     def roles(self) -> Mapping[str, nn.Module]:
@@ -60,24 +65,22 @@ class WholeImage(nn.Module):
         whole = sources(images, self.channels)
         size = self._common_size(whole) if self.size is None else self.size
         sizes = [image.size for image in whole]
-        windows = placed(sizes, _all_of_it).to(self.head.weight.device)  # (1, 4) or (B, 1, 4)
-        selection = self._always_the_first(len(whole))
-        patches = extract(whole, windows, selection, size)  # (B, 1, C, h, w)
-        seen = patches[:, 0]
+        weight = self.head.weight
+        windows = by_image_size(sizes, _whole).to(weight.device)  # (1, 4) or (B, 1, 4)
+        first = torch.zeros(len(whole), 1, dtype=torch.int64, device=weight.device)
+        selection = Selection.one_hot(first, weight.dtype)
+        patches = extract(whole, windows, selection, size).to(weight.device)  # (B, 1, C, h, w)
+        inputs = patches[:, 0]
         if self.coordinates:
-            seen = torch.cat((seen, _coordinates(seen)), dim=1)  # (B, C + 2, h, w)
-        seen = seen.contiguous(memory_format=torch.channels_last)
+            inputs = torch.cat((inputs, _coordinates(inputs)), dim=1)  # (B, C + 2, h, w)
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
         return Prediction(
-            logits=self.head(self.encoder(seen)),
+            logits=self.head(self.encoder(inputs)),
             scores=torch.zeros_like(selection.weights[:, 0]),
             windows=windows,
             selection=selection,
             patches=patches,
         )
-
-    def _always_the_first(self, batch: int) -> Selection:
-        candidates = torch.zeros(batch, 1, dtype=torch.int64, device=self.head.weight.device)
-        return Selection(candidates, self.head.weight.new_ones(batch, 1, 1))
 
     @staticmethod
     def _common_size(images: Sequence[Image]) -> tuple[int, int]:
@@ -90,7 +93,7 @@ class WholeImage(nn.Module):
         return sizes[0]
 
 
-def _all_of_it(size: tuple[int, int]) -> Int[Tensor, "1 4"]:
+def _whole(size: tuple[int, int]) -> Int[Tensor, "1 4"]:
     return torch.tensor([[0, 0, *size]])
 
 

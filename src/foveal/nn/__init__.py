@@ -1,4 +1,4 @@
-"""The parts a model is wired from: scorers, normalisations, selectors, encoders, aggregators."""
+"""Parts of models: scorers, normalisations, selectors, encoders, aggregators."""
 
 from foveal.nn import (
     aggregators,

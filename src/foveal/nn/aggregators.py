@@ -1,61 +1,59 @@
-"""Aggregators: from the features of K patches (B, K, D) to one vector an image (B, E).
+"""Aggregators: from the features of K patches (B, K, D) to one vector per image (B, E).
 
-All are called with the features, the selection and where the candidates are centred: (y, x) as
-shares of the image's height and width, (N, 2) or (B, N, 2). Those that do not ask where ignore the
-rest.
+All are called with the features, the selection and the centres of the candidates: (y, x) as shares
+of the image's height and width, (N, 2) or (B, N, 2). Those that do not use positions ignore the
+last two.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from foveal.nn.layers import LastingDropout
+from foveal.nn.layers import LastingDropout, Pool, pool_over
 from foveal.topk import Selection
 
 
 def mean(
     features: Float[Tensor, "B K D"], selection: Selection, centres: Float[Tensor, "*B N 2"]
 ) -> Float[Tensor, "B D"]:
-    """The average patch: every look counts the same."""
+    """Average over the patches."""
     return features.mean(dim=1)
 
 
 def max(
     features: Float[Tensor, "B K D"], selection: Selection, centres: Float[Tensor, "*B N 2"]
 ) -> Float[Tensor, "B D"]:
-    """The largest response of any patch, feature by feature: one good look suffices."""
+    """Take the largest value of each feature over the patches: one good patch suffices."""
     return features.amax(dim=1)
 
 
 def concat(
     features: Float[Tensor, "B K D"], selection: Selection, centres: Float[Tensor, "*B N 2"]
 ) -> Float[Tensor, "B E"]:
-    """All patches side by side, in the order of the slots; E = K D."""
+    """Put the patches side by side, in the order of the slots; E = K D."""
     return features.flatten(1)
 
 
 class Transformer(nn.Module):
-    """Self-attention among the patches and where they were seen, then a sum over the patches.
+    """Self-attention among the patches and their positions, then a reduction over the patches.
 
     As in the paper: post-norm layers, ReLU, feed-forward width twice the model's, dropout on what
-    attention and feed-forward add and nowhere else, the sum. Unlike its code, dropout is off in
-    evaluation by default.
+    attention and feed-forward add and nowhere else, and a sum. Unlike in its code, dropout is off
+    in evaluation by default.
 
     Args:
         features: D of the encoder.
-        width: of the model.
-        layers: number of layers.
+        width: width of the layers.
+        num_layers: number of layers.
         heads: number of attention heads; divides the width.
-        dropout: chance, in [0, 1).
+        dropout: probability, in [0, 1).
         norm_first: normalise before attention and feed-forward instead of after; learns sooner.
-        pool: what becomes of the joined patches (B, K, width): `torch.sum` or `torch.amax`, or
-            anything else that takes a tensor and an axis.
-        position: a module from (selection, centres) to (B, K, features); `FourierPosition` by
-            default, `TablePosition` is that of the paper's code.
-        dropout_in_evaluation: drop in evaluation, too, as the paper's code does by mistake; see
+        pool: reduction over the patches (B, K, width): "sum", "mean" or "amax".
+        position: module from (selection, centres) to (B, K, features); default: `FourierPosition`.
+            `TablePosition` is that of the paper's code.
+        dropout_in_evaluation: drop in evaluation too, as the paper's code does by mistake; see
             `foveal.nn.layers.LastingDropout` for what is dropped then.
 
     References:
@@ -67,30 +65,32 @@ class Transformer(nn.Module):
         features: int,
         *,
         width: int = 256,
-        layers: int = 3,
+        num_layers: int = 3,
         heads: int = 8,
         dropout: float = 0.1,
         norm_first: bool = False,
-        pool: Callable[[Tensor, int], Tensor] = torch.sum,
+        pool: Pool = "sum",
         position: nn.Module | None = None,
         dropout_in_evaluation: bool = False,
     ) -> None:
         super().__init__()
+        self.features, self.width, self.num_layers, self.heads = features, width, num_layers, heads
+        self.dropout, self.norm_first, self.pool = dropout, norm_first, pool
+        self.dropout_in_evaluation = dropout_in_evaluation
         self.position = FourierPosition(features) if position is None else position
         self.project = nn.Linear(features, width)
-        self.pool = pool
         layer = nn.TransformerEncoderLayer(
             width,
             heads,
             2 * width,
             dropout,
-            # of nn.functional.relu alone torch takes a short cut in evaluation, without dropout
+            # with nn.functional.relu, evaluation takes a fast path that knows no dropout
             activation=torch.relu if dropout_in_evaluation else nn.functional.relu,
             layer_norm_eps=1e-6,
             batch_first=True,
             norm_first=norm_first,
         )
-        self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.layers = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
         for number, each in enumerate(self.layers.layers):
             each.self_attn.dropout = each.dropout.p = 0.0
             if dropout_in_evaluation:
@@ -103,20 +103,21 @@ class Transformer(nn.Module):
         selection: Selection,
         centres: Float[Tensor, "*B N 2"],
     ) -> Float[Tensor, "B E"]:
-        """Join the patches."""
+        """Combine the patches."""
         tokens = self.project(features + self.position(selection, centres))
         joined: Tensor = self.layers(tokens)
-        return self.pool(joined, 1)
+        return pool_over(joined, self.pool, 1)
 
 
 class FourierPosition(nn.Module):
-    """Where a slot looks, as sines and cosines of the expected centre, projected to the features.
+    """Position of a slot: sines and cosines of its expected centre, projected to the features.
 
-    It knows places, not candidates: the same for any grid, and for images of differing sizes.
+    It depends on positions, not on candidate numbers: it works for any grid and for images of
+    differing sizes.
 
     Args:
         features: D of the result.
-        octaves: wavelengths 2, 1, 1/2, ... of the image's side.
+        octaves: number of wavelengths 2, 1, 1/2, ... of the image's side.
 
     References:
         Tancik et al., Fourier Features Let Networks Learn High Frequency Functions, NeurIPS 2020.
@@ -124,7 +125,7 @@ class FourierPosition(nn.Module):
 
     def __init__(self, features: int, *, octaves: int = 6) -> None:
         super().__init__()
-        self.octaves = octaves
+        self.features, self.octaves = features, octaves
         self.project = nn.Linear(4 * octaves, features)
 
     def forward(
@@ -141,7 +142,8 @@ class FourierPosition(nn.Module):
 class TablePosition(nn.Module):
     """The paper's position encoding: a learned vector per candidate, mixed by the slot's weights.
 
-    The same as a dense layer on the slots' rows of N weights, in time and memory of the M in reach.
+    The same as a dense layer on the slots' rows of N weights, in the time and memory of the M
+    active candidates.
 
     Args:
         candidates: N; the model then works on this grid alone.
@@ -150,6 +152,7 @@ class TablePosition(nn.Module):
 
     def __init__(self, candidates: int, features: int) -> None:
         super().__init__()
+        self.candidates, self.features = candidates, features
         self.table = nn.Parameter(torch.empty(candidates, features))
         self.bias = nn.Parameter(torch.zeros(features))
         nn.init.normal_(self.table, std=features**-0.5)
@@ -157,5 +160,5 @@ class TablePosition(nn.Module):
     def forward(
         self, selection: Selection, centres: Float[Tensor, "*B N 2"]
     ) -> Float[Tensor, "B K D"]:
-        """Mix the vectors of the candidates that a slot looks at."""
+        """Mix the vectors of each slot's candidates."""
         return selection.expected(self.table) + self.bias

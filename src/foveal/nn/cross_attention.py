@@ -1,5 +1,5 @@
-"""Cross-attention: learned queries read the features of K patches (B, K, D), and say which of them
-mattered."""
+"""Cross-attention: learned queries read the features of K patches (B, K, D); the attention says
+which patches mattered."""
 
 import torch
 from jaxtyping import Float
@@ -9,21 +9,21 @@ from foveal.topk import Selection
 
 
 class CrossAttention(nn.Module):
-    """An aggregator: learned query tokens attend to the patches, then a feed-forward layer.
+    """Aggregator: learned query tokens attend to the patches, then a feed-forward layer.
 
         share(h, q, j) = softmax_j(<query_q, key_j>_h / sqrt(D / heads)),  h one of the heads
 
-    Time and memory are linear in the number of patches. Norms come after the sums, and dropout, of
-    the attention too, is off in evaluation.
+    Time and memory are linear in the number of patches. Norms come after the sums; dropout, also
+    that of the attention, is off in evaluation.
 
     Args:
         features: D of the encoder.
-        queries: number Q of learned tokens; the result has one vector each, side by side.
-        heads: of the attention; divides the features.
-        hidden: width of the feed-forward layer, 4 D by default.
-        dropout: chance, in [0, 1).
-        position: a module from (selection, centres) to (B, K, D), added to the features;
-            `foveal.nn.aggregators.FourierPosition` for instance. None: places do not matter.
+        num_queries: number Q of learned tokens; the result has a vector of each, side by side.
+        heads: number of attention heads; divides the features.
+        hidden: width of the feed-forward layer; default: 4 D.
+        dropout: probability, in [0, 1).
+        position: module from (selection, centres) to (B, K, D), added to the features;
+            `foveal.nn.aggregators.FourierPosition` for instance. None: positions do not matter.
 
     Raises:
         ValueError: the heads do not divide the features.
@@ -36,7 +36,7 @@ class CrossAttention(nn.Module):
         self,
         features: int,
         *,
-        queries: int = 1,
+        num_queries: int = 1,
         heads: int = 8,
         hidden: int | None = None,
         dropout: float = 0.1,
@@ -47,14 +47,15 @@ class CrossAttention(nn.Module):
             raise ValueError(f"heads must divide the features: got {heads} for {features} features")
         hidden = 4 * features if hidden is None else hidden
         bound = (heads / features) ** 0.5
-        self.heads, self.position = heads, position
-        self.rows = heads * queries
-        self.queries = nn.Parameter(torch.empty(queries, features).uniform_(-bound, bound))
+        self.features, self.num_queries, self.heads = features, num_queries, heads
+        self.hidden, self.dropout, self.position = hidden, dropout, position
+        self.rows = heads * num_queries
+        self.queries = nn.Parameter(torch.empty(num_queries, features).uniform_(-bound, bound))
         self.ask = nn.Linear(features, features, bias=False)
         self.key = nn.Linear(features, features, bias=False)
         self.value = nn.Linear(features, features, bias=False)
         self.join = nn.Linear(features, features, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.drop = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(features, eps=1e-6)
         self.feed_forward = nn.Sequential(
             nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, features), nn.Dropout(dropout)
@@ -67,11 +68,11 @@ class CrossAttention(nn.Module):
         selection: Selection,
         centres: Float[Tensor, "*B N 2"],
     ) -> Float[Tensor, "B E"]:
-        """Join the patches; E = Q D."""
+        """Combine the patches; E = Q D."""
         tokens = self._tokens(features, selection, centres)
-        shares = self.dropout(torch.softmax(self._affinity(tokens), dim=-1))  # (B, heads, Q, K)
+        shares = self.drop(torch.softmax(self._affinity(tokens), dim=-1))  # (B, heads, Q, K)
         read = shares @ self._by_head(self.value(tokens))  # (B, heads, Q, D / heads)
-        read = self.dropout(self.join(read.transpose(1, 2).flatten(2)))  # (B, Q, D)
+        read = self.drop(self.join(read.transpose(1, 2).flatten(2)))  # (B, Q, D)
         read = self.norm(self.queries + read)
         joined: Tensor = self.last_norm(read + self.feed_forward(read))
         return joined.flatten(1)
@@ -82,9 +83,9 @@ class CrossAttention(nn.Module):
         selection: Selection,
         centres: Float[Tensor, "*B N 2"],
     ) -> Float[Tensor, "B L K"]:
-        """What the softmax is taken of, for every head and query; L = heads x Q, `rows`.
+        """Return what the softmax is taken of, for every head and query; L = heads x Q, `rows`.
 
-        That of a patch does not depend on the others: of many patches it can be had piece by piece.
+        That of a patch does not depend on the others: it can be computed group by group.
         """
         return self._affinity(self._tokens(features, selection, centres)).flatten(1, 2)
 
@@ -105,7 +106,7 @@ class CrossAttention(nn.Module):
 
 
 def attention(affinity: Float[Tensor, "B L K"]) -> Float[Tensor, "B K"]:
-    """What share of the attention each patch has among these, averaged over heads and queries.
+    """Return each patch's share of the attention, averaged over heads and queries.
 
     Returns:
         Nonnegative; rows sum to one.

@@ -1,20 +1,42 @@
-"""Layers that several parts of models share."""
+"""Layers that several parts of models use."""
+
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+Pool = Literal["amax", "mean", "sum"]
+
+
+def pool_over(x: Tensor, pool: Pool, dim: int | tuple[int, ...]) -> Tensor:
+    """Reduce axes to their largest value, their mean or their sum.
+
+    >>> pool_over(torch.tensor([[1.0, 3.0]]), "mean", 1)
+    tensor([2.])
+
+    Raises:
+        ValueError: the name of the reduction is unknown.
+    """
+    if pool == "amax":
+        return x.amax(dim)
+    if pool == "mean":
+        return x.mean(dim)
+    if pool == "sum":
+        return x.sum(dim)
+    raise ValueError(f"unknown pool {pool!r}: choose {', '.join(get_args(Pool))}")
+
 
 class LastingDropout(nn.Dropout):
-    """Dropout in training, and in evaluation again.
+    """Dropout in training and in evaluation.
 
-    The released codes draw anew in evaluation. Here every image is met with the same mask from a
-    seed, so that an answer repeats itself and depends on nothing but the image; no generator of
-    torch's is touched.
+    The released codes draw new masks in evaluation. Here every image gets the same mask, made from
+    a seed, so that a prediction repeats itself and depends on the image alone; torch's default
+    generator is not used.
 
     Args:
-        p: chance that an entry is dropped, in [0, 1).
-        seed: of the mask in evaluation.
+        p: probability that an entry is dropped, in [0, 1).
+        seed: seed of the mask in evaluation.
 
     References:
         Cordonnier et al., CVPR 2021 (its released code: the transformer and the birds); Yang et
@@ -26,7 +48,7 @@ class LastingDropout(nn.Dropout):
         self.seed = seed
 
     def forward(self, x: Float[Tensor, "B *rest"]) -> Float[Tensor, "B *rest"]:
-        """Drop entries, and scale up those that are left."""
+        """Drop entries, and scale up the others."""
         if self.training:
             return super().forward(x)
         source = torch.Generator().manual_seed(self.seed)
@@ -35,11 +57,11 @@ class LastingDropout(nn.Dropout):
 
 
 class SqueezeExcitation(nn.Module):
-    """All positions of all maps together say which channels matter; the paper's default.
+    """Scale the channels of several maps by a function of their mean over all positions.
 
     Args:
-        width: of the maps.
-        reduction: what the width is divided by inside.
+        width: number of channels of the maps.
+        reduction: factor by which the hidden layer is narrower.
 
     References:
         Hu et al., Squeeze-and-Excitation Networks, CVPR 2018; Cordonnier et al., CVPR 2021,
@@ -48,6 +70,7 @@ class SqueezeExcitation(nn.Module):
 
     def __init__(self, width: int = 128, *, reduction: int = 4) -> None:
         super().__init__()
+        self.width, self.reduction = width, reduction
         self.layers = nn.Sequential(
             nn.Linear(width, width // reduction, bias=False),
             nn.ReLU(),

@@ -1,4 +1,4 @@
-"""What the parts of a model owe each other; anything that fits may stand in their place."""
+"""Protocols of the parts of a model; any object that fits can be used."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
@@ -12,7 +12,8 @@ from foveal.topk import Selection
 class Scorer(Protocol):
     """View (B, C, h, w) -> scores (B, rows, columns).
 
-    Cell (i, j) looks at the view around the pixel (offset + stride i, offset + stride j).
+    Cell (i, j) is centred on the point (offset + stride i, offset + stride j) of the view, in
+    pixels from its top left corner.
     """
 
     stride: int
@@ -44,12 +45,12 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class MapEncoder(Encoder, Protocol):
-    """An encoder that also gives its map (B, D, g, v), whose cells are `stride` pixels apart."""
+    """An encoder that also gives its feature map (B, D, g, v), with cells `stride` pixels apart."""
 
     stride: int
 
     def maps(self, images: Tensor) -> Tensor:
-        """Encode every place by itself."""
+        """Return the feature map."""
 
 
 @runtime_checkable

@@ -1,9 +1,9 @@
 """Scorers: from a small view (B, C, h, w) of the whole image to a map of relevance (B, rows,
 columns).
 
-A scorer says where its cells look: cell (i, j) is made from the pixels around (offset + stride i,
-offset + stride j) of the view, in pixels from the top left corner. A window's patch is cut around
-the same place, so that the score and the patch speak of the same thing.
+Cell (i, j) is centred on the point (offset + stride i, offset + stride j) of the view, in pixels
+from the top left corner. The window of a cell is cut around the same point, so that a score and its
+patch belong to the same thing.
 """
 
 from pathlib import Path
@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from foveal.nn.encoders import backbone, standardised
+from foveal.nn.alignment import cell_offset
+from foveal.nn.backbones import Statistic, backbone, feature_map, pixel_statistics
 from foveal.nn.layers import SqueezeExcitation
 
 
@@ -22,15 +23,15 @@ class ConvScorer(nn.Module):
     6 321 parameters for 3 channels. The map has ((h - 8) // 8, (w - 8) // 8) cells, and cell (i, j)
     sees the 16x16 pixels from (8 i, 8 j) on.
 
-    Here the first filters start without a mean and without a bias: an untrained scorer then answers
-    to contrast and not to brightness, and finds things on any ground, light or dark.
+    Here the first filters start with zero mean and zero bias: an untrained scorer then responds to
+    contrast and not to brightness, and finds things on light and on dark ground.
 
     Args:
-        channels: of the view.
+        channels: channels of the view.
         pool: side and stride of the final maximum, in pixels of the view. 8 is the paper's; a
             smaller one gives a finer grid of windows.
-        excitation: whether all of the view says which of the 16 and 32 channels matter, as where
-            the paper measures speed: squeeze-excitation of reduction 16, 160 more parameters.
+        excitation: add squeeze-excitation of reduction 16 after the second and third convolution,
+            as where the paper measures speed; 160 more parameters.
 
     References:
         Cordonnier et al., CVPR 2021, appendix F.
@@ -38,6 +39,7 @@ class ConvScorer(nn.Module):
 
     def __init__(self, channels: int = 3, *, pool: int = 8, excitation: bool = False) -> None:
         super().__init__()
+        self.channels, self.pool, self.excitation = channels, pool, excitation
         self.stride = pool
         self.offset = 4 + pool / 2
         first = nn.Conv2d(channels, 8, 3)
@@ -78,10 +80,10 @@ class _Excitation(nn.Module):
 class TanhScorer(nn.Module):
     """The scorer of attention sampling for digits: three padded 3x3 convolutions, tanh between.
 
-    The map has a cell a pixel of the view, and cell (i, j) sees the 7x7 pixels about (i, j).
+    The map has one cell per pixel of the view, and cell (i, j) sees the 7x7 pixels around it.
 
     Args:
-        channels: of the view.
+        channels: channels of the view.
 
     References:
         Katharopoulos & Fleuret, ICML 2019 (its released code, `mnist.py`).
@@ -89,6 +91,7 @@ class TanhScorer(nn.Module):
 
     def __init__(self, channels: int = 1) -> None:
         super().__init__()
+        self.channels = channels
         self.stride = 1
         self.offset = 0.5
         self.layers = nn.Sequential(
@@ -106,14 +109,24 @@ class TanhScorer(nn.Module):
 
 
 class BackboneScorer(nn.Module):
-    """The early stages of a timm network, warm-started or not, and a 3x3 convolution to one score.
+    """The early stages of a timm network, pretrained or not, and a 3x3 convolution to one score.
 
     Args:
-        name: a timm network that gives feature maps, "resnet18" for instance.
-        stage: which of its feature maps, 0 the finest; 2 is stride 8 in a ResNet.
-        weights: a state dict (.pt or .safetensors) with the network's own key names, or None.
-        channels: of the view.
+        name: name of the network in timm, "resnet18" for instance.
+        stage: number of the feature map, 0 the finest; 2 has a stride of 8 pixels in a ResNet.
+        weights: file of a state dict (.pt or .safetensors) with the network's own key names.
+        pretrained: download timm's weights instead.
+        channels: channels of the view.
         frozen: keep the network as it is and train the last convolution alone.
+        mean: mean of each channel of the pixels that the network was trained on; default: that of
+            timm's weights for it.
+        std: standard deviation of each channel; default: likewise.
+        offset: centre of cell 0 in pixels of the view; default: measured, see
+            `foveal.nn.alignment.cell_offset`.
+
+    Raises:
+        UserError: there is no such network or stage, or the weights cannot be had or do not fit.
+        ValueError: mean or std do not fit the channels.
 
     References:
         Bergner et al., Iterative Patch Selection, ICLR 2023 (its Top-K baseline scores like this).
@@ -124,17 +137,22 @@ class BackboneScorer(nn.Module):
         name: str = "resnet18",
         *,
         stage: int = 2,
-        weights: Path | None = None,
+        weights: Path | str | None = None,
+        pretrained: bool = False,
         channels: int = 3,
         frozen: bool = False,
+        mean: Statistic | None = None,
+        std: Statistic | None = None,
+        offset: float | None = None,
     ) -> None:
         super().__init__()
-        self.network = backbone(name, stage, weights, channels)
-        self.stride = int(self.network.feature_info.reduction()[-1])
-        self.offset = (
-            0.5  # odd kernels with symmetric padding: cell i is centred on pixel stride * i
+        self.name, self.stage, self.channels, self.frozen = name, stage, channels, frozen
+        self.network = backbone(
+            name, stage, channels=channels, weights=weights, pretrained=pretrained
         )
-        self.frozen = frozen
+        self.mean, self.std = pixel_statistics(self.network, channels, mean, std)
+        self.stride = int(self.network.feature_info.reduction()[-1])
+        self.offset = cell_offset(name, stage) if offset is None else float(offset)
         self.score = nn.Conv2d(self.network.feature_info.channels()[-1], 1, 3, padding=1)
         self.network.requires_grad_(not frozen)
 
@@ -147,13 +165,13 @@ class BackboneScorer(nn.Module):
 
     def forward(self, view: Float[Tensor, "B C h w"]) -> Float[Tensor, "B rows columns"]:
         """Score every cell."""
-        features = self.network(standardised(view))[-1]
+        features = feature_map(self.network, view, self.mean, self.std)
         scores: Tensor = self.score(features)
         return scores[:, 0]
 
 
 def entropy(scores: Float[Tensor, "B N"]) -> Float[Tensor, "B"]:
-    """Entropy of the softmax of raw scores, in nats: log N where all are equal, 0 where one
-    rules."""
+    """Return the entropy of the softmax of raw scores, in nats: log N if all are equal, 0 if one
+    is far above the others."""
     log_share = torch.log_softmax(scores, dim=1)
     return -(log_share.exp() * log_share).sum(dim=1)

@@ -1,9 +1,9 @@
-"""The selection as a part of a model: soft while it trains, hard when it predicts if not told
-otherwise.
+"""Selectors: from normalised scores (B, N) to a selection, soft in training and hard in evaluation
+by default.
 
-Chance while training comes from torch's default generator, like that of dropout: a training loop
-that seeds it at every step, as `foveal.training` does, repeats itself to the bit. Prediction never
-draws from it.
+In training, random numbers come from torch's default generator, like those of dropout: a training
+loop that seeds it at every step, as `foveal.training` does, repeats itself to the bit. Evaluation
+never draws from it.
 """
 
 import torch
@@ -23,12 +23,12 @@ class TopK(nn.Module):
         k: number of slots.
         sigma: standard deviation of the noise on scores in [0, 1]; in training it is multiplied
             by `noise_scale`, which a training loop lowers.
-        estimator: of the gradient, see `foveal.topk.perturbed`.
-        samples: noise draws for the sampling estimators.
-        soft_evaluation: predict with the mixed patches of training instead of plain cuts, at the
-            noise of the last step of training, which is kept with the weights. Whatever the
-            estimator, the mean over all noise is taken then, so that an answer repeats itself.
-            The paper's code does so for birds, with draws.
+        estimator: estimator of the gradient, see `foveal.topk.perturbed`.
+        samples: number of noise draws of the sampling estimators.
+        soft_evaluation: predict with mixed patches as in training instead of plain crops, at the
+            noise of the last step of training, which is stored with the weights. Whatever the
+            estimator, the exact mean over the noise is used then, so that a prediction repeats
+            itself. The paper's code does so for birds, with draws.
     """
 
     last: Tensor | None
@@ -44,7 +44,7 @@ class TopK(nn.Module):
     ) -> None:
         super().__init__()
         self.k, self.sigma, self.estimator, self.samples = k, sigma, estimator, samples
-        self.noise_scale = 1.0
+        self.soft_evaluation, self.noise_scale = soft_evaluation, 1.0
         self.register_buffer("last", torch.tensor(sigma) if soft_evaluation else None)
 
     def forward(self, scores: Float[Tensor, "B N"]) -> Selection:
@@ -60,9 +60,9 @@ class TopK(nn.Module):
 
     def extra_repr(self) -> str:
         """The settings."""
-        soft = self.last is not None
         return (
-            f"k={self.k}, sigma={self.sigma}, estimator={self.estimator!r}, soft_evaluation={soft}"
+            f"k={self.k}, sigma={self.sigma}, estimator={self.estimator!r}, "
+            f"soft_evaluation={self.soft_evaluation}"
         )
 
 
@@ -76,8 +76,8 @@ class Sinkhorn(nn.Module):
         epsilon: weight of the entropy on scores in [0, 1].
         iterations: see `foveal.topk.sinkhorn`.
         solver: see `foveal.topk.sinkhorn`.
-        soft_evaluation: predict with the mixed patches of training instead of plain cuts. The
-            paper reports that accuracy suffers without.
+        soft_evaluation: predict with mixed patches as in training instead of plain crops. The
+            paper reports a lower accuracy without.
 
     References:
         Cordonnier et al., CVPR 2021, appendix E.
@@ -110,7 +110,7 @@ class Sinkhorn(nn.Module):
 
 
 class Hard(nn.Module):
-    """`foveal.topk.hard`, in training, too: no gradient reaches the scorer through it.
+    """`foveal.topk.hard`, in training too: no gradient reaches the scorer through it.
 
     Args:
         k: number of slots.
@@ -130,15 +130,15 @@ class Hard(nn.Module):
 
 
 class Random(nn.Module):
-    """K different windows, each set equally likely, whatever the scores: what choosing is worth.
+    """K different windows, each set equally likely, whatever the scores: a baseline.
 
-    In evaluation the same windows are taken for every image, each time. Where an image does not
-    fill the view, the windows outside it share the lowest score with the lowest one inside; such
-    shared lowest scores are drawn last.
+    In evaluation every image gets the same windows. If an image does not fill the view, the windows
+    outside it share the lowest score with the lowest one inside; such shared lowest scores are
+    drawn last.
 
     Args:
         k: number of slots.
-        seed: of the windows in evaluation.
+        seed: seed of the windows in evaluation.
     """
 
     def __init__(self, k: int, *, seed: int = 0) -> None:
@@ -151,8 +151,8 @@ class Random(nn.Module):
             order = torch.rand(scores.shape)
         else:
             order = torch.rand(scores.shape[1:], generator=torch.Generator().manual_seed(self.seed))
-        selection = hard(_drawn(scores, order.to(scores.device)), self.k)
-        return Selection(selection.candidates, selection.weights.to(scores.dtype))
+        selection = hard(_random_order(scores, order.to(scores.device)), self.k)
+        return Selection.one_hot(selection.candidates, scores.dtype)
 
     def extra_repr(self) -> str:
         """The settings."""
@@ -160,22 +160,22 @@ class Random(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Another selector, disturbed by chance in training; in evaluation, that selector itself.
+    """Another selector with random changes in training; in evaluation, that selector itself.
 
-    What the released code offers against a scorer that is sure too early: first whole images, then
-    single slots are replaced, then candidates are dropped. What is replaced or dropped has no
-    gradient. A dropped candidate lacks in the patches of all slots, and in what the aggregator is
-    told of their places; the others' weights grow by 1 / (1 - dropped), as in dropout, so that the
-    rows of the weights sum to one on average only.
+    The released code's remedies against a scorer that settles too early: first the slots of whole
+    images, then single slots are replaced, then candidates are dropped. What is replaced or dropped
+    has no gradient. A dropped candidate is missing from the patches of all slots and from their
+    positions; the other weights grow by 1 / (1 - dropped), as in dropout, so that the rows of the
+    weights sum to one on average only.
 
     Args:
         select: the selector.
-        hard: chance that an image's slots all look at what `foveal.topk.hard` selects.
-        random: chance that a slot looks at a random window instead; an image's are all different.
-        dropped: chance that an image's candidate is dropped, below 1.
+        hard: probability that all slots of an image take what `foveal.topk.hard` selects.
+        random: probability that a slot takes a random window; those of an image are all different.
+        dropped: probability that a candidate of an image is dropped, below 1.
 
     Raises:
-        ValueError: a chance lies outside its range.
+        ValueError: a probability lies outside its range.
 
     References:
         Cordonnier et al., CVPR 2021, released code: hard_topk_probability,
@@ -186,9 +186,9 @@ class Mixed(nn.Module):
         self, select: Selector, *, hard: float = 0.0, random: float = 0.0, dropped: float = 0.0
     ) -> None:
         super().__init__()
-        for name, chance in (("hard", hard), ("random", random), ("dropped", dropped)):
-            if not 0 <= chance <= 1 or (name == "dropped" and chance == 1):
-                raise ValueError(f"{name} must be a chance, and dropped below 1: got {chance}")
+        for name, p in (("hard", hard), ("random", random), ("dropped", dropped)):
+            if not 0 <= p <= 1 or (name == "dropped" and p == 1):
+                raise ValueError(f"{name} must lie in [0, 1], and dropped below 1: got {p}")
         self.select, self.k = select, select.k
         self.hard, self.random, self.dropped = hard, random, dropped
 
@@ -202,7 +202,7 @@ class Mixed(nn.Module):
             chosen = (torch.rand(batch, 1) < self.hard).expand(-1, self.k).to(device)
             selection = _replaced(selection, hard(scores, self.k).candidates, chosen)
         if self.random > 0:
-            drawn = _drawn(scores, torch.rand(scores.shape).to(device))
+            drawn = _random_order(scores, torch.rand(scores.shape).to(device))
             chosen = (torch.rand(batch, self.k) < self.random).to(device)
             selection = _replaced(selection, drawn.topk(self.k).indices, chosen)
         if self.dropped > 0:
@@ -217,7 +217,9 @@ class Mixed(nn.Module):
         return f"hard={self.hard}, random={self.random}, dropped={self.dropped}"
 
 
-def _drawn(scores: Float[Tensor, "B N"], order: Float[Tensor, "*B N"]) -> Float[Tensor, "B N"]:
+def _random_order(
+    scores: Float[Tensor, "B N"], order: Float[Tensor, "*B N"]
+) -> Float[Tensor, "B N"]:
     """The order in [0, 1) that windows are drawn in, the highest first; see `Random`."""
     lowest = scores == scores.amin(dim=1, keepdim=True)
     last = lowest & (lowest.sum(dim=1, keepdim=True) > 1)
@@ -227,7 +229,7 @@ def _drawn(scores: Float[Tensor, "B N"], order: Float[Tensor, "*B N"]) -> Float[
 def _replaced(
     selection: Selection, others: Int[Tensor, "B K"], chosen: Bool[Tensor, "B K"]
 ) -> Selection:
-    """The selection with the chosen slots looking at others, at one each."""
+    """The selection with the chosen slots looking at one other window each."""
     here = torch.where(chosen[..., None], 0, selection.weights)
     there = torch.diag_embed(chosen.to(here.dtype))  # (B, K, K)
     candidates = torch.cat((selection.candidates, others), dim=1)
@@ -235,19 +237,19 @@ def _replaced(
 
 
 class Sampling(nn.Module):
-    """`foveal.topk.sample`: new draws in training, the same ones again in evaluation.
+    """`foveal.topk.sample`: random draws in training, draws from a seed in evaluation.
 
-    The published code draws anew in evaluation, too. Here every image is met with the same noise
-    from a seed, so that an answer repeats itself and depends on nothing but the image; with a seed
-    of None there is no noise, and the K likeliest are taken in the order of their attention.
+    The published code draws at random in evaluation too. Here every image gets the same noise,
+    made from a seed, so that a prediction repeats itself and depends on the image alone; with a
+    seed of None there is no noise, and the K candidates of highest attention are taken in order.
 
     Args:
         k: number of draws.
-        replacement: whether a candidate can be drawn again.
-        seed: of the draws in evaluation, or None.
+        replacement: allow a candidate to be drawn several times.
+        seed: seed of the draws in evaluation, or None.
 
     Raises:
-        ValueError: draws with replacement have no likeliest outcome but K times the same.
+        ValueError: with replacement and without a seed, all draws would be the same.
 
     References:
         Katharopoulos & Fleuret, ICML 2019.
@@ -265,8 +267,7 @@ class Sampling(nn.Module):
             return sample(attention, self.k, replacement=self.replacement)
         if self.seed is None:
             order = attention.detach().sort(dim=1, descending=True, stable=True).indices
-            one_hot = torch.eye(self.k, dtype=attention.dtype, device=attention.device)
-            return Selection(order[:, : self.k], one_hot.repeat(len(attention), 1, 1))
+            return Selection.one_hot(order[:, : self.k], attention.dtype)
         each = []
         for row in attention:
             source = torch.Generator().manual_seed(self.seed)

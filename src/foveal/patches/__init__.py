@@ -2,70 +2,97 @@
 
     patches[b, j] = sum_m weights[b, j, m] x crop of image b at candidate m
 
-Only candidates in reach are read, and no crop is kept for the backward pass, which reads again. A
+Only active candidates are read, and no crop is kept for the backward pass, which reads again. A
 hard selection is plain slicing.
 """
-
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from foveal.images import Image, TensorImage
-from foveal.patches.eager import crops
-from foveal.patches.soft import fastest, result_type, weighted
+from foveal._float64 import moved
+from foveal.images import Image, Images, TensorImage
+from foveal.images.resampling import resampled_crops
+from foveal.patches.eager import cut
+from foveal.patches.soft import fastest_backend, result_type, weighted_crops
 from foveal.topk import Selection
 
-__all__ = ["extract"]
+__all__ = ["crop", "extract"]
 
 
 def extract(
-    images: Tensor | Sequence[Image],
+    images: Images,
     windows: Int[Tensor, "*B N 4"],
     selection: Selection,
-    size: tuple[int, int],
+    patch_size: int | tuple[int, int],
 ) -> Float[Tensor, "B K C h w"]:
-    """Cut out what the slots look at, differentiable in the weights and in a float tensor of
-    images.
+    """Cut out what the slots look at, differentiable in the weights and in tensors of images.
 
-    Time and memory, forward and backward, follow the candidates in reach, never all N: the crops of
-    10 slots cost about as much as their products with the weights, see `foveal.patches.compiled`.
-    Differentiable once: a second derivative and `torch.func` raise a RuntimeError.
+    Time and memory, forward and backward, grow with the active candidates, never with all N: the
+    crops of 10 slots cost about as much as their inner products with the weights, see
+    `foveal.patches.compiled`. Differentiable once: a second derivative and `torch.func` raise a
+    RuntimeError.
 
     Args:
-        images: (B, C, H, W), floats in [0, 1] or uint8; or a sequence of B images of any sizes.
+        images: (B, C, H, W), floats in [0, 1] or uint8; or a sequence of B tensors (C, H, W) or
+            `Image`s of any sizes. On any device: what the patches need is moved.
         windows: top left bottom right of the N candidates in pixels; with a leading B where they
-            differ by image. Outside the image there are zeros.
+            differ by image. Outside the image pixels are zero.
         selection: over these N candidates.
-        size: (h, w) of a patch. Windows of another size are resampled to it, with antialiasing.
+        patch_size: (h, w) of a patch, or the side of a square one. Windows of another size are
+            resampled to it, with antialiasing.
 
     Returns:
-        Patches in [0, 1], in the type of the weights (that of the images for float tensors).
+        Patches in [0, 1] on the device of the weights; in the type of the images for tensors of
+        floats, else in the type of the weights.
 
     Raises:
         ValueError: batch sizes or shapes that do not fit together.
     """
-    _check(images, windows, selection, size)
+    size = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
+    weights = selection.weights
+    candidates = selection.candidates.to(weights.device)
+    _check_batch(images, windows, len(weights))
+    _check(windows, candidates, size)
+    windows = windows.to(weights.device)
     if windows.ndim == 2:
-        near = windows.to(selection.candidates.device)[selection.candidates]  # (B, M, 4)
+        active = windows[candidates]  # (B, M, 4)
     else:
-        index = selection.candidates[..., None].expand(-1, -1, 4)
-        near = windows.to(index.device).gather(1, index)
-    if _is_hard(selection) and not (isinstance(images, Tensor) and images.requires_grad):
-        looks = [_cut(image, each, size) for image, each in zip(images, near, strict=True)]
-        dtype = result_type(images, selection.weights)
-        return torch.stack([_as_float(each, dtype) for each in looks])
-    return weighted(images, near, selection.weights, size, fastest(images))
+        active = windows.gather(1, candidates[..., None].expand(-1, -1, 4))
+    if selection.is_hard and not _require_gradient(images):
+        return _cut_all(images, active, size, weights)
+    return _weighted(images, active, weights, size)
 
 
-def _check(
-    images: Tensor | Sequence[Image],
-    windows: Tensor,
-    selection: Selection,
-    size: tuple[int, int],
-) -> None:
-    batch = selection.weights.shape[0]
+def crop(
+    images: Images, windows: Int[Tensor, "*B N 4"], patch_size: int | tuple[int, int]
+) -> Float[Tensor, "B N C h w"]:
+    """Cut all N windows out of each image, differentiable in tensors of images.
+
+    Args:
+        images: as in `extract`.
+        windows: as in `extract`.
+        patch_size: (h, w) of a crop, or the side of a square one.
+
+    Returns:
+        Crops in [0, 1] on the device of the windows; in the type of the images for tensors of
+        floats, else float32.
+
+    >>> crop(torch.eye(3)[None, None], torch.tensor([[0, 0, 2, 2], [2, 2, 4, 4]]), 2).tolist()
+    [[[[[1.0, 0.0], [0.0, 1.0]]], [[[1.0, 0.0], [0.0, 0.0]]]]]
+    """
+    size = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
+    _check_batch(images, windows, len(images))
+    windows = windows.expand(len(images), -1, -1)  # (B, N, 4)
+    n = windows.shape[1]
+    like = torch.empty(0, device=windows.device)
+    if not _require_gradient(images):
+        return _cut_all(images, windows, size, like)
+    one_hot = torch.eye(n, device=like.device).expand(len(images), n, n)
+    return _weighted(images, windows, one_hot, size)
+
+
+def _check_batch(images: Images, windows: Tensor, batch: int) -> None:
     if isinstance(images, Tensor) and images.ndim != 4:
         raise ValueError(f"images must have shape (B, C, H, W): got {tuple(images.shape)}")
     if len(images) != batch:
@@ -73,34 +100,60 @@ def _check(
     if windows.ndim not in (2, 3) or windows.shape[-1] != 4:
         raise ValueError(f"windows must have shape (N, 4) or (B, N, 4): got {tuple(windows.shape)}")
     if windows.ndim == 3 and windows.shape[0] != batch:
-        raise ValueError(f"got windows of {windows.shape[0]} images for a selection of {batch}")
-    if int(selection.candidates.max()) >= windows.shape[-2]:
+        raise ValueError(f"got windows of {windows.shape[0]} images for {batch} images")
+
+
+def _check(windows: Tensor, candidates: Tensor, size: tuple[int, int]) -> None:
+    last = int(candidates.max())
+    if last >= windows.shape[-2]:
         raise ValueError(
-            f"the selection names candidate {int(selection.candidates.max())}, "
-            f"but there are only {windows.shape[-2]} windows"
+            f"the selection names candidate {last}, but there are only {windows.shape[-2]} windows"
         )
     if min(size) < 1:
         raise ValueError(f"a patch must have at least one pixel: got {size}")
 
 
-def _is_hard(selection: Selection) -> bool:
-    weights = selection.weights
-    if weights.requires_grad or weights.shape[1] != weights.shape[2]:
-        return False
-    one_hot = torch.eye(weights.shape[1], dtype=weights.dtype, device=weights.device)
-    return bool((weights == one_hot).all())
+def _require_gradient(images: Images) -> bool:
+    """Whether a gradient must reach the images; one of an `Image`'s own pixels is not asked."""
+    if isinstance(images, Tensor):
+        return images.requires_grad
+    return any(isinstance(image, Tensor) and image.requires_grad for image in images)
 
 
-def _cut(image: Tensor | Image, windows: Int[Tensor, "K 4"], size: tuple[int, int]) -> Tensor:
-    """Crops (K, C, h, w) in the image's own type."""
-    if isinstance(image, TensorImage):
-        image = image.pixels
-    if not isinstance(image, Tensor):
-        return image.crops(windows, size)
+def _weighted(
+    images: Images,
+    windows: Int[Tensor, "B M 4"],
+    weights: Float[Tensor, "B K M"],
+    size: tuple[int, int],
+) -> Float[Tensor, "B K C h w"]:
+    """Weighted sums of crops, by the fastest backend for the images."""
+    if isinstance(images, Tensor):
+        images = moved(images, weights.device)
+    elif _require_gradient(images):  # images of their own sizes, each a batch of one
+        singles = [i[None] if isinstance(i, Tensor) else [i] for i in images]
+        each = zip(singles, windows, weights, strict=True)
+        return torch.cat([_weighted(image, near[None], by[None], size) for image, near, by in each])
+    return weighted_crops(images, windows, weights, size, fastest_backend(images, weights.device))
+
+
+def _cut_all(
+    images: Images, windows: Int[Tensor, "B M 4"], size: tuple[int, int], like: Tensor
+) -> Float[Tensor, "B M C h w"]:
+    """Plain crops on the device of `like`, and in its type where the images have none."""
+    dtype = result_type(images, like)
+    each = [_cut(image, near, size) for image, near in zip(images, windows, strict=True)]
+    return torch.stack([_as_float(moved(pixels, like.device), dtype) for pixels in each])
+
+
+def _cut(image: Tensor | Image, windows: Int[Tensor, "M 4"], size: tuple[int, int]) -> Tensor:
+    """Crops (M, C, h, w) in the image's own type, on its own device."""
+    pixels = image.pixels if isinstance(image, TensorImage) else image
+    if not isinstance(pixels, Tensor):
+        return pixels.crops(windows.cpu(), size)
     sides = windows[:, 2:] - windows[:, :2]
     if (sides != sides.new_tensor(size)).any():
-        return TensorImage(image).crops(windows, size)
-    return crops(image, windows[:, :2], size)
+        return resampled_crops(pixels, windows, size)
+    return cut(pixels, windows[:, :2].to(pixels.device), size)
 
 
 def _as_float(pixels: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,5 +1,4 @@
-"""Sums of crops in PyTorch's own operations, for every device and type: what `compiled` does, where
-that cannot be had.
+"""Sums of crops in plain PyTorch, for every device and type: the fallback for `compiled`.
 
 Crops are copied out and multiplied, a bounded number of pixels at once.
 """
@@ -10,14 +9,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-# Numbers in the crops that are held at once: 16 MiB as float32, or one crop. Measured: a quarter or
-# four times as many take longer.
+# Elements of the crops held at once: 16 MiB as float32, or one crop. Measured: a quarter or four
+# times as many take longer.
 HELD_AT_ONCE = 2**22
 
 Tensors = Sequence[Tensor]
 
 
-def sums(images: Tensors, corners: Tensors, weights: Tensors, patches: Tensors) -> None:
+def weighted_sum(images: Tensors, corners: Tensors, weights: Tensors, patches: Tensors) -> None:
     """Add to each image's patches its crops: patches[k] += sum_m weights[k, m] x crop_m.
 
     Args:
@@ -31,56 +30,56 @@ def sums(images: Tensors, corners: Tensors, weights: Tensors, patches: Tensors) 
             out.flatten(1).addmm_(weight[:, piece], crops)
 
 
-def products(images: Tensors, corners: Tensors, patches: Tensors) -> list[Tensor]:
-    """The products (K, M) of each image's patches with its crops."""
-    found = []
+def inner_products(images: Tensors, corners: Tensors, patches: Tensors) -> list[Tensor]:
+    """The inner products (K, M) of each image's patches with its crops."""
+    each = []
     for image, corner, incoming in zip(images, corners, patches, strict=True):
         dots = incoming.new_empty(len(incoming), len(corner))
         for piece, crops in _pieces(image, corner, incoming):
             dots[:, piece] = incoming.flatten(1) @ crops.T
-        found.append(dots)
-    return found
+        each.append(dots)
+    return each
 
 
-def spread(images: Tensors, corners: Tensors, weights: Tensors, patches: Tensors) -> None:
+def scatter_add(images: Tensors, corners: Tensors, weights: Tensors, patches: Tensors) -> None:
     """Add to each image what its crops receive: crop_m += sum_k weights[k, m] x patches[k]."""
     for image, corner, weight, incoming in zip(images, corners, weights, patches, strict=True):
-        for m, place in enumerate(corner.tolist()):
-            into, out_of = _common(place, incoming.shape[2:], image.shape[1:])
+        for m, top_left in enumerate(corner.tolist()):
+            into, out_of = _intersection(top_left, incoming.shape[2:], image.shape[1:])
             image[:, *out_of] += torch.einsum("k,kchw->chw", weight[:, m], incoming[:, :, *into])
 
 
-def crops(image: Tensor, corners: Int[Tensor, "M 2"], size: tuple[int, int]) -> Tensor:
+def cut(image: Tensor, corners: Int[Tensor, "M 2"], size: tuple[int, int]) -> Tensor:
     """Crops (M, C, h, w) in the image's own type, zero outside it."""
     _, height, width = image.shape
     h, w = size
     top, left = corners.unbind(dim=1)
     inside = (top >= 0) & (left >= 0) & (top <= height - h) & (left <= width - w)
     if height >= h and width >= w:
-        # a view: nothing is copied but the crops
-        places = image.unfold(1, h, 1).unfold(2, w, 1).permute(1, 2, 0, 3, 4)
-        found = places[top.clamp(0, height - h), left.clamp(0, width - w)]
+        # a view, so that only the crops are copied
+        windows = image.unfold(1, h, 1).unfold(2, w, 1).permute(1, 2, 0, 3, 4)
+        crops = windows[top.clamp(0, height - h), left.clamp(0, width - w)]
     else:
-        found = image.new_empty(len(corners), image.shape[0], h, w)
+        crops = image.new_empty(len(corners), image.shape[0], h, w)
     for m in (~inside).nonzero().flatten().tolist():
-        into, out_of = _common(corners[m].tolist(), size, (height, width))
-        found[m].zero_()[:, *into] = image[:, *out_of]
-    return found
+        into, out_of = _intersection(corners[m].tolist(), size, (height, width))
+        crops[m].zero_()[:, *into] = image[:, *out_of]
+    return crops
 
 
 def _pieces(image: Tensor, corners: Tensor, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Crops (m, C h w) of the size and type of patches like these, a bounded number at once."""
+    """Crops (m, C h w) in the size and type of `like`, a bounded number at once."""
     at_once = max(1, HELD_AT_ONCE // like[0].numel())
     for first in range(0, len(corners), at_once):
         piece = slice(first, first + at_once)
-        found = crops(image, corners[piece], (like.shape[2], like.shape[3]))
-        yield piece, found.flatten(1).to(like.dtype)
+        crops = cut(image, corners[piece], (like.shape[2], like.shape[3]))
+        yield piece, crops.flatten(1).to(like.dtype)
 
 
-def _common(
+def _intersection(
     corner: Sequence[int], window: Sequence[int], size: Sequence[int]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """What a window shares with an image: where in the window, and where in the image."""
+    """The part of a window inside the image, as slices of the window and of the image."""
     into, out_of = [], []
     for first, count, end in zip(corner, window, size, strict=True):
         begin = max(first, 0)

@@ -4,11 +4,11 @@ Resampling R is linear, so that for the n windows of one size
 
     patches[k] = sum_m weights[k, m] x R crop_m = R ( sum_m weights[k, m] x crop_m )
 
-and K sums are resampled, not n crops; or the n crops where they are fewer. Both are written as
+so K sums are resampled rather than n crops; or the n crops where these are fewer. Both are
 
     patches = combine R (basis crops)      combine = 1, basis = weights, or the other way round
 
-Bilinear with antialiasing; a bounded number of pixels at once. `loops` are `compiled` or `eager`.
+Bilinear with antialiasing; a bounded number of pixels at once. `backend` is `compiled` or `eager`.
 """
 
 from collections.abc import Iterator
@@ -24,8 +24,8 @@ from foveal.patches.eager import HELD_AT_ONCE
 Size = tuple[int, int]
 
 
-def sums(
-    loops: ModuleType,
+def weighted_sum(
+    backend: ModuleType,
     image: Tensor,
     corners: Int[Tensor, "n 2"],
     side: Size,
@@ -34,57 +34,57 @@ def sums(
 ) -> None:
     """Add the windows of one size to an image's patches."""
     combine, basis = _factors(weights)
-    for piece, native in _natives(loops, image, corners, side, basis):
-        found = _resampled(native, (patches.shape[2], patches.shape[3]))
-        patches.flatten(1).addmm_(combine[:, piece], found.flatten(1))
+    for piece, native in _native_sums(backend, image, corners, side, basis):
+        part = _resampled(native, (patches.shape[2], patches.shape[3]))
+        patches.flatten(1).addmm_(combine[:, piece], part.flatten(1))
 
 
-def products(
-    loops: ModuleType,
+def inner_products(
+    backend: ModuleType,
     image: Tensor,
     corners: Int[Tensor, "n 2"],
     side: Size,
     patches: Float[Tensor, "K C h w"],
 ) -> Float[Tensor, "K n"]:
-    """The products of an image's patches with the resampled windows of one size."""
+    """The inner products of an image's patches with the resampled windows of one size."""
     size = (patches.shape[2], patches.shape[3])
     slots, n = len(patches), len(corners)
     if n < slots:
         dots = patches.new_empty(slots, n)
         basis = torch.eye(n, dtype=patches.dtype, device=patches.device)
-        for piece, native in _natives(loops, image, corners, side, basis):
+        for piece, native in _native_sums(backend, image, corners, side, basis):
             dots[:, piece] = patches.flatten(1) @ _resampled(native, size).flatten(1).T
         return dots
     each = [
-        loops.products([image], [corners], [_returned(patches[piece], side)])[0]
+        backend.inner_products([image], [corners], [_transposed(patches[piece], side)])[0]
         for piece in _pieces(slots, patches.shape[1], side)
     ]
     return torch.cat(each)
 
 
-def spread(
-    loops: ModuleType,
+def scatter_add(
+    backend: ModuleType,
     image: Float[Tensor, "C H W"],
     corners: Int[Tensor, "n 2"],
     side: Size,
     weights: Float[Tensor, "K n"],
     patches: Float[Tensor, "K C h w"],
 ) -> None:
-    """Add to an image what its windows of one size receive from the patches."""
+    """Add to an image's gradient what its windows of one size receive from the patches."""
     combine, basis = _factors(weights)
     for piece in _pieces(len(basis), patches.shape[1], side):
         mixed = torch.einsum("kr,kchw->rchw", combine[:, piece], patches)
-        loops.spread([image], [corners], [basis[piece]], [_returned(mixed, side)])
+        backend.scatter_add([image], [corners], [basis[piece]], [_transposed(mixed, side)])
 
 
 def _factors(weights: Float[Tensor, "K n"]) -> tuple[Float[Tensor, "K r"], Float[Tensor, "r n"]]:
-    """Combine and basis: whose product the weights are, through as few rows as may be."""
-    one = torch.eye(min(weights.shape), dtype=weights.dtype, device=weights.device)
-    return (weights, one) if weights.shape[1] < weights.shape[0] else (one, weights)
+    """Combine and basis, whose product is the weights, with as few rows r as possible."""
+    identity = torch.eye(min(weights.shape), dtype=weights.dtype, device=weights.device)
+    return (weights, identity) if weights.shape[1] < weights.shape[0] else (identity, weights)
 
 
-def _natives(
-    loops: ModuleType,
+def _native_sums(
+    backend: ModuleType,
     image: Tensor,
     corners: Int[Tensor, "n 2"],
     side: Size,
@@ -93,7 +93,7 @@ def _natives(
     """Sums of crops by the rows of the basis, at the windows' own size."""
     for piece in _pieces(len(basis), image.shape[0], side):
         native = basis.new_zeros(len(basis[piece]), image.shape[0], *side)
-        loops.sums([image], [corners], [basis[piece]], [native])
+        backend.weighted_sum([image], [corners], [basis[piece]], [native])
         yield piece, native
 
 
@@ -107,10 +107,10 @@ def _resampled(native: Float[Tensor, "r C _H _W"], size: Size) -> Float[Tensor, 
     return interpolate(native, size, mode="bilinear", antialias=True)
 
 
-def _returned(patches: Float[Tensor, "r C h w"], side: Size) -> Float[Tensor, "r C _H _W"]:
-    """The transpose of resampling: what the windows receive from the patches."""
+def _transposed(patches: Float[Tensor, "r C h w"], side: Size) -> Float[Tensor, "r C _H _W"]:
+    """The transpose of resampling: the gradient that windows receive from patches."""
     with torch.enable_grad():
         native = patches.new_zeros(*patches.shape[:2], *side, requires_grad=True)
-        found = _resampled(native, (patches.shape[2], patches.shape[3]))
-        (slope,) = torch.autograd.grad(found, native, patches)
-    return slope.contiguous()
+        output = _resampled(native, (patches.shape[2], patches.shape[3]))
+        (gradient,) = torch.autograd.grad(output, native, patches)
+    return gradient.contiguous()

@@ -1,12 +1,16 @@
-"""The weighted sums of crops as one differentiable operation; its backward pass reads the crops
-again.
+"""Weighted sums of crops as one differentiable operation; its backward pass reads the crops again.
 
-The candidates of an image go by the size of their windows: those of the patches' size straight into
-the sums, all images at once; others by way of `resampled`. Images that are neither tensors nor hold
-one are asked for crops, a bounded number at once.
+The candidates of an image are grouped by the size of their windows. Windows of the patches' size go
+straight into the sums, all images at once; others through `resampled`. An image without a tensor of
+pixels gives its crops, a bounded number at once.
+
+All work is done on the device of the weights. Pixels elsewhere move there for the time of a pass,
+or only their crops where these are fewer bytes.
 """
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -15,18 +19,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from foveal.images import Image, TensorImage
+from foveal._float64 import has_float64, moved
+from foveal.images import Image, Images, TensorImage
+from foveal.images.resampling import resampled_crops
 from foveal.patches import compiled, eager, resampled
 
-Images = Tensor | Sequence[Image]
 
-
-def weighted(
+def weighted_crops(
     images: Images,
     windows: Int[Tensor, "B M 4"],
     weights: Float[Tensor, "B K M"],
     size: tuple[int, int],
-    loops: ModuleType,
+    backend: ModuleType,
 ) -> Float[Tensor, "B K C h w"]:
     """Sum crops: patches[b, k] = sum_m weights[b, k, m] x crop of window m of image b.
 
@@ -34,30 +38,33 @@ def weighted(
     transforms of `torch.func` raise PyTorch's own RuntimeError.
 
     Args:
-        images: (B, C, H, W), or a sequence of B images.
-        windows: of the candidates in reach, in each image.
+        images: (B, C, H, W) on the device of the weights, or a sequence of B images on any.
+        windows: of the active candidates in each image, on the device of the weights.
         weights: of the candidates.
         size: (h, w) of a patch.
-        loops: `foveal.patches.eager`, or `foveal.patches.compiled` where it takes the images.
+        backend: `foveal.patches.eager`, or `foveal.patches.compiled` where it supports the images.
     """
     tensor = images if isinstance(images, Tensor) else None
     patches: Tensor = _Soft.apply(  # type: ignore[no-untyped-call]
-        weights, tensor, images, windows, size, loops
+        weights, tensor, images, windows, size, backend
     )
     return patches
 
 
-def fastest(images: Images) -> ModuleType:
-    """The loops for these images: compiled ones on a processor, where they are to be had."""
-    pixels = (_pixels(image) for image in images)
-    return compiled if all(each is None or compiled.takes(each) for each in pixels) else eager
+def fastest_backend(images: Images, device: torch.device) -> ModuleType:
+    """The fastest backend for these images on a device."""
+    pixels = [_pixels(image) for image in images]
+    types = {each.dtype for each in pixels if each is not None}
+    return compiled if all(compiled.supports(device, dtype) for dtype in types) else eager
 
 
-def result_type(images: Images, weights: Tensor) -> torch.dtype:
-    """The type of patches: that of float tensors, else that of the weights."""
-    if isinstance(images, Tensor) and images.is_floating_point():
-        return images.dtype
-    return weights.dtype
+def result_type(images: Images, like: Tensor) -> torch.dtype:
+    """The type of patches: that of float tensors, else that of `like`."""
+    types = {image.dtype if isinstance(image, Tensor) else torch.uint8 for image in images}
+    if all(dtype.is_floating_point for dtype in types):
+        dtype = functools.reduce(torch.promote_types, types)
+        return dtype if dtype != torch.float64 or has_float64(like.device) else torch.float32
+    return like.dtype
 
 
 def _pixels(image: Tensor | Image) -> Tensor | None:
@@ -67,11 +74,11 @@ def _pixels(image: Tensor | Image) -> Tensor | None:
 
 
 class _Group(NamedTuple):
-    """The candidates of one image whose windows have one size; all of them for want of pixels."""
+    """The candidates of one image whose windows have one size; all candidates without pixels."""
 
     b: int
     pixels: Tensor | None  # (C, H, W)
-    unit: float  # what a pixel's value 1 stands for
+    unit: float  # 1/255 for uint8
     members: slice | Int[Tensor, "n"]
     corners: Int[Tensor, "n 2"]
     side: tuple[int, int]
@@ -86,16 +93,17 @@ class _Soft(torch.autograd.Function):
         images: Images,
         windows: Int[Tensor, "B M 4"],
         size: tuple[int, int],
-        loops: ModuleType,
+        backend: ModuleType,
     ) -> Float[Tensor, "B K C h w"]:
         ctx.save_for_backward(weights, windows, *(() if tensor is None else (tensor,)))
-        ctx.images, ctx.loops = None if tensor is not None else images, loops
-        channels = images.shape[1] if isinstance(images, Tensor) else images[0].channels
-        with torch.autocast(weights.device.type, enabled=False):
+        ctx.images, ctx.backend = None if tensor is not None else images, backend
+        first = images[0]
+        channels = first.shape[0] if isinstance(first, Tensor) else first.channels
+        with _full_precision(weights.device):
             dtype = result_type(images, weights)
-            by = weights.detach().to(_accumulated(dtype)).contiguous()
-            patches = by.new_zeros(*weights.shape[:2], channels, *size)
-            _sums(loops, images, windows, by, patches)
+            factors = weights.detach().to(_sum_type(dtype)).contiguous()
+            patches = factors.new_zeros(*weights.shape[:2], channels, *size)
+            _weighted_sum(backend, images, windows, factors, patches)
         return patches.to(dtype)
 
     @staticmethod
@@ -106,87 +114,100 @@ class _Soft(torch.autograd.Function):
         weights, windows, *tensor = ctx.saved_tensors
         images = tensor[0] if tensor else ctx.images
         to_weights = to_images = None
-        with torch.autocast(weights.device.type, enabled=False):
-            received = incoming.to(_accumulated(incoming.dtype)).contiguous()
+        with _full_precision(weights.device):
+            incoming = incoming.to(_sum_type(incoming.dtype)).contiguous()
             if ctx.needs_input_grad[0]:
                 to_weights = torch.zeros_like(weights)
-                _products(ctx.loops, images, windows, received, to_weights)
+                _inner_products(ctx.backend, images, windows, incoming, to_weights)
             if ctx.needs_input_grad[1]:
-                to_images = torch.zeros(images.shape, dtype=received.dtype, device=images.device)
-                _spread(ctx.loops, to_images, windows, weights.to(received.dtype), received)
+                to_images = torch.zeros(images.shape, dtype=incoming.dtype, device=images.device)
+                factors = weights.to(incoming.dtype)
+                _scatter_add(ctx.backend, to_images, windows, factors, incoming)
                 to_images = to_images.to(images.dtype)
         return to_weights, to_images, None, None, None, None
 
 
-def _accumulated(dtype: torch.dtype) -> torch.dtype:
-    """Sums of half precision are taken in single precision."""
+def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """No autocast, where the device has it."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
+
+
+def _sum_type(dtype: torch.dtype) -> torch.dtype:
+    """The type in which sums accumulate: at least float32."""
     return dtype if dtype == torch.float64 else torch.float32
 
 
-def _sums(
-    loops: ModuleType, images: Images, windows: Tensor, weights: Tensor, patches: Tensor
+def _weighted_sum(
+    backend: ModuleType, images: Images, windows: Tensor, weights: Tensor, patches: Tensor
 ) -> None:
     direct = list[tuple[Tensor, ...]]()
-    for group in _groups(images, windows):
-        out, by = patches[group.b], weights[group.b][:, group.members] * group.unit
+    for group in _groups(images, windows, patches):
+        out, factors = patches[group.b], weights[group.b][:, group.members] * group.unit
         if group.pixels is None:
-            for piece, crops in _asked(images[group.b], windows[group.b], out):
-                out.flatten(1).addmm_(by[:, piece], crops)
+            for piece, crops in _crops(images[group.b], windows[group.b], out):
+                out.flatten(1).addmm_(factors[:, piece], crops)
         elif group.side == patches.shape[3:]:
-            direct.append((group.pixels, group.corners, by, out))
+            direct.append((group.pixels, group.corners, factors, out))
         else:
-            resampled.sums(loops, group.pixels, group.corners, group.side, by, out)
+            resampled.weighted_sum(backend, group.pixels, group.corners, group.side, factors, out)
     if direct:
-        loops.sums(*zip(*direct, strict=True))
+        backend.weighted_sum(*zip(*direct, strict=True))
 
 
-def _products(
-    loops: ModuleType, images: Images, windows: Tensor, patches: Tensor, dots: Tensor
+def _inner_products(
+    backend: ModuleType, images: Images, windows: Tensor, patches: Tensor, into: Tensor
 ) -> None:
     direct, groups = list[tuple[Tensor, ...]](), list[_Group]()
-    for group in _groups(images, windows):
-        incoming, into = patches[group.b], dots[group.b]
+    for group in _groups(images, windows, patches):
+        incoming, dots = patches[group.b], into[group.b]
         if group.pixels is None:
-            for piece, crops in _asked(images[group.b], windows[group.b], incoming):
-                into[:, piece] = (incoming.flatten(1) @ crops.T).to(dots.dtype)
+            for piece, crops in _crops(images[group.b], windows[group.b], incoming):
+                dots[:, piece] = (incoming.flatten(1) @ crops.T).to(dots.dtype)
         elif group.side == patches.shape[3:]:
             direct.append((group.pixels, group.corners, incoming))
             groups.append(group)
         else:
-            found = resampled.products(loops, group.pixels, group.corners, group.side, incoming)
-            into[:, group.members] = (found * group.unit).to(dots.dtype)
+            products = resampled.inner_products(
+                backend, group.pixels, group.corners, group.side, incoming
+            )
+            dots[:, group.members] = (products * group.unit).to(dots.dtype)
     if direct:
-        for group, found in zip(groups, loops.products(*zip(*direct, strict=True)), strict=True):
-            dots[group.b][:, group.members] = (found * group.unit).to(dots.dtype)
+        each = backend.inner_products(*zip(*direct, strict=True))
+        for group, products in zip(groups, each, strict=True):
+            into[group.b][:, group.members] = (products * group.unit).to(into.dtype)
 
 
-def _spread(
-    loops: ModuleType, images: Tensor, windows: Tensor, weights: Tensor, patches: Tensor
+def _scatter_add(
+    backend: ModuleType, images: Tensor, windows: Tensor, weights: Tensor, patches: Tensor
 ) -> None:
     direct = list[tuple[Tensor, ...]]()
-    for group in _groups(images, windows):
+    for group in _groups(images, windows, patches):
         assert group.pixels is not None  # a tensor's
         each = (group.pixels, group.corners, weights[group.b][:, group.members], patches[group.b])
         if group.side == patches.shape[3:]:
             direct.append(each)
         else:
-            resampled.spread(loops, *each[:2], group.side, *each[2:])
+            resampled.scatter_add(backend, *each[:2], group.side, *each[2:])
     if direct:
-        loops.spread(*zip(*direct, strict=True))
+        backend.scatter_add(*zip(*direct, strict=True))
 
 
-def _groups(images: Images, windows: Int[Tensor, "B M 4"]) -> Iterator[_Group]:
+def _groups(
+    images: Images, windows: Int[Tensor, "B M 4"], patches: Float[Tensor, "B K C h w"]
+) -> Iterator[_Group]:
     windows = windows.long()
     corners, sides = windows[..., :2].contiguous(), windows[..., 2:] - windows[..., :2]
     if (sides < 1).any():
         worst = windows[(sides < 1).any(dim=-1)][0].tolist()
         raise ValueError(f"windows must end after they begin: got {tuple(worst)}")
     firsts = sides[:, 0].tolist()
-    alike = (sides == sides[:, :1]).flatten(1).all(dim=1).tolist()
+    one_size = (sides == sides[:, :1]).flatten(1).all(dim=1).tolist()
     for b, image in enumerate(images):
-        pixels = _pixels(image)
+        pixels = _pixels_at(image, patches[b], windows.shape[1])
         unit = 1 / 255 if pixels is not None and pixels.dtype == torch.uint8 else 1.0
-        if alike[b] or pixels is None:
+        if one_size[b] or pixels is None:
             yield _Group(b, pixels, unit, slice(None), corners[b], (firsts[b][0], firsts[b][1]))
             continue
         distinct, number = torch.unique(sides[b], dim=0, return_inverse=True)
@@ -195,11 +216,29 @@ def _groups(images: Images, windows: Int[Tensor, "B M 4"]) -> Iterator[_Group]:
             yield _Group(b, pixels, unit, members, corners[b, members], (height, width))
 
 
-def _asked(image: Tensor | Image, windows: Tensor, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """The crops that an image gives, as (m, C h w) of the type of patches like these."""
-    assert not isinstance(image, Tensor)  # a tensor's pixels are read without asking
+def _pixels_at(image: Tensor | Image, like: Tensor, crops: int) -> Tensor | None:
+    """An image's pixels on the device of the patches `like`.
+
+    None where it has none, or where they are elsewhere and the crops are fewer bytes to move.
+    """
+    pixels = _pixels(image)
+    if pixels is None or pixels.device == like.device:
+        return pixels
+    if pixels.nbytes > crops * like[0].nbytes:
+        return None
+    return moved(pixels, like.device)
+
+
+def _crops(image: Tensor | Image, windows: Tensor, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Crops (m, C h w) in the type and on the device of the patches `like`."""
+    pixels, size = _pixels(image), (like.shape[2], like.shape[3])
     at_once = max(1, eager.HELD_AT_ONCE // like[0].numel())
+    windows = windows.cpu()
     for first in range(0, len(windows), at_once):
         piece = slice(first, first + at_once)
-        crops = image.crops(windows[piece], (like.shape[2], like.shape[3]))
-        yield piece, crops.flatten(1).to(like.dtype)
+        if pixels is not None:
+            crops = resampled_crops(pixels, windows[piece], size)
+        else:
+            assert not isinstance(image, Tensor)
+            crops = image.crops(windows[piece], size)
+        yield piece, crops.flatten(1).to(like)

@@ -1,4 +1,4 @@
-"""Strokes on Pillow's pictures: fonts, frames, chips that find a free place, text that fits."""
+"""Drawing with Pillow: fonts, frames, number plates in free places, text that fits."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from PIL import ImageDraw, ImageFont
 from torch import Tensor
 
 INK, QUIET, PAPER = "#1a1d21", "#5c6670", "#ffffff"
-RIGHT, WRONG, LOOK, EVIDENCE = "#0a7a3d", "#c0262d", "#ffffff", "#3df2ff"
+RIGHT, WRONG, WINDOW, BOX = "#0a7a3d", "#c0262d", "#ffffff", "#3df2ff"
 MARGIN, GAP, CAPTION, WIDTH, LONGEST = 24, 16, 30, 760, 1000
 
-Box = tuple[int, int, int, int]
+Rectangle = tuple[int, int, int, int]
 """Left top right bottom in pixels of a picture, end included, as Pillow draws them."""
 
 
@@ -29,21 +29,23 @@ def rgb(pixels: Tensor) -> Pillow.Image:
 
 
 def enlarged(picture: Pillow.Image, size: tuple[int, int]) -> Pillow.Image:
-    """Resized to (width, height): far enlarged pixels stay visible as pixels."""
+    """Resized to (width, height); pixels stay visible as squares if enlarged 3 times or more."""
     far = size[0] >= 3 * picture.width
     return picture.resize(size, Pillow.Resampling.NEAREST if far else Pillow.Resampling.LANCZOS)
 
 
 def edged(picture: Pillow.Image) -> Pillow.Image:
-    """With a thin edge, so that white pictures end visibly on white paper."""
+    """With a thin edge, which shows the border of white pictures on white paper."""
     ImageDraw.Draw(picture).rectangle(
         (0, 0, picture.width - 1, picture.height - 1), outline="#c3c9cf"
     )
     return picture
 
 
-def outline(draw: ImageDraw.ImageDraw, boxes: Sequence[Box], colour: str, *, dash: int = 0) -> None:
-    """Rectangles with a dark halo, so that they show on any ground; dashed on request."""
+def outline(
+    draw: ImageDraw.ImageDraw, boxes: Sequence[Rectangle], colour: str, *, dash: int = 0
+) -> None:
+    """Rectangles with a dark halo, visible on any background; optionally dashed."""
     for left, top, right, bottom in boxes:
         draw.rectangle((left - 2, top - 2, right + 2, bottom + 2), outline=INK, width=5)
     for left, top, right, bottom in boxes:
@@ -59,16 +61,16 @@ def outline(draw: ImageDraw.ImageDraw, boxes: Sequence[Box], colour: str, *, das
 
 
 def free_place(
-    frame: Box,
+    frame: Rectangle,
     size: tuple[int, int],
     canvas: tuple[int, int],
-    chips: Sequence[Box],
-    frames: Sequence[Box],
-) -> Box:
-    """Where a chip hides least: near its window, off other chips, off windows, on the canvas."""
+    plates: Sequence[Rectangle],
+    frames: Sequence[Rectangle],
+) -> Rectangle:
+    """The place near a frame where a number plate hides least of other plates and frames."""
     width, height = size
     left, top, right, bottom = frame
-    found: list[tuple[float, Box]] = []
+    found: list[tuple[float, Rectangle]] = []
     for ring in range(7):
         far = 5 + ring * (height + 4)
         for x in (
@@ -82,21 +84,21 @@ def free_place(
                 x0 = min(max(x, 2), canvas[0] - width - 3)
                 y0 = min(max(y, 2), canvas[1] - height - 3)
                 place = (x0, y0, x0 + width, y0 + height)
-                cost = 100.0 * sum(_common(place, chip, 4) for chip in chips)
+                cost = 100.0 * sum(_common(place, plate, 4) for plate in plates)
                 cost += 3 * sum(_common(place, other, 2) for other in frames)
                 found.append((cost + width * height * ring / 2, place))
     return min(found, key=lambda each: each[0])[1]
 
 
-def _common(a: Box, b: Box, margin: int) -> int:
-    """The area two boxes share, the first with a margin about it."""
+def _common(a: Rectangle, b: Rectangle, margin: int) -> int:
+    """The area that two rectangles share, with a margin around the first."""
     width = min(a[2], b[2]) - max(a[0], b[0]) + margin
     height = min(a[3], b[3]) - max(a[1], b[1]) + margin
     return max(0, width) * max(0, height)
 
 
 def fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """The text with its middle left out where it is too long."""
+    """The text, with its middle replaced by an ellipsis if it is too long."""
     if font.getlength(text) <= width:
         return text
 
@@ -108,13 +110,13 @@ def fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
 
 
 def plain(text: str) -> str:
-    """Unprintable characters as ?, and no more than any line can show."""
+    """Unprintable characters replaced by ?, and at most 401 characters."""
     text = text if len(text) <= 400 else text[:200] + "…" + text[-200:]
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 @lru_cache
 def typeface(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib, in a size in pixels."""
+    """DejaVu Sans, which is part of matplotlib, in a size in pixels."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), size)

@@ -1,4 +1,4 @@
-"""What a model says of one image, together with the picture that shows where it looked."""
+"""The prediction for one image, together with the picture that shows where the model looked."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,10 +6,9 @@ from typing import NamedTuple
 from PIL import Image as Pillow
 from torch import nn
 
-from foveal.evaluation.inference import Task, box_hits, judge
-from foveal.evaluation.metrics import Hits, Result
+from foveal.evaluation import Hits, Input, Result, predict_inputs
 from foveal.prediction import Prediction
-from foveal.report.look_figure import explanation
+from foveal.report.explanation_figure import explanation
 
 
 class Look(NamedTuple):
@@ -27,29 +26,29 @@ class Look(NamedTuple):
 
 
 def explain(
-    model: nn.Module, task: Task, classes: Sequence[str], *, multilabel: bool = False
+    model: nn.Module, asked: Input, classes: Sequence[str], *, multilabel: bool = False
 ) -> Look:
     """Predict one image and draw where the model looked.
 
     Args:
         model: from images to a `Prediction`.
-        task: the image and what is known of it.
+        asked: the image and what is known about it.
         classes: names of the model's classes.
         multilabel: whether an image has any number of classes.
     """
     seen: list[Prediction] = []
-    ((result, boxes),) = judge(
-        model, [task], tuple(classes), 1, lambda p, _: seen.append(p), multilabel=multilabel
+    ((result, hits),) = predict_inputs(
+        model, [asked], tuple(classes), 1, lambda p, _: seen.append(p), multilabel=multilabel
     )
-    if not seen or task.image is None:
+    if not seen or asked.image is None:
         return Look(result, None, None)
     picture = explanation(
-        task.image,
+        asked.image,
         seen[0],
         classes=classes,
         multilabel=multilabel,
         truth=result.truth,
-        boxes=boxes,
+        boxes=asked.boxes,
         file=result.file,
     )
-    return Look(result, picture, box_hits(result, boxes))
+    return Look(result, picture, hits)

@@ -68,7 +68,7 @@ def _draw(
         points = [point for point in points if all(map(math.isfinite, point))]
         marker = "o" if len(points) < 15 else None
         x, y = zip(*points, strict=True) if points else ((), ())
-        axes.plot(x, y, style, marker=marker, markersize=3, label=name.replace("_", " "))
+        axes.plot(x, y, style, marker=marker, markersize=3, label=_label(name))
     axes.set_title(panel.title, loc="left", fontsize=11)
     axes.set_xlabel("training step")
     axes.set_ylabel(panel.label)
@@ -79,6 +79,12 @@ def _draw(
         axes.set_ylim(-0.02, 1.02)
     if len(columns) > 1:
         axes.legend(frameon=False, fontsize=8)
+
+
+def _label(column: str) -> str:
+    """The label of a curve, as in `validation hit rate, all boxes`."""
+    name = column.replace("hit_all_rate", "hit_rate, all boxes").replace("_", " ")
+    return name if name.startswith("validation ") else f"training {name}"
 
 
 def _number(value: object) -> float:

@@ -151,4 +151,6 @@ def _plain(value: Any) -> Any:
     """Groups of settings as dictionaries, tuples as lists, paths as text."""
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
     return describe(value)

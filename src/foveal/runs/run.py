@@ -17,19 +17,15 @@ from foveal.data import Dataset
 from foveal.data.folder import ImageFiles, read_whole
 from foveal.data.folder.listing import image_files
 from foveal.errors import UserError
-from foveal.evaluation import Report, Result, evaluate, predict
-from foveal.evaluation.inference import Task, task
+from foveal.evaluation import Input, Report, Result, evaluate, predict, read_input
 from foveal.experiment import Experiment
 from foveal.images import FileImage, Image
-from foveal.images.conversion import as_image
+from foveal.images.conversion import Source, as_image
 from foveal.runs.folder import Name, RunFolder
 from foveal.runs.record import restore
 
 if TYPE_CHECKING:
     from foveal.report.looks import Look
-
-Source = str | Path | Tensor | np.ndarray[Any, Any] | PIL.Image.Image | Image
-"""What can be predicted: a file, folder or glob pattern, or an image in memory."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,7 +88,7 @@ class Run:
         """Evaluate on labelled images.
 
         Args:
-            data: a folder or CSV, whose test part is used if it has one, or a data set; None: the
+            data: a folder or CSV, whose test split is used if it has one, or a data set; None: the
                 test images of the run's own data.
             batch_size: images per forward pass; the report does not depend on it.
 
@@ -107,8 +103,8 @@ class Run:
         if data is None:
             return own_test_images(self.experiment)
         whole = self.read(Path(data))
-        test = [i for i, entry in enumerate(whole.entries) if entry.part == "test"]
-        return (whole.part(test), f"the test part of {data}") if test else (whole, str(data))
+        test = [i for i, image in enumerate(whole.images) if image.split == "test"]
+        return (whole.subset(test), f"the test split of {data}") if test else (whole, str(data))
 
     def read(self, path: Path) -> ImageFiles:
         """Read labelled images with the classes of the run.
@@ -135,12 +131,12 @@ class Run:
         images = list_images(image)
         if len(images) != 1:
             raise UserError(f"{image}: explain takes one image: got {len(images)}")
-        look = self.look(task(images, 0))
+        look = self.look(read_input(images, 0))
         if look.picture is None:
             raise UserError(str(look.result.error))
         return look.picture
 
-    def look(self, asked: Task) -> Look:
+    def look(self, asked: Input) -> Look:
         """Predict one image and draw where the model looked."""
         from foveal.report.looks import explain
 

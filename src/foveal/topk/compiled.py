@@ -1,20 +1,21 @@
-"""`foveal.topk.quadrature` on a CPU in compiled loops; with the same arguments and results.
+"""`foveal.topk.quadrature` on the CPU in compiled loops, with the same arguments and results.
 
-The package installs without a compiler too: then `AVAILABLE` is false. The loops are C without
-any of torch's or numpy's ABI (src/native), so that one wheel serves every Python and torch.
+`AVAILABLE` is false where foveal was installed without a compiler. The loops are C (src/native)
+that uses neither torch's nor numpy's ABI, so one wheel serves every version of both.
 """
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from foveal._threads import shared
+from foveal._pointers import address
+from foveal._threads import split
 from foveal.topk.active_candidates import improbable_means
 from foveal.topk.quadrature import BUNDLES, ROW_SUM_TOLERANCE
 
 try:
     from foveal import _native
-except ImportError:  # no compiler when foveal was installed
+except ImportError:  # installed without a compiler
     AVAILABLE = False
 else:
     AVAILABLE = True
@@ -23,36 +24,36 @@ else:
 def weights(
     scores: Float[Tensor, "B N"], k: int, sigma: float
 ) -> tuple[Int[Tensor, "B M"], Float[Tensor, "B K M"], Float[Tensor, "B 4"], Int[Tensor, "B 2"]]:
-    """The candidates in reach, their weights, and what the gradient needs to know again."""
+    """The active candidates, their weights, and what the gradient needs."""
     scores = scores.contiguous()
     b, n = scores.shape
-    wide = scores.dtype == torch.float64
+    is_double = scores.dtype == torch.float64
     plan = torch.empty(b, 4, dtype=torch.float64)
-    found, bundles = torch.empty(2, b, dtype=torch.int64).unbind()
+    active, bundles = torch.empty(2, b, dtype=torch.int64).unbind()
     few, many = improbable_means(k)
 
-    def reach(first: int, last: int) -> None:
+    def find_active(first: int, last: int) -> None:
         _native.reach(
-            first, last, scores.data_ptr(), wide, n, k, sigma, few, many,
-            plan.data_ptr(), found.data_ptr(),
+            first, last, address(scores), is_double, n, k, sigma, few, many,
+            address(plan), address(active),
         )  # fmt: skip
 
-    def weigh(first: int, last: int) -> None:
+    def compute_weights(first: int, last: int) -> None:
         _native.weights(
-            first, last, scores.data_ptr(), wide, n, k, row, sigma, ROW_SUM_TOLERANCE, BUNDLES,
-            plan.data_ptr(), found.data_ptr(), candidates.data_ptr(), into.data_ptr(),
-            bundles.data_ptr(),
+            first, last, address(scores), is_double, n, k, width, sigma, ROW_SUM_TOLERANCE, BUNDLES,
+            address(plan), address(active), address(candidates), address(into),
+            address(bundles),
         )  # fmt: skip
 
-    shared(reach, b)
-    row = int(found.max())
-    candidates = torch.zeros(b, row, dtype=torch.int64)
-    into = torch.zeros(b, k, row, dtype=scores.dtype)
-    shared(weigh, b)
-    return candidates, into, plan, torch.stack((found, bundles), dim=1)
+    split(find_active, b)
+    width = int(active.max())
+    candidates = torch.zeros(b, width, dtype=torch.int64)
+    into = torch.zeros(b, k, width, dtype=scores.dtype)
+    split(compute_weights, b)
+    return candidates, into, plan, torch.stack((active, bundles), dim=1)
 
 
-def slopes(
+def gradients(
     incoming: Float[Tensor, "B K M"],
     scores: Float[Tensor, "B N"],
     sigma: float,
@@ -61,20 +62,20 @@ def slopes(
     plan: Float[Tensor, "B 4"],
     counts: Int[Tensor, "B 2"],
 ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B"]]:
-    """The gradient to the scores, and each image's to sigma."""
+    """The gradients with respect to the scores, and per image with respect to sigma."""
     scores, incoming = scores.contiguous(), incoming.contiguous()
-    b, k, row = weights.shape
-    n, wide = scores.shape[1], scores.dtype == torch.float64
-    found, bundles = counts.T.contiguous().unbind()
+    b, k, width = weights.shape
+    n, is_double = scores.shape[1], scores.dtype == torch.float64
+    active, bundles = counts.T.contiguous().unbind()
     into = torch.zeros_like(scores)
     to_sigma = torch.empty(b, dtype=torch.float64)
 
-    def slope(first: int, last: int) -> None:
+    def compute_gradients(first: int, last: int) -> None:
         _native.slopes(
-            first, last, scores.data_ptr(), wide, n, k, row, sigma, plan.data_ptr(),
-            found.data_ptr(), candidates.data_ptr(), bundles.data_ptr(), weights.data_ptr(),
-            incoming.data_ptr(), into.data_ptr(), to_sigma.data_ptr(),
+            first, last, address(scores), is_double, n, k, width, sigma, address(plan),
+            address(active), address(candidates), address(bundles), address(weights),
+            address(incoming), address(into), address(to_sigma),
         )  # fmt: skip
 
-    shared(slope, b)
+    split(compute_gradients, b)
     return into, to_sigma

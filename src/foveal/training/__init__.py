@@ -43,7 +43,7 @@ def fit(
     splits: Splits,
     training: Training,
     *,
-    hardware: Hardware = Hardware(),  # noqa: B008  # frozen
+    hardware: Hardware = Hardware(),
     objective: Objective | None = None,
     run: RunFolder | None = None,
     resume: bool = False,

@@ -24,15 +24,17 @@ __all__ = ["Fabric", "configure_fabric", "isolated_randomness", "launch_fabric",
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    logger = logging.getLogger("lightning.fabric")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("lightning.fabric", "lightning.pytorch")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def launch_fabric(hardware: Hardware, *, unused_parameters: bool) -> Fabric:

@@ -1,12 +1,12 @@
-"""A user's own images: class folders or a CSV, with or without parts, with or without boxes.
+"""Your own images: class folders or a CSV, with or without splits, with or without boxes.
 
     photos/                      photos/                 labels.csv: file,label,split
       cat/  1.jpg 2.jpg ...        train/ cat/ dog/                  1.jpg,cat,train
       dog/  1.jpg 2.jpg ...        val/   cat/ dog/                  2.jpg,dog,test
-      boxes.csv (if any)           test/  cat/ dog/      boxes.csv (if any)
+      boxes.csv (optional)         test/  cat/ dog/      boxes.csv (optional)
 
-`read_folder` makes the parts and gives every mistake one line; `check` opens every image before a
-long training does; `describe` says aloud what was found.
+`read_folder` reads the splits, or makes them; `check` opens every image before a long training
+starts; `describe` sums up what was read. Every mistake in the data is reported in one line.
 """
 
 from collections import Counter
@@ -17,61 +17,57 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from foveal.data import Dataset, Example, Splits
+from foveal.data.dataset import Dataset, Example, Splits
 from foveal.data.folder import boxes, listing
-from foveal.data.folder.listing import Entry, natural
+from foveal.data.folder.listing import ListedImage, natural_key
 from foveal.data.folder.splitting import stratified
-from foveal.data.folder.table import fault, first_three
+from foveal.data.folder.table import shorten, user_error
 from foveal.images import FileImage, ImageError
 
 __all__ = ["ImageFiles", "check", "describe", "read_folder", "read_whole"]
 
 
 class ImageFiles:
-    """Labelled image files, read when their pixels are needed and not kept.
+    """Labelled image files. Pixels are read when they are needed and not kept.
 
     Args:
-        entries: the images; every label is one of the classes.
+        images: the files; every label is one of the classes.
         classes: names of the classes, in the order of their numbers.
-        evidence: boxes by path, for the images that have some.
-        notes: what should be said about how these were found.
+        boxes: boxes by path, for the images that have some.
+        notes: remarks on how the files were found or split.
     """
 
     def __init__(
         self,
-        entries: Sequence[Entry],
+        images: Sequence[ListedImage],
         classes: tuple[str, ...],
-        evidence: dict[Path, Int[Tensor, "n 4"]] | None = None,
+        boxes: dict[Path, Int[Tensor, "n 4"]] | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
         numbers = {name: number for number, name in enumerate(classes)}
-        self.entries = tuple(entries)
+        self.images = tuple(images)
         self.classes = classes
-        labels = [numbers[entry.label] for entry in entries]
+        labels = [numbers[image.label] for image in images]
         self.labels: Int[Tensor, " n"] = torch.tensor(labels, dtype=torch.int64)
         self.notes = notes
-        self._evidence = evidence or {}
+        self._boxes = boxes or {}
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> Example:
-        entry = self.entries[index]
-        return Example(
-            FileImage(entry.path),
-            int(self.labels[index]),
-            entry.file,
-            self._evidence.get(entry.path),
-        )
+        image = self.images[index]
+        label = int(self.labels[index])
+        return Example(FileImage(image.path), label, image.file, self._boxes.get(image.path))
 
-    def part(self, indices: Sequence[int], *notes: str) -> "ImageFiles":
-        """The images of these numbers, in this order, with more to be said about them."""
-        chosen = [self.entries[index] for index in indices]
-        return ImageFiles(chosen, self.classes, self._evidence, self.notes + notes)
+    def subset(self, indices: Sequence[int], *notes: str) -> "ImageFiles":
+        """The images of these indices, in this order, with additional notes."""
+        chosen = [self.images[index] for index in indices]
+        return ImageFiles(chosen, self.classes, self._boxes, self.notes + notes)
 
 
 def read_whole(path: str | Path, *, classes: Sequence[str] | None = None) -> ImageFiles:
-    """Read all images of a folder or CSV as one data set, whatever parts it has.
+    """Read all images of a folder or CSV as one data set, whatever splits it has.
 
     Args:
         path: a folder with one sub-folder per class, optionally under train/ val/ (or valid/,
@@ -83,20 +79,20 @@ def read_whole(path: str | Path, *, classes: Sequence[str] | None = None) -> Ima
     """
     path = Path(path)
     found = listing.read(path)
-    labels = sorted({entry.label for entry in found.entries}, key=natural)
+    labels = sorted({image.label for image in found.images}, key=natural_key)
     unknown = [repr(label) for label in labels if classes is not None and label not in classes]
     if classes is not None and unknown:
-        raise fault(
-            f"{path}: unknown class {first_three(unknown)}; the model knows {', '.join(classes)}"
+        raise user_error(
+            f"{path}: unknown class {shorten(unknown)}; the model knows {', '.join(classes)}"
         )
     if classes is None and len(labels) < 2:
         tables = [table.name for table in sorted(path.glob("*.csv")) if table.name != "boxes.csv"]
         hint = f", or name the CSV {path / tables[0]}" if tables else ""
-        raise fault(f"{path}: only one class, {labels[0]!r}; at least two are needed{hint}")
-    drawn = (path if path.is_dir() else path.parent) / "boxes.csv"
-    evidence, notes = boxes.read(drawn, found.entries) if drawn.is_file() else ({}, ())
+        raise user_error(f"{path}: only one class, {labels[0]!r}; at least two are needed{hint}")
+    boxes_csv = (path if path.is_dir() else path.parent) / "boxes.csv"
+    by_path, notes = boxes.read(boxes_csv, found.images) if boxes_csv.is_file() else ({}, ())
     names = tuple(labels if classes is None else classes)
-    return ImageFiles(found.entries, names, evidence, found.notes + notes)
+    return ImageFiles(found.images, names, by_path, found.notes + notes)
 
 
 def read_folder(
@@ -107,67 +103,67 @@ def read_folder(
     validation: float = 0.15,
     test: float = 0.15,
 ) -> Splits:
-    """Read a folder or CSV in parts to train on, to choose by and to report on.
+    """Read a folder or CSV as splits for training, validation and test.
 
-    Parts that are given stay as they are: a missing validation part is then split off train, and a
-    missing test part stays missing. Where none is given, both are split off. What is split off is
-    stratified: every class of three or more images is in every part.
+    Given splits stay as they are: a missing validation split is taken out of train, and a missing
+    test split stays missing. Without any, validation and test are taken out of all images. The
+    random splits are stratified: every class of three or more images is in all of them.
 
     Args:
         path: see `read_whole`.
-        seed: of the split; the same images and seed give the same parts.
+        seed: seed of the random split; the same images and seed give the same splits.
         classes: see `read_whole`.
-        validation: share of the images, in (0, 1).
-        test: share of the images, in [0, 1), zero for none; both together below 1.
+        validation: share of the images for validation, in (0, 1).
+        test: share of the images for test, in [0, 1), 0 for none; the sum of both is below 1.
 
     Raises:
         UserError: one line that names the place and the remedy.
     """
     if not (0 < validation < 1 and 0 <= test < 1 and validation + test < 1):
-        raise fault(
+        raise user_error(
             f"validation={validation} and test={test}: give shares, validation above 0, sum below 1"
         )
     whole = read_whole(path, classes=classes)
     given: dict[str | None, list[int]] = {}
-    for index, entry in enumerate(whole.entries):
-        given.setdefault(entry.part, []).append(index)
+    for index, image in enumerate(whole.images):
+        given.setdefault(image.split, []).append(index)
     generator = torch.Generator().manual_seed(seed)
     if None in given:
-        parts = stratified(whole.labels, (validation, test), generator)
-        note = f"no parts were given: split at random, stratified, seed {seed}"
-        return _splits(path, whole, parts, note)
+        indices = stratified(whole.labels, (validation, test), generator)
+        note = f"no splits were given: random stratified split, seed {seed}"
+        return _splits(path, whole, indices, note)
     if "train" not in given:
-        raise fault(f"{path}: no train part, only {', '.join(map(str, given))}; add train images")
-    train, held, note = given["train"], given.get("validation", []), "parts as given"
-    if not held:
-        rest, held = stratified(whole.labels[train], (validation,), generator)
-        rest, held = [train[i] for i in rest], [train[i] for i in held]
-        train, note = rest, f"validation was split off train at random, stratified, seed {seed}"
-    return _splits(path, whole, [train, held, given.get("test", [])], note)
+        raise user_error(f"{path}: no train split, only {', '.join(map(str, given))}; add one")
+    train, held_out, note = given["train"], given.get("validation", []), "splits as given"
+    if not held_out:
+        rest, held_out = stratified(whole.labels[train], (validation,), generator)
+        rest, held_out = [train[i] for i in rest], [train[i] for i in held_out]
+        train, note = rest, f"validation: random stratified split of train, seed {seed}"
+    return _splits(path, whole, [train, held_out, given.get("test", [])], note)
 
 
-def _splits(path: str | Path, whole: ImageFiles, parts: Sequence[list[int]], note: str) -> Splits:
-    train, validation, test = parts
-    untaught = set(whole.labels.tolist()) - set(whole.labels[train].tolist())
-    if untaught:
-        names = first_three([repr(whole.classes[label]) for label in sorted(untaught)])
-        raise fault(f"{path}: no image of class {names} in train; move some there")
+def _splits(path: str | Path, whole: ImageFiles, indices: Sequence[list[int]], note: str) -> Splits:
+    train, validation, test = indices
+    untrained = set(whole.labels.tolist()) - set(whole.labels[train].tolist())
+    if untrained:
+        names = shorten([repr(whole.classes[label]) for label in sorted(untrained)])
+        raise user_error(f"{path}: no image of class {names} in train; move some there")
     if not validation:
-        raise fault(f"{path}: too few images for a validation part; two of a class are needed")
+        raise user_error(f"{path}: too few images for validation; two of a class are needed")
     return Splits(
-        whole.part(train, note),
-        whole.part(validation, note),
-        whole.part(test, note) if test else None,
+        whole.subset(train, note),
+        whole.subset(validation, note),
+        whole.subset(test, note) if test else None,
     )
 
 
 def check(dataset: Dataset, *, decode: bool = False) -> None:
-    """Open the header of every image, so that no training fails an hour in.
+    """Open the header of every image file, so that training does not fail after an hour.
 
     Args:
-        dataset: any; only images in files are opened.
-        decode: also decode all pixels, which finds files that were cut short. About as slow as the
-            image loading of one epoch.
+        dataset: images in memory are not checked.
+        decode: also decode all pixels, which finds truncated files. Takes about as long as loading
+            the images of one epoch.
 
     Raises:
         UserError: how many files are bad, the first three, and why.
@@ -182,42 +178,44 @@ def check(dataset: Dataset, *, decode: bool = False) -> None:
             bad.append(str(error))
     if bad:
         more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise fault(
+        raise user_error(
             f"{len(bad)} of {len(dataset)} images cannot be used: {'; '.join(bad[:3])}{more}"
         )
 
 
 def describe(splits: Splits) -> str:
-    """Say in one line how many images of which classes and sizes there are in which part.
+    """Sum up in one line: number of images by split and class, their sizes, and notes.
 
-    The sizes are those of up to 200 images a part, taken at even distances: headers are opened.
+    The sizes are those of up to 200 evenly spaced images per split; only headers are read.
     """
-    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    held = {name: part for name, part in parts.items() if part is not None}
+    named = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    given = {name: dataset for name, dataset in named.items() if dataset is not None}
     classes = splits.train.classes
-    counts = {name: Counter(part.labels.tolist()) for name, part in held.items()}
+    counts = {name: Counter(dataset.labels.tolist()) for name, dataset in given.items()}
     total = sum(counts.values(), Counter[int]())
     ordered = sorted(range(len(classes)), key=lambda label: -total[label])
     shown = ordered if len(ordered) <= 10 else [*ordered[:3], *ordered[-3:]]
     per_class = [f"{classes[c]} {'/'.join(str(n[c]) for n in counts.values())}" for c in shown]
     if len(shown) < len(ordered):
         per_class.insert(3, f"... {len(ordered) - 6} more ...")
-    sizes = {part[i].image.size for part in held.values() for i in _spread(len(part), 200)}
+    sizes = {d[i].image.size for d in given.values() for i in _evenly(len(d), 200)}
     smallest, largest = (f(sizes, key=lambda s: s[0] * s[1]) for f in (min, max))
     notes = splits.train.notes if isinstance(splits.train, ImageFiles) else ()
-    said = [
+    facts = [
         f"{total.total()} images of {len(classes)} classes",
         ", ".join(f"{name} {n.total()}" for name, n in counts.items())
-        + ("" if "test" in held else ", no test part"),
-        f"{'/'.join(held)} per class: {', '.join(per_class)}",
-        f"{total[ordered[0]] / total.total():.1%} are {classes[ordered[0]]}",
+        + ("" if "test" in given else ", no test split"),
+        f"per class ({'/'.join(given)}): {', '.join(per_class)}",
+        f"most frequent class {classes[ordered[0]]} ({total[ordered[0]] / total.total():.1%})",
         f"height x width {smallest[0]} x {smallest[1]}"
-        + ("" if smallest == largest else f" to {largest[0]} x {largest[1]}"),
+        + ("" if smallest == largest else f" to {largest[0]} x {largest[1]}")
+        + " px",
         *notes,
     ]
-    return "; ".join(said)
+    return "; ".join(facts)
 
 
-def _spread(length: int, most: int) -> list[int]:
+def _evenly(length: int, most: int) -> list[int]:
+    """At most `most` evenly spaced indices."""
     count = min(length, most)
     return [index * length // count for index in range(count)]

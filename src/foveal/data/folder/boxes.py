@@ -1,4 +1,4 @@
-"""Evidence that people drew: `boxes.csv`, only ever used to report what the model looked at."""
+"""Boxes around the evidence, from `boxes.csv`; used only to report whether windows hit them."""
 
 import math
 import os
@@ -12,31 +12,31 @@ from jaxtyping import Int
 from torch import Tensor
 
 from foveal.data.folder import table
-from foveal.data.folder.listing import Entry
-from foveal.data.folder.table import fault, first_three
+from foveal.data.folder.listing import ListedImage
+from foveal.data.folder.table import shorten, user_error
 from foveal.images import FileImage, ImageError
 
 
 def read(
-    path: Path, entries: Iterable[Entry]
+    path: Path, images: Iterable[ListedImage]
 ) -> tuple[dict[Path, Int[Tensor, "n 4"]], tuple[str, ...]]:
     """Read `boxes.csv`: a row `file,x0,y0,x1,y1` per box, in pixels of the upright image.
 
-    Coordinates with a fraction are rounded outwards. The headers of the images named are opened,
-    for a box must lie inside its image.
+    Fractional coordinates are rounded outwards. A box must lie inside its image, so the headers of
+    the images are read.
 
     Args:
         path: the CSV; `file` is relative to its folder.
-        entries: the images of the data set.
+        images: the images of the data set.
 
     Returns:
-        Boxes top, left, bottom, right, end excluded, by the image's path, and what should be said:
-        files that exist but are not in the data set are left out.
+        Boxes, top left bottom right, end excluded, by the path of the image; and notes. Boxes of
+        files that exist but are not in the data set are ignored.
 
     Raises:
-        UserError: for rows that are no box in an image of the data set.
+        UserError: a row is not a box, names an unknown file, or lies outside its image.
     """
-    known = {entry.path for entry in entries}
+    known = {image.path for image in images}
     found: dict[Path, list[tuple[int, int, int, int]]] = defaultdict(list)
     malformed, unknown, outside, unlisted = [], [], [], 0
     rows = table.read(path, ("file", "x0", "y0", "x1", "y1"))
@@ -57,12 +57,18 @@ def read(
                 outside.append(f"{place} in {height} x {width} pixels")
             found[file].append(box)
     remedy = "coordinates must be numbers with x0 < x1 and y0 < y1"
-    _refuse(path, len(rows), malformed, "no box", remedy)
-    _refuse(path, len(rows), unknown, "of unknown files", f"names are relative to {path.parent}")
+    _refuse(path, len(rows), malformed, "not a box", remedy)
+    _refuse(path, len(rows), unknown, "about unknown files", f"names are relative to {path.parent}")
     _refuse(
-        path, len(rows), outside, "outside the image", "give pixels of the upright image, clipped"
+        path,
+        len(rows),
+        outside,
+        "outside the image",
+        "give pixels of the upright image, clipped to it",
     )
-    notes = (f"ignored {unlisted} boxes of images that are not listed",) if unlisted else ()
+    notes = (
+        (f"ignored {unlisted} boxes of images that are not in the data set",) if unlisted else ()
+    )
     return {file: torch.tensor(drawn) for file, drawn in found.items()}, notes
 
 
@@ -78,12 +84,12 @@ def _box(cells: dict[str, str]) -> tuple[int, int, int, int] | None:
 def _size(file: Path) -> tuple[int, int] | None:
     try:
         return FileImage(file).size
-    # an unreadable image is for `check` to report
+    # `check` reports unreadable images
     except ImageError:
         return None
 
 
-def _refuse(path: Path, rows: int, faulty: list[str], what: str, remedy: str) -> None:
-    if faulty:
-        names = first_three(faulty)
-        raise fault(f"{path}: {len(faulty)} of {rows} rows are {what}: {names}; {remedy}")
+def _refuse(path: Path, rows: int, bad: list[str], what: str, remedy: str) -> None:
+    if bad:
+        names = shorten(bad)
+        raise user_error(f"{path}: {len(bad)} of {rows} rows are {what}: {names}; {remedy}")

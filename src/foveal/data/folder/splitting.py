@@ -1,4 +1,4 @@
-"""Dividing labelled images at random so that every part has its share of every class."""
+"""Stratified random splits: every part gets its share of every class."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,18 @@ from torch import Generator, Tensor
 def stratified(
     labels: Int[Tensor, " n"], shares: Sequence[float], generator: Generator
 ) -> list[list[int]]:
-    """Divide 0..n-1 into a rest and one part per share, class by class.
+    """Split the indices 0..n-1 into one part per share and a rest, class by class.
 
-    Of a class of m images a part takes round(share x m), and at least one if its share is not
-    zero, as long as one is left for the rest: so a class of three or more is in the rest and in two
-    parts.
+    Of a class of m images a part takes round(share x m), at least one if its share is not zero. At
+    least one image stays in the rest, so a class of three images is in the rest and in two parts.
 
     Args:
         labels: class numbers.
-        shares: of the later parts, each in [0, 1), together below 1.
-        generator: on the CPU.
+        shares: shares of the parts, each in [0, 1), with a sum below 1.
+        generator: random numbers, on the CPU.
 
     Returns:
-        The rest first, then the parts, each in ascending order.
+        The rest, then the parts; indices in ascending order.
     """
     parts: list[list[int]] = [[] for _ in range(len(shares) + 1)]
     for label in sorted(set(labels.tolist())):
@@ -36,15 +35,15 @@ def stratified(
 
 
 def folds(labels: Int[Tensor, " n"], count: int, generator: Generator) -> list[list[int]]:
-    """Divide 0..n-1 into folds of equal size but for one, each with its share of every class.
+    """Split the indices 0..n-1 into folds whose sizes differ by at most one, stratified.
 
     Args:
         labels: class numbers.
-        count: of the folds, 1 or more.
-        generator: on the CPU.
+        count: number of folds, 1 or more.
+        generator: random numbers, on the CPU.
 
     Returns:
-        The folds, each in ascending order.
+        The folds; indices in ascending order.
     """
     order = torch.randperm(len(labels), generator=generator)
     dealt = order[labels[order].argsort(stable=True)]  # class after class, each in random order
@@ -54,7 +53,7 @@ def folds(labels: Int[Tensor, " n"], count: int, generator: Generator) -> list[l
 def _counts(members: int, shares: Sequence[float]) -> list[int]:
     counts = [max(1, round(share * members)) if share > 0 else 0 for share in shares]
     while sum(counts) > members - 1:
-        # the last of the largest gives way
+        # take from the last of the largest parts
         largest = max(range(len(counts)), key=lambda part: (counts[part], part))
         counts[largest] -= 1
     return counts

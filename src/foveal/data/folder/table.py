@@ -1,4 +1,4 @@
-"""A user's CSV, read strictly: every fault is one line that names the place and the remedy."""
+"""CSV files with a header, read strictly; every mistake is one line with place and remedy."""
 
 import csv
 from collections.abc import Sequence
@@ -12,14 +12,15 @@ def read(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]
 
     Args:
         path: a file in UTF-8.
-        columns: names the header must hold; it may hold more.
+        columns: names that the header must contain; it may contain more.
 
     Returns:
-        For every row that is not blank its line number, from 1 for the header, and its cells by
-        column name (in lower case), stripped of surrounding space; a missing last cell is "".
+        For every row that is not blank: its line number, 1 for the header, and its cells by column
+        name in lower case, without surrounding space. Cells missing at the end are "".
 
     Raises:
-        UserError: cannot be read, not UTF-8, a column is missing, a row is longer than the header.
+        UserError: the file cannot be read or is not UTF-8, a column is missing, or a row is longer
+            than the header.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -29,11 +30,11 @@ def read(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]
             return _named(path, columns, [(rows.line_num, row) for row in rows])
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
-        raise fault(f"{path}: byte 0x{byte:02x} is not UTF-8; save it as CSV UTF-8") from None
+        raise user_error(f"{path}: byte 0x{byte:02x} is not UTF-8; save it as CSV UTF-8") from None
     except csv.Error as error:
-        raise fault(f"{path} line {rows.line_num}: {error}; mend that line") from None
+        raise user_error(f"{path} line {rows.line_num}: {error}; correct that line") from None
     except OSError as error:
-        raise fault(f"{path}: cannot be read ({error.strerror}); check the path") from None
+        raise user_error(f"{path}: cannot be read ({error.strerror}); check the path") from None
 
 
 def _named(
@@ -42,7 +43,7 @@ def _named(
     header = [name.strip().lower() for name in rows[0][1]] if rows else []
     missing = [name for name in columns if name not in header]
     if missing:
-        raise fault(
+        raise user_error(
             f"{path}: no column {', '.join(missing)} in the header, which has"
             f" {', '.join(header) or 'none'}; the first line must name {','.join(columns)}"
         )
@@ -51,21 +52,25 @@ def _named(
         if not any(cell.strip() for cell in row):
             continue
         if len(row) > len(header):
-            raise fault(
+            raise user_error(
                 f"{path} line {line}: {len(row)} cells under {len(header)} columns;"
-                " put what holds a comma in double quotes"
+                " put cells that contain a comma in double quotes"
             )
         cells = [cell.strip() for cell in row] + [""] * (len(header) - len(row))
         named.append((line, dict(zip(header, cells, strict=True))))
     return named
 
 
-def fault(message: str) -> UserError:
-    """A user's mistake as one line, whatever line breaks a name or a cell may hold."""
+def user_error(message: str) -> UserError:
+    """A mistake in the user's data as one line, even if a file name or a cell has several."""
     return UserError(" ".join(message.splitlines()))
 
 
-def first_three(names: Sequence[str]) -> str:
-    """The first three of many names, and how many more there are."""
+def shorten(names: Sequence[str]) -> str:
+    """The first three names, and how many more there are.
+
+    >>> shorten(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more

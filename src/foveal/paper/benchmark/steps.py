@@ -21,7 +21,7 @@ def sides(
     """The step with the exact selection, its selection and extraction alone, and the same step
     with patches that are plain cuts."""
     settings = {"size": size, "view": view, "patch": patch, "k": slots, "encoder": encoder}
-    model = recipes.made("billiards", settings).model.to(device).train()
+    model = recipes.build("billiards", settings).model.to(device).train()
     assert isinstance(model, PatchClassifier)
     select = model.select
     assert isinstance(select, TopK)

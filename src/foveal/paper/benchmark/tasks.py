@@ -15,7 +15,7 @@ from torchvision.ops import roi_align
 
 from foveal.paper.benchmark import peers, plain, steps, wirings
 from foveal.patches import eager, extract
-from foveal.patches.soft import weighted
+from foveal.patches.soft import weighted_crops
 from foveal.topk import Selection, perturbed, quadrature
 from foveal.windows import centred, grid
 
@@ -87,7 +87,7 @@ def _selection(
         near, weights, *rest = quadrature.weights(scores, slots, sigma)
         index = near[:, None].expand_as(weights)
         received = incoming.gather(2, index)
-        quadrature.slopes(received, scores, sigma, near, weights, *rest)
+        quadrature.gradients(received, scores, sigma, near, weights, *rest)
         return Selection(near, weights).dense(candidates)
 
     sides = {each: partial(ours, estimator=each) for each in estimators} | {PLAIN: theirs}
@@ -123,7 +123,7 @@ def _extraction(
         return extract(images, places, Selection(near, leaf), patch)
 
     def eagerly(leaf: Float[Tensor, "B K M"]) -> Float[Tensor, "B K C h w"]:
-        return weighted(images, places[near], leaf, patch, eager)
+        return weighted_crops(images, places[near], leaf, patch, eager)
 
     def cropped(leaf: Float[Tensor, "B K M"]) -> Float[Tensor, "B K C h w"]:
         boxes = list(places[near][..., [1, 0, 3, 2]].to(images.dtype))  # x before y

@@ -124,7 +124,7 @@ def _with_parts(name: str, whole: int, slots: int, common: dict[str, Any]) -> nn
         scorer = AnchorScorer(features)
         return NTSNet(scorer=scorer, k=slots, proposals=slots * 3 // 2, **common)
     scorer = AnchorScorer(features, exchange=SqueezeExcitation())
-    return NTSTopK(scorer=scorer, select=TopK(slots), join=nts_topk.mean, **common)
+    return NTSTopK(scorer=scorer, select=TopK(slots), aggregate=nts_topk.mean, **common)
 
 
 def answers(

@@ -28,10 +28,10 @@ from torch import Tensor
 
 from foveal.data import Splits
 from foveal.data.folder import ImageFiles
-from foveal.data.folder.listing import Entry
+from foveal.data.folder.listing import ListedImage
 from foveal.data.folder.splitting import folds as divided
 from foveal.data.folder.splitting import stratified
-from foveal.data.folder.table import fault, first_three
+from foveal.data.folder.table import shorten, user_error
 
 CLASSES = ("none", "epithelial")
 SIZE = 500
@@ -72,9 +72,11 @@ def read_colon_cancer(
         UserError: one line that names the place and the remedy.
     """
     if folds < 2 or not 0 <= fold < folds:
-        raise fault(f"fold={fold} of folds={folds}: give 2 folds or more, and a fold from 0 on")
+        raise user_error(
+            f"fold={fold} of folds={folds}: give 2 folds or more, and a fold from 0 on"
+        )
     if not 0 < validation < 1:
-        raise fault(f"validation={validation}: give a share above 0 and below 1")
+        raise user_error(f"validation={validation}: give a share above 0 and below 1")
     whole = read_whole(path)
     generator = torch.Generator().manual_seed(seed)
     test = divided(whole.labels, folds, generator)[fold]
@@ -83,12 +85,12 @@ def read_colon_cancer(
     train, held = ([others[i] for i in part] for part in parts)
     if any(len(set(whole.labels[part].tolist())) < 2 for part in (train, held, test)):
         counts = torch.bincount(whole.labels, minlength=2).tolist()
-        raise fault(
+        raise user_error(
             f"{path}: {counts[0]} images without and {counts[1]} with an epithelial nucleus are too"
             f" few for {folds} folds; {_remedy()}"
         )
     note = f"fold {fold} of {folds}, drawn at random, stratified, seed {seed}"
-    return Splits(whole.part(train, note), whole.part(held, note), whole.part(test, note))
+    return Splits(whole.subset(train, note), whole.subset(held, note), whole.subset(test, note))
 
 
 def read_whole(path: str | Path) -> ImageFiles:
@@ -108,12 +110,12 @@ def read_whole(path: str | Path) -> ImageFiles:
         known = found[found.isfinite().all(dim=1)]
         lost += len(found) - len(known)
         label = CLASSES[len(found) > 0]
-        entries.append(Entry(image, f"{folder.name}/{image.name}", label, None))
+        entries.append(ListedImage(image, f"{folder.name}/{image.name}", label, None))
         if len(known) > 0:
             evidence[image] = boxes(known)
     if missing:
-        raise fault(
-            f"{root}: {len(missing)} files are missing, {first_three(missing)}; {_remedy()}"
+        raise user_error(
+            f"{root}: {len(missing)} files are missing, {shorten(missing)}; {_remedy()}"
         )
     notes = [f"warning: {lost} centres are no numbers; they have no box"] if lost else []
     counts = (len(entries), sum(entry.label == CLASSES[1] for entry in entries))
@@ -145,9 +147,9 @@ def _root(path: Path) -> Path:
         if _numbered(path / place):
             return path / place
     if path.is_file():
-        raise fault(f"{path}: a file; unpack it, and name the folder Classification it holds")
+        raise user_error(f"{path}: a file; unpack it, and name the folder Classification it holds")
     why = "no folders img1, img2, ... in it" if path.is_dir() else "no such folder"
-    raise fault(f"{path}: {why}; name the folder Classification, or {_remedy()}")
+    raise user_error(f"{path}: {why}; name the folder Classification, or {_remedy()}")
 
 
 def _numbered(root: Path) -> list[Path]:
@@ -161,16 +163,18 @@ def _centres(file: Path) -> Float[Tensor, "n 2"]:
     try:
         from scipy.io import loadmat
     except ImportError:
-        raise fault(
+        raise user_error(
             f"{file}: scipy is needed to read it; install foveal with its extra colon, or scipy"
         ) from None
     try:
         found: Any = loadmat(file, variable_names=["detection"]).get("detection")
     except Exception as error:  # whatever a damaged file makes of scipy's parser
-        raise fault(f"{file}: cannot be read ({error}); {_remedy()}") from None
+        raise user_error(f"{file}: cannot be read ({error}); {_remedy()}") from None
     if found is None:
-        raise fault(f"{file}: it holds no detection; {_remedy()}")
+        raise user_error(f"{file}: it holds no detection; {_remedy()}")
     if found.dtype.kind not in "iuf" or (found.size > 0 and found.shape[1:] != (2,)):
         shape = " x ".join(map(str, found.shape))
-        raise fault(f"{file}: detection is {found.dtype} {shape}, not n x 2 numbers; {_remedy()}")
+        raise user_error(
+            f"{file}: detection is {found.dtype} {shape}, not n x 2 numbers; {_remedy()}"
+        )
     return torch.from_numpy(found.astype("float64")).reshape(-1, 2)

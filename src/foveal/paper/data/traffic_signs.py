@@ -25,9 +25,9 @@ import torch
 
 from foveal.data import Splits
 from foveal.data.folder import ImageFiles, read_folder
-from foveal.data.folder.listing import Entry
+from foveal.data.folder.listing import ListedImage
 from foveal.data.folder.splitting import stratified
-from foveal.data.folder.table import fault, first_three
+from foveal.data.folder.table import shorten, user_error
 from foveal.errors import UserError
 from foveal.paper.data.download import fetch
 from foveal.windows import area
@@ -126,7 +126,7 @@ def read_traffic_signs(
     train, held = stratified(learn.labels, (validation,), generator)
     note = f"validation was split off Set1 at random, stratified, seed {seed}"
     notes = (note, *report.notes)
-    return Splits(learn.part(train, *notes), learn.part(held), report)
+    return Splits(learn.subset(train, *notes), learn.subset(held), report)
 
 
 def download(path: Path, source: str = SOURCE) -> None:
@@ -156,7 +156,7 @@ def read_annotations(file: Path) -> list[tuple[str, list[Sign]]]:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
-        raise fault(
+        raise user_error(
             f"{file}: cannot be read ({why}); fetch the set by: foveal data traffic_signs "
             f"--output {file.parent.parent}"
         ) from None
@@ -168,7 +168,7 @@ def read_annotations(file: Path) -> list[tuple[str, list[Sign]]]:
         texts = [text.strip() for text in signs.split(";")]
         parsed = [_sign(text) for text in texts if text not in ("", "MISC_SIGNS")]
         if not colon or None in parsed:
-            raise fault(
+            raise user_error(
                 f"{file} line {number}: not of the form NAME:VISIBLE, x, y, x, y, TYPE, NAME;..."
             )
         found.append((name.strip(), [sign for sign in parsed if sign is not None]))
@@ -202,11 +202,11 @@ def _read_set(folder: Path, rule: Rule) -> ImageFiles:
             shown = rule(limits).name
             label = _LIMITS[shown]
             evidence[path] = torch.tensor([sign.box for sign in limits if sign.name == shown])
-        entries.append(Entry(path, f"{folder.name}/{name}", label, None))
+        entries.append(ListedImage(path, f"{folder.name}/{name}", label, None))
     if missing:
-        raise fault(
+        raise user_error(
             f"{folder}: {len(missing)} of {len(missing) + len(entries)} annotated images are "
-            f"missing, {first_three(missing)}; unpack {folder.name}Part0.zip there"
+            f"missing, {shorten(missing)}; unpack {folder.name}Part0.zip there"
         )
     notes: tuple[str, ...] = ()
     if len(entries) != (published := COUNTS[folder.name]):
@@ -242,7 +242,7 @@ def _unpack(archive: Path, wanted: set[str]) -> None:
         ) from None
     if wanted:
         raise UserError(
-            f"{archive} lacks {len(wanted)} annotated images, {first_three(sorted(wanted))}: it is "
+            f"{archive} lacks {len(wanted)} annotated images, {shorten(sorted(wanted))}: it is "
             "of another version; put them beside it from elsewhere"
         )
     archive.unlink()

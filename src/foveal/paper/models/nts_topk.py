@@ -1,7 +1,7 @@
-"""NTS-Top-K: birds by their parts, which a Top-K chooses among windows of several sizes.
+"""NTS-Top-K: classify birds by parts, which a Top-K selects among windows of several sizes.
 
-One network looks at the whole image and at every part. Where the parts lie is scored on its map of
-the whole, behind a stop-gradient: the scorer learns from the pixels of the parts alone.
+One network encodes the whole image and every part. The windows are scored on its feature map of the
+whole, behind a stop-gradient: the scorer learns from the pixels of the parts alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,53 +11,55 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from foveal.images import Images, sources
+from foveal.models.part_shapes import check_encoder
+from foveal.nn.encoders import encode
 from foveal.nn.layers import LastingDropout
 from foveal.nn.normalisations import Normalisation, min_max
 from foveal.nn.protocols import MapEncoder, Selector, parts_of
 from foveal.paper.models.parts_prediction import PartsPrediction
-from foveal.paper.nn import center_crop as middle
+from foveal.paper.nn import center_crop
 from foveal.paper.nn.anchors import LEVELS, anchors
 from foveal.patches import extract
 
-Join = Callable[[Tensor, Tensor], Tensor]
+Combine = Callable[[Tensor, Tensor], Tensor]
 
 
 def mean(parts: Float[Tensor, "B K D"], whole: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-    """The average part and the whole, added: the paper's better variant."""
+    """Add the average part and the whole: the paper's better variant."""
     return parts.mean(dim=1) + whole
 
 
 def concat(parts: Float[Tensor, "B K D"], whole: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]:
-    """All parts and then the whole, side by side; E = (K + 1) D."""
+    """Put all parts and then the whole side by side; E = (K + 1) D."""
     return torch.cat((parts.flatten(1), whole), dim=1)
 
 
 class NTSTopK(nn.Module):
     """The paper's model for fine-grained classes.
 
-    Departures from its released code: pixels are standardised as ImageNet's, as published weights
-    expect; slots are in index order. By default the gradient is exact, the selection hard and
-    dropout off in evaluation, and the network's stem has its ReLU; see `as_published` of
-    `foveal.paper.recipes.birds` for how all of this is undone.
+    Differences from its released code: pixels are standardised as published weights expect; slots
+    are in index order. By default the gradient is exact, the selection hard and dropout off in
+    evaluation, and the network's stem has its ReLU; `as_published` of
+    `foveal.paper.recipes.birds` restores the published behaviour.
 
     Args:
-        encoder: of the whole image and of the parts, with a map of stride 32.
+        encoder: encodes the whole image and the parts, with a feature map of stride 32.
         scorer: map (B, D, h, w) -> raw scores (B, N) of `foveal.paper.nn.anchors`.
         select: normalised scores (B, N) -> Selection, with `k`; see `foveal.nn.selectors.TopK`.
-        join: (parts (B, K, D), whole (B, D)) -> (B, E): `mean` or `concat`.
+        aggregate: (parts (B, K, D), whole (B, D)) -> (B, E): `mean` or `concat`.
         classes: number of classes.
         whole: (h, w) that every image is resampled to, its aspect ignored.
-        size: (h, w) of the middle of that, which is all the model sees.
+        size: (h, w) of the center crop of that, which is all the model sees.
         patch: (h, w) that every part is resampled to.
-        dropout: chance, in [0, 1), on the features of whole and parts.
-        dropout_in_evaluation: drop in evaluation, too, as the paper's code does by mistake; see
+        dropout: probability, in [0, 1), on the features of whole and parts.
+        dropout_in_evaluation: drop in evaluation too, as the paper's code does by mistake; see
             `foveal.nn.layers.LastingDropout` for what is dropped then.
-        channels: of the images.
+        channels: channels of the images.
         normalise: raw scores -> scores in units that sigma is given in.
 
     Raises:
-        ValueError: the map has another stride, the middle does not fit into the whole, or there are
-            fewer windows than slots.
+        ValueError: the encoder cannot take the images or has another stride, the crop does not fit
+            into the whole, or there are fewer windows than slots.
 
     References:
         Cordonnier et al., Differentiable Patch Selection for Image Recognition, CVPR 2021,
@@ -72,7 +74,7 @@ class NTSTopK(nn.Module):
         encoder: MapEncoder,
         scorer: Callable[[Tensor], Tensor],
         select: Selector,
-        join: Join,
+        aggregate: Combine,
         classes: int,
         whole: tuple[int, int] = (600, 600),
         size: tuple[int, int] = (448, 448),
@@ -84,17 +86,18 @@ class NTSTopK(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.scorer, self.select = encoder, scorer, select
-        self.join, self.normalise = join, normalise
+        self.aggregate, self.normalise, self.classes = aggregate, normalise, classes
         self.whole, self.size, self.patch, self.channels = whole, size, patch, channels
         self.register_buffer("anchors", anchors(size), persistent=False)
-        middle.corner(whole, size)
-        check(encoder, select.k, len(self.anchors))
-        self.dropout, self.part_dropout = nn.Dropout(dropout), nn.Dropout(dropout)
+        center_crop.corner(whole, size)
+        check_parts(encoder, select.k, len(self.anchors))
+        check_encoder(encoder, channels, patch)
+        self.dropout, self.dropout_in_evaluation = dropout, dropout_in_evaluation
+        self.drop, self.drop_parts = nn.Dropout(dropout), nn.Dropout(dropout)
         if dropout_in_evaluation:
-            self.dropout = LastingDropout(dropout)
-            self.part_dropout = LastingDropout(dropout, seed=1)
+            self.drop, self.drop_parts = LastingDropout(dropout), LastingDropout(dropout, seed=1)
         features = encoder.features
-        width = join(torch.zeros(1, select.k, features), torch.zeros(1, features)).shape[1]
+        width = aggregate(torch.zeros(1, select.k, features), torch.zeros(1, features)).shape[1]
         self.head = nn.Linear(width, classes)
         self.whole_head = nn.Linear(features, classes)
         self.part_head = nn.Linear(features, classes)
@@ -107,34 +110,38 @@ class NTSTopK(nn.Module):
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any
         sizes."""
         each = sources(images, self.channels)
-        view = middle.views(each, self.whole, self.size, self.anchors.device)  # (B, C, H, W)
+        view = center_crop.views(each, self.whole, self.size, self.anchors.device)  # (B, C, H, W)
         maps = self.encoder.maps(view)  # (B, D, h, w)
-        whole = self.dropout(maps.mean(dim=(2, 3)))  # (B, D)
+        whole = self.drop(maps.mean(dim=(2, 3)))  # (B, D)
 
         scores = self.scorer(maps.detach())  # (B, N)
         selection = self.select(self.normalise(scores))  # (B, M), (B, K, M)
         patches = extract(view, self.anchors, selection, self.patch)  # (B, K, C, h, w)
-        looks = patches.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        features = self.encoder(looks).view(*patches.shape[:2], -1)
-        parts = self.part_dropout(features)  # (B, K, D)
+        parts = self.drop_parts(encode(self.encoder, patches))  # (B, K, D)
 
         return PartsPrediction(
-            logits=self.head(self.join(parts, whole)),
+            logits=self.head(self.aggregate(parts, whole)),
             whole_logits=self.whole_head(whole),
             part_logits=self.part_head(parts),
             scores=scores,
-            windows=middle.in_images(self.anchors, [i.size for i in each], self.whole, self.size),
+            windows=center_crop.in_images(
+                self.anchors, [image.size for image in each], self.whole, self.size
+            ),
             selection=selection,
             patches=patches,
         )
 
 
-def check(encoder: MapEncoder, k: int, windows: int) -> None:
-    """Raise an error that names the values unless the parts fit each other."""
+def check_parts(encoder: MapEncoder, k: int, windows: int) -> None:
+    """Check that the encoder's stride is that of the windows, and that there are enough of them.
+
+    Raises:
+        ValueError: names the values that do not fit.
+    """
     if encoder.stride != LEVELS[0].stride:
         raise ValueError(
             f"the encoder's map must have cells {LEVELS[0].stride} px apart, as the windows have: "
-            f"got {encoder.stride}; choose another stage of it"
+            f"got {encoder.stride}; choose another stage"
         )
     if k > windows:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""The middle of an image at a fixed size: what networks trained on cropped photographs look at.
+"""Resize and center-crop: the input of networks trained on cropped photographs.
 
-Every image is resampled to `whole`, its aspect ignored, and the middle `size` of that is kept; both
-are (height, width) in pixels.
+Every image is resampled to `whole`, its aspect ignored, and the central `size` of that is kept;
+both are (height, width) in pixels.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from foveal.images import Image
+from foveal.windows import by_image_size
 
 
 def views(
@@ -19,22 +20,22 @@ def views(
     size: tuple[int, int],
     device: torch.device,
 ) -> Float[Tensor, "B C h w"]:
-    """The middle of every image, in [0, 1].
+    """Return the center crop of every image, in [0, 1].
 
     Args:
-        images: of equally many channels.
-        whole: see above.
-        size: see above.
-        device: of the result.
+        images: images with the same number of channels.
+        whole: size that images are resampled to.
+        size: size of the crop.
+        device: device of the result.
 
     Raises:
-        ValueError: the middle is larger than the whole.
+        ValueError: the crop is larger than the whole.
     """
     top, left = corner(whole, size)
-    found = torch.empty(len(images), images[0].channels, *size, device=device)
-    for view, image in zip(found, images, strict=True):
-        view.copy_(image.view(whole)[:, top : top + size[0], left : left + size[1]])
-    return found
+    crops = torch.empty(len(images), images[0].channels, *size, device=device)
+    for crop, image in zip(crops, images, strict=True):
+        crop.copy_(image.view(whole)[:, top : top + size[0], left : left + size[1]])
+    return crops
 
 
 def in_images(
@@ -43,35 +44,32 @@ def in_images(
     whole: tuple[int, int],
     size: tuple[int, int],
 ) -> Int[Tensor, "*B N 4"]:
-    """Where windows of the view lie in the images, to the nearest pixel.
+    """Return where windows of the crop lie in the images, to the nearest pixel.
 
     Args:
-        windows: top left bottom right in pixels of the view.
+        windows: top left bottom right in pixels of the crop.
         sizes: (H, W) of each image.
-        whole: see above.
-        size: see above.
+        whole: size that images are resampled to.
+        size: size of the crop.
 
     Returns:
-        (N, 4) where all images have one size, else (B, N, 4).
+        (N, 4) if all images have one size, else (B, N, 4).
     """
     before = torch.tensor(corner(whole, size) * 2, device=windows.device)
 
-    def placed(image: tuple[int, int]) -> Int[Tensor, "N 4"]:
+    def scaled(image: tuple[int, int]) -> Int[Tensor, "N 4"]:
         scale = torch.tensor([s / w for s, w in zip(image, whole, strict=True)] * 2)
         return ((windows + before) * scale.to(windows.device)).round().long()
 
-    by_size = {each: placed(each) for each in set(sizes)}
-    if len(by_size) == 1:
-        return by_size[sizes[0]]
-    return torch.stack([by_size[each] for each in sizes])
+    return by_image_size(sizes, scaled)
 
 
 def corner(whole: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """Top and left of the middle.
+    """Return the top and left of the crop.
 
     Raises:
-        ValueError: the middle is larger than the whole.
+        ValueError: the crop is larger than the whole.
     """
     if size[0] > whole[0] or size[1] > whole[1]:
-        raise ValueError(f"the middle must fit into the whole: got {size} px of {whole} px")
+        raise ValueError(f"the crop must fit into the whole: got {size} px of {whole} px")
     return (whole[0] - size[0]) // 2, (whole[1] - size[1]) // 2

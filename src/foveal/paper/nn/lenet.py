@@ -1,4 +1,4 @@
-"""A network for what surrounds a single nucleus: LeNet, as in multiple-instance learning."""
+"""LeNet, the encoder of single nuclei in multiple-instance learning."""
 
 import torch
 from jaxtyping import Float
@@ -8,16 +8,16 @@ from torch import Tensor, nn
 class LeNet(nn.Module):
     """Two convolutions of 5x5, each followed by a 2x2 maximum, and a dense layer; ReLU after each.
 
-    A patch of 27 px ends as 50 maps of 3 x 3. For patches of one size only; with 500 features of
-    them it has 252 070 parameters.
+    The final maps of a patch of 27 px are 50 of 3 x 3. For patches of one size only; with 500
+    features and patches of 27 px it has 252 070 parameters.
 
     Args:
         patch: (h, w) of a patch, in pixels, each 16 or more.
-        channels: of the patches.
+        channels: channels of the patches.
         features: D of the result.
 
     Raises:
-        ValueError: a patch is so small that nothing is left of it.
+        ValueError: the patches are too small.
 
     References:
         Ilse et al., Attention-based Deep Multiple Instance Learning, ICML 2018. The widths are
@@ -28,7 +28,7 @@ class LeNet(nn.Module):
         super().__init__()
         if min(patch) < 16:
             raise ValueError(f"patches must be 16 px or more: got {patch[0]} x {patch[1]}")
-        self.features = features
+        self.patch, self.channels, self.features = patch, channels, features
         self.layers = nn.Sequential(
             nn.Conv2d(channels, 20, 5),
             nn.ReLU(),

@@ -191,7 +191,7 @@ def _parts(networks: Networks, model: ComparisonModel, as_published: bool) -> Pa
         return Transformer(
             features,
             width=networks.transformer_width,
-            layers=networks.transformer_layers,
+            num_layers=networks.transformer_layers,
             heads=networks.transformer_heads,
             position=TablePosition(rows * columns, features) if as_published else None,
             dropout_in_evaluation=as_published,

@@ -112,8 +112,6 @@ def billiards_mini(
 
 
 def _parts(networks: SmallNetworks) -> Parts:
-    import torch
-
     from foveal.nn.aggregators import FourierPosition, Transformer
     from foveal.nn.encoders import WhatAndWhere
     from foveal.nn.scorers import ConvScorer
@@ -122,11 +120,11 @@ def _parts(networks: SmallNetworks) -> Parts:
         return Transformer(
             features,
             width=networks.transformer_width,
-            layers=networks.transformer_layers,
+            num_layers=networks.transformer_layers,
             heads=4,
             dropout=0.0,
             norm_first=True,
-            pool=torch.amax,
+            pool="amax",
             position=FourierPosition(features, octaves=networks.octaves),
         )
 

@@ -225,5 +225,5 @@ def _build(
         estimator=selection.estimator,
         soft_evaluation=as_published,
     )
-    join = {"mean": nts_topk.mean, "concat": nts_topk.concat}[model.variant]
-    return NTSTopK(select=select, join=join, dropout_in_evaluation=as_published, **common)
+    aggregate = {"mean": nts_topk.mean, "concat": nts_topk.concat}[model.variant]
+    return NTSTopK(select=select, aggregate=aggregate, dropout_in_evaluation=as_published, **common)

@@ -174,7 +174,7 @@ def _patches(
 ) -> nn.Module:
     from foveal.models import PatchClassifier
     from foveal.nn import aggregators
-    from foveal.nn.normalisations import named
+    from foveal.paper.nn.normalisations import named_normalisation
 
     constructors: dict[Aggregator, Callable[[], Any]] = {
         "transformer": lambda: parts.transformer(common["encoder"].features),
@@ -184,7 +184,7 @@ def _patches(
     return PatchClassifier(
         select=build_selector(model.k, selection),
         aggregate=constructors[model.aggregator](),
-        normalise=named(selection.normalise),
+        normalise=named_normalisation(selection.normalise),
         place=place,
         **common,
     )

@@ -207,8 +207,8 @@ def _patches(
 ) -> "nn.Module":
     from foveal.models import PatchClassifier
     from foveal.nn.aggregators import mean
-    from foveal.nn.normalisations import named
     from foveal.nn.scorers import ConvScorer
+    from foveal.paper.nn.normalisations import named_normalisation
     from foveal.windows import cordonnier_grid
 
     assert model.k is not None
@@ -222,7 +222,7 @@ def _patches(
         classes=classes,
         view=model.view,
         patch=(model.patch, model.patch),
-        normalise=named(selection.normalise),
+        normalise=named_normalisation(selection.normalise),
         place=cordonnier_grid if as_published else None,
     )
 

@@ -1,27 +1,26 @@
-"""The paper's model (its Fig. 2): a glance at a small view, K close looks, one answer."""
+"""The paper's model (its Fig. 2): score a small view, look at K patches, answer once."""
 
 from collections.abc import Mapping
 
-import torch
 from torch import nn
 
 from foveal.images import Images, sources
+from foveal.models.part_shapes import aggregate_width, check_encoder
 from foveal.models.view_geometry import ViewGeometry, mask_padding
 from foveal.nn.encoders import encode
 from foveal.nn.normalisations import Normalisation, min_max
 from foveal.nn.protocols import Aggregate, Encoder, Place, Scorer, Selector, parts_of
 from foveal.patches import extract
 from foveal.prediction import Prediction
-from foveal.topk import Selection
 from foveal.windows import relative_centres
 
 
 class PatchClassifier(nn.Module):
-    """Classify images by a few patches that the model chooses itself.
+    """Classify images by a few patches that the model selects itself.
 
-    An image is fitted into the view with its aspect kept, whatever its size: what is left of the
-    view stays black and is never chosen. Patches are cut at full resolution, around the very
-    pixels that made their score.
+    An image is fitted into the view with its aspect kept, whatever its size: the rest of the view
+    is black and is never selected. Patches are cut at full resolution, around the very pixels that
+    made their score.
 
     Args:
         scorer: view (B, C, h, w) -> map (B, rows, columns), with `stride` and `offset`.
@@ -31,14 +30,15 @@ class PatchClassifier(nn.Module):
         classes: number of classes.
         view: (h, w) of the small view, in pixels.
         patch: (h, w) of a patch, in pixels of the full-resolution image.
-        channels: of the images.
+        channels: channels of the images.
         normalise: raw scores -> scores in units that sigma is given in; see
             `foveal.nn.normalisations`.
         place: where the windows lie, from image size, grid size and patch size;
-            `foveal.windows.paper` for the paper's grid. Default: around the scorer's cells.
+            `foveal.windows.cordonnier_grid` for the paper's. Default: around the scorer's cells.
 
     Raises:
-        ValueError: the view is too small for the scorer, or has fewer windows than slots.
+        ValueError: scorer, encoder or aggregator cannot take what they are given, or the view has
+            fewer windows than k.
 
     References:
         Cordonnier et al., Differentiable Patch Selection for Image Recognition, CVPR 2021.
@@ -60,13 +60,15 @@ class PatchClassifier(nn.Module):
     ) -> None:
         super().__init__()
         self.scorer, self.select, self.encoder = scorer, select, encoder
-        self.aggregate, self.normalise = aggregate, normalise
-        self.view, self.patch, self.channels = view, patch, channels
-        self.glance = ViewGeometry(
+        self.aggregate, self.normalise, self.place = aggregate, normalise, place
+        self.classes, self.view, self.patch, self.channels = classes, view, patch, channels
+        self.geometry = ViewGeometry(
             scorer, view=view, patch=patch, channels=channels, k=select.k, place=place
         )
-        self.grid = self.glance.grid
-        width = self._aggregate_width()
+        self.grid = self.geometry.grid
+        check_encoder(encoder, channels, patch)
+        n = self.grid[0] * self.grid[1]
+        width = aggregate_width(aggregate, select.k, n, encoder.features)
         self.head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, classes))
 
     def roles(self) -> Mapping[str, nn.Module]:
@@ -77,23 +79,16 @@ class PatchClassifier(nn.Module):
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any
         sizes."""
         device = next(self.parameters()).device
-        each = sources(images, self.channels)
-        windows, inside = self.glance.windows(each, device)
-        scores = self.scorer(self.glance.views(each, device)).flatten(1)  # (B, N)
+        whole = sources(images, self.channels)
+        windows, inside = self.geometry.windows(whole, device)
+        scores = self.scorer(self.geometry.views(whole, device)).flatten(1)  # (B, N)
         scores = mask_padding(scores, inside)
 
         selection = self.select(self.normalise(scores))  # (B, M), (B, K, M)
-        patches = extract(each, windows, selection, self.patch)  # (B, K, C, h, w)
+        patches = extract(whole, windows, selection, self.patch).to(device)  # (B, K, C, h, w)
         features = encode(self.encoder, patches)  # (B, K, D)
-        centres = relative_centres(windows, [image.size for image in each])
+        centres = relative_centres(windows, [image.size for image in whole])
         logits = self.head(self.aggregate(features, selection, centres))
         return Prediction(
             logits=logits, scores=scores, windows=windows, selection=selection, patches=patches
         )
-
-    @torch.no_grad()
-    def _aggregate_width(self) -> int:
-        k, n = self.select.k, self.grid[0] * self.grid[1]
-        selection = Selection(torch.arange(k)[None], torch.eye(k)[None])
-        features = torch.zeros(1, k, self.encoder.features)
-        return int(self.aggregate(features, selection, torch.zeros(n, 2)).shape[1])
