@@ -20,7 +20,6 @@ from foveal.paper.recipes.old_names import OLD_NAMES, rename_options
 from foveal.runs import RunFolder
 from foveal.runs.record import record, restore, stored_options
 
-
 PAPER = [name for name in recipes.NAMES if name != "folder"]
 
 
@@ -160,7 +159,9 @@ def test_the_pictures_of_billiards_mini_are_labelled() -> None:
         {"model": "whole", "downscale": 4},
     ],
 )
-def test_every_compared_model_predicts_and_can_be_trained(recipe: str, settings: dict[str, object]) -> None:
+def test_every_compared_model_predicts_and_can_be_trained(
+    recipe: str, settings: dict[str, object]
+) -> None:
     small = {"size": 200, "view": (50, 50)} if recipe == "billiards" else {}
     sizes = {"patch": 36, "k": 3, **small}
     model = recipes.build(recipe, settings | sizes).model

@@ -91,7 +91,9 @@ def test_a_table_that_was_interrupted_goes_on_to_the_same_numbers(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "foveal", *arguments], stderr=subprocess.PIPE, text=True
     )
-    paths = [tmp_path / f"cut/billiards_mini/{folder_name(settings)}/seed {seed}" for seed in (0, 1)]
+    paths = [
+        tmp_path / f"cut/billiards_mini/{folder_name(settings)}/seed {seed}" for seed in (0, 1)
+    ]
     while not all((path / "metrics.csv").exists() for path in paths):
         assert process.poll() is None
         time.sleep(0.1)
@@ -118,7 +120,9 @@ def test_a_table_that_was_interrupted_goes_on_to_the_same_numbers(tmp_path):
 def test_a_folder_of_other_settings_is_not_taken_for_the_run(tmp_path):
     trial = Trial("billiards_mini", {**TINY, "seed": 0}, tmp_path / "run")
     run_trial(trial)
-    with pytest.raises(UserError, match=r"the run in .* has seed 0, not 1: choose another --output"):
+    with pytest.raises(
+        UserError, match=r"the run in .* has seed 0, not 1: choose another --output"
+    ):
         read_outcome(replace(trial, options={**TINY, "seed": 1}))
     (tmp_path / "run/result.json").write_text("{")
     with pytest.raises(UserError, match="is damaged"):

@@ -359,7 +359,9 @@ def test_without_data_there_is_nothing_to_train_on_and_it_is_said_where_to_get_i
 def test_as_published_the_recipe_has_the_faults_of_the_papers_code() -> None:
     plain, published = (recipes.build("traffic_signs", {"as_published": x}) for x in (False, True))
     assert plain.model.select.estimator == "exact"
-    assert published.model.select.estimator == published.options["selection"].estimator == "diagonal"
+    assert (
+        published.model.select.estimator == published.options["selection"].estimator == "diagonal"
+    )
     assert (plain.notes, published.notes) == ((), (recipes.AS_PUBLISHED,))
     # a step takes 1e-4 of every weight, whatever the learning rate
     training = published.training.optimisation
