@@ -100,7 +100,7 @@ def classifier(*, plain: bool = False, select: Any = None, scorer: Any = None) -
             scorer=scorer or Scorer(),
             select=select or TopK(2, sigma=sigma, estimator="diagonal_centred", samples=50),
             encoder=Encoder(plain),
-            aggregate=mean if plain else Transformer(16, width=16, layers=1, heads=2),
+            aggregate=mean if plain else Transformer(16, width=16, num_layers=1, heads=2),
             classes=2,
             view=(48, 48),
             patch=(16, 16),

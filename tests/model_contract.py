@@ -16,8 +16,8 @@ from foveal.paper.data.traffic_signs import read_traffic_signs
 from foveal.prediction import Prediction
 from foveal.report import explanation
 from foveal.runs.folder import RunFolder
-from foveal.training import Settings, fit
-from miniatures import write
+from foveal.training import fit
+from miniatures import settings, write
 
 CLASSES = ("EMPTY", "50", "70", "80")
 
@@ -147,7 +147,7 @@ class ModelContract:
         splits = read_traffic_signs(miniatures_signs.written(tmp_path))
         model = self.make()
         before = [weights.detach().clone() for weights in model.parameters()]
-        rows = fit(model, splits, Settings(steps=2, batch=4, warm_up=0.0, shift=3, colour=True))
+        rows = fit(model, splits, settings(steps=2, batch=4, warm_up=0.0, shift=3, colour=True))
         assert rows[-1]["step"] == 2
         assert all((old != new).any() for old, new in zip(before, model.parameters(), strict=True))
         assert splits.test is not None

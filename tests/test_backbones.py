@@ -131,8 +131,14 @@ def test_one_line_builds_a_classifier_that_scores_with_the_same_weights(tmp_path
     assert isinstance(plain.scorer, scorers.ConvScorer)
     assert isinstance(plain.aggregate, nn.Module)
     assert plain(torch.rand(1, 3, 200, 150)).patches.shape == (1, 3, 3, 64, 64)
+    own = patch_classifier("test_resnet", scorer="test_convnext", scorer_stage=0, **settings)
+    assert (own.scorer.name, own.scorer.stride) == ("test_convnext", 4)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_an_unknown_aggregator_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="'sum': choose max, mean, transformer"):
-        patch_classifier("test_resnet", aggregator="sum", **settings)
+        patch_classifier("thin", aggregator="sum", classes=2, view=(64, 64), patch=32, k=2)
 
 
 def test_names_of_close_networks_are_offered() -> None:

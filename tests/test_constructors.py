@@ -102,7 +102,13 @@ ONE_OF_EACH: Mapping[type[nn.Module], tuple[Callable[[], nn.Module], Callable[[A
     scorers.TanhScorer: (lambda: scorers.TanhScorer(2), on(1, 2, 9, 9)),
     scorers.BackboneScorer: (
         lambda: scorers.BackboneScorer(
-            "test_resnet", stage=1, channels=2, frozen=True, mean=(0.1, 0.2), std=(0.3, 0.4)
+            "test_resnet",
+            stage=1,
+            channels=2,
+            frozen=True,
+            mean=(0.1, 0.2),
+            std=(0.3, 0.4),
+            offset=1.25,
         ),
         on(1, 2, 40, 40),
     ),

@@ -1,15 +1,19 @@
 """Laws of several processes: they make the steps of one, and one of them writes and reports."""
 
+import multiprocessing
+import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from foveal._processes import is_rank_zero
 from foveal.runs.folder import RunFolder
+from foveal.settings import Hardware
 from miniatures_training import SPLITS, TIMES, classifier, fit, still
 
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID", "SLURM_LOCALID")
@@ -56,32 +60,65 @@ def test_exactly_one_process_of_all_nodes_is_rank_zero(
     assert leads == [True] + [False] * (len(leads) - 1)
 
 
-SCRIPT = """
-import sys
-from foveal.runs.folder import RunFolder
-from foveal.settings import Hardware
-from miniatures_training import SPLITS, classifier, fit, still
-
-folder, devices, nodes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-hardware = Hardware(accelerator="cpu", devices=devices, nodes=nodes)
-options = still(optimiser="sgd", clip_norm=None, log_every=1)
-fit(classifier(plain=True), SPLITS, options, hardware=hardware, run=RunFolder.create(folder))
-"""
+def torchrun(rank: int) -> dict[str, object]:
+    ranks = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": 2}
+    return ranks | {"LOCAL_WORLD_SIZE": 2, "TORCHELASTIC_RUN_ID": "tests"}
 
 
-def start(script: Path, folder: Path, devices: int, nodes: int, **extra: str) -> subprocess.Popen:
-    environment = {
-        "PYTHONPATH": ":".join(sys.path),
-        "OMP_NUM_THREADS": "1",
-        "PATH": "/usr/bin:/bin",
-    }
-    return subprocess.Popen(
-        [sys.executable, script, folder, str(devices), str(nodes)],
-        env=environment | extra,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+def slurm(rank: int) -> dict[str, object]:
+    job = {"SLURM_JOB_ID": 1, "SLURM_JOB_NAME": "tests", "SLURM_NTASKS": 2, "SLURM_NNODES": 2}
+    return (
+        job
+        | {"SLURM_NTASKS_PER_NODE": 1, "SLURM_PROCID": rank, "SLURM_NODEID": rank}
+        | {"SLURM_LOCALID": 0}
     )
+
+
+OPTIONS = still(optimiser="sgd", clip_norm=None, log_every=1)
+ONE_NODE, TWO_NODES = {"devices": 2, "nodes": 1}, {"devices": 1, "nodes": 2}
+
+
+def train_as(environment: dict[str, object], hardware: dict[str, int], folder: Path) -> None:
+    os.environ.update({name: str(value) for name, value in environment.items()})
+    with folder.with_suffix(".txt").open("w") as sys.stderr:
+        run = RunFolder.create(folder)
+        fit(classifier(plain=True), SPLITS, OPTIONS, hardware=Hardware(**hardware), run=run)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+@pytest.mark.parametrize(
+    ("environment", "hardware"),
+    [
+        (torchrun, ONE_NODE),
+        (slurm, TWO_NODES),
+        (lambda rank: {"NODE_RANK": rank}, TWO_NODES),
+    ],
+    ids=["torchrun", "SLURM", "Lightning"],
+)
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # it has threads
+def test_two_processes_make_the_steps_of_one_and_one_of_them_writes(
+    tmp_path: Path, environment: Any, hardware: dict[str, int]
+):
+    """Every process has a folder of its own, as on nodes that share no disk."""
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    folders = [tmp_path / f"rank{rank}" for rank in range(2)]
+    fork = multiprocessing.get_context("fork")
+    processes = []
+    for rank, folder in enumerate(folders):
+        given = (environment(rank) | address, {"accelerator": "cpu"} | hardware, folder)
+        processes.append(fork.Process(target=train_as, args=given))
+        processes[-1].start()
+    for process in processes:
+        process.join(100)
+    told = [folder.with_suffix(".txt").read_text() for folder in folders]
+    assert [process.exitcode for process in processes] == [0, 0], told
+    assert told[0].count("step 4 of 4") == 1
+    assert told[1] == ""
+    assert not folders[1].exists()
+
+    alone, together = RunFolder.create(tmp_path / "alone"), RunFolder(folders[0])
+    fit(classifier(plain=True), SPLITS, OPTIONS, run=alone, progress=False)
+    assert_same(alone, together)
 
 
 def free_port() -> str:
@@ -90,31 +127,33 @@ def free_port() -> str:
         return str(probe.getsockname()[1])
 
 
-@pytest.mark.parametrize("nodes", [1, 2])
-def test_two_processes_make_the_steps_of_one_and_one_of_them_writes(tmp_path: Path, nodes: int):
-    alone = RunFolder.create(tmp_path / "alone")
-    options = still(optimiser="sgd", clip_norm=None, log_every=1)
-    fit(classifier(plain=True), SPLITS, options, run=alone, progress=False)
-
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    folders = [tmp_path / f"node{node}" for node in range(nodes)]
-    processes = [
-        start(script, folder, 2 // nodes, nodes, NODE_RANK=str(node), **address)
-        for node, folder in enumerate(folders)
-    ]
-    told = [process.communicate(timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [0] * nodes, told
-    assert told[0][1].count("step 4 of 4") == 1
-    assert "lightning" not in told[0][1].lower()
-    if nodes == 2:
-        assert told[1] == ("", "")
-        assert not folders[1].exists()
-
-    together = RunFolder(folders[0])
+def assert_same(alone: RunFolder, together: RunFolder) -> None:
     for name, weight in alone.weights("last").items():
         torch.testing.assert_close(together.weights("last")[name], weight, rtol=1e-4, atol=1e-6)
     for a, b in zip(alone.rows(), together.rows(), strict=True):
         known = {key: value for key, value in a.items() if value is not None and key not in TIMES}
         assert {key: b[key] for key in known} == pytest.approx(known, rel=1e-4)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from test_distributed import ONE_NODE, train_as
+
+train_as({}, {"accelerator": "cpu"} | ONE_NODE, Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_one_command_starts_the_processes_of_its_devices_itself(tmp_path: Path):
+    script, folder = tmp_path / "script.py", tmp_path / "run"
+    script.write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, script, folder],
+        env={"PYTHONPATH": ":".join(sys.path), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len(RunFolder(folder).rows()) == OPTIONS.optimisation.steps

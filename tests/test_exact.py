@@ -33,7 +33,7 @@ def value_and_gradient(
     index = candidates[:, None].expand_as(weights)
     dense = torch.zeros_like(incoming).scatter_add_(2, index, weights)
     near = incoming.gather(2, index)
-    return dense, *loops.slopes(near, scores, sigma, candidates, weights, plan, counts)
+    return dense, *loops.gradients(near, scores, sigma, candidates, weights, plan, counts)
 
 
 def value(scores: Tensor, incoming: Tensor, sigma: float | Tensor = 0.05) -> Tensor:
@@ -171,9 +171,9 @@ for b, n, k, sigma in ((2, 12, 3, 0.2), (3, 20, 1, 0.1), (2, 9, 9, 0.3), (1, 17,
     scores = torch.rand(b, n, dtype=torch.float64)
     plain, fused = quadrature.weights(scores, k, sigma), gpu.weights(scores, k, sigma)
     incoming = torch.randn_like(plain[1])
-    slopes = quadrature.slopes(incoming, scores, sigma, *plain)
+    slopes = quadrature.gradients(incoming, scores, sigma, *plain)
     for ours, theirs in zip(
-        (*fused, *gpu.slopes(incoming, scores, sigma, *plain)), (*plain, *slopes), strict=True
+        (*fused, *gpu.gradients(incoming, scores, sigma, *plain)), (*plain, *slopes), strict=True
     ):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 """

@@ -1,4 +1,4 @@
-"""Laws of a user's own data: what is found, how it is divided, and every mistake in one line."""
+"""Laws of folders and CSVs: what is read, how it is split, and every mistake in one line."""
 
 from itertools import chain
 from pathlib import Path
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import miniatures
 from foveal.data import Splits
 from foveal.data.folder import ImageFiles, check, describe, read_folder, read_whole
+from foveal.data.folder.listing import image_files
 from foveal.data.folder.splitting import stratified
 from foveal.errors import UserError
 
@@ -58,13 +59,29 @@ def test_images_in_nested_folders_are_found(tmp_path: Path) -> None:
     assert "cat/young/a.JPEG" in files(read_whole(tmp_path))
 
 
-def test_every_example_decodes_anew(tmp_path: Path) -> None:
+def test_no_decoded_image_is_kept(tmp_path: Path) -> None:
     data = read_whole(miniatures.class_folders(tmp_path))
     assert data[0].image is not data[0].image
 
 
+def test_prediction_finds_the_images_that_training_finds(tmp_path: Path) -> None:
+    miniatures.class_folders(tmp_path, {"9": 3, "10": 12})
+    miniatures.write(tmp_path / "9" / "young" / "a.JPEG", miniatures.pixels(8, 8))
+    for name in (".hidden.png", "9/.thumbs/0.png", "__MACOSX/9/0.png", "9/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in image_files(tmp_path)]
+    assert found == files(read_whole(tmp_path))
+
+
+def test_a_folder_without_images_has_none_to_predict(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match=r"no images in this folder; images end in \.bmp"):
+        image_files(tmp_path)
+
+
 @pytest.mark.parametrize("word", ["val", "valid", "validation", "Val"])
-def test_given_part_folders_stay_as_they_are(tmp_path: Path, word: str) -> None:
+def test_given_split_folders_stay_as_they_are(tmp_path: Path, word: str) -> None:
     splits = read_folder(miniatures.class_folders(tmp_path, parts=("train", word, "test")))
     assert all(name.startswith("train/") for name in files(splits.train))
     assert all(name.startswith(f"{word}/") for name in files(splits.validation))
@@ -138,7 +155,7 @@ def test_boxes_come_as_top_left_bottom_right(tmp_path: Path, table: bool) -> Non
     assert data[1].boxes is None
 
 
-def test_boxes_reach_every_part(tmp_path: Path) -> None:
+def test_boxes_are_in_every_split(tmp_path: Path) -> None:
     names = [f"cat/{i}.png" for i in range(4)] + [f"dog/{i}.png" for i in range(6)]
     miniatures.class_folders(tmp_path)
     miniatures.boxes_csv(tmp_path, [(name, 0, 0, 8, 8) for name in names])
@@ -148,7 +165,7 @@ def test_boxes_reach_every_part(tmp_path: Path) -> None:
         assert all(part[i].boxes is not None for i in range(len(part)))
 
 
-def test_boxes_of_images_outside_the_csv_are_ignored_and_said(tmp_path: Path) -> None:
+def test_boxes_of_images_outside_the_csv_are_ignored_with_a_note(tmp_path: Path) -> None:
     path = miniatures.labels_csv(tmp_path)
     miniatures.write(tmp_path / "images" / "more.png", miniatures.pixels(24, 32))
     miniatures.boxes_csv(tmp_path, [("images/more.png", 0, 0, 8, 8)])
@@ -175,7 +192,7 @@ def test_a_bad_box_is_refused(tmp_path: Path, row: tuple[object, ...], words: st
     assert "boxes.csv" in refused(tmp_path, words)
 
 
-# how it is divided
+# how it is split
 
 
 @settings(deadline=None)
@@ -206,17 +223,17 @@ def test_the_same_seed_gives_the_same_split(tmp_path: Path) -> None:
     assert files(first.train) != files(other.train)
 
 
-def test_no_image_is_in_two_parts(tmp_path: Path) -> None:
+def test_no_image_is_in_two_splits(tmp_path: Path) -> None:
     splits = read_folder(miniatures.class_folders(tmp_path, {"a": 10, "b": 12}))
     together = files(splits.train) + files(splits.validation) + files(splits.test)
     assert sorted(together) == sorted(files(read_whole(tmp_path)))
 
 
-def test_no_test_share_gives_no_test_part(tmp_path: Path) -> None:
+def test_no_test_share_gives_no_test_split(tmp_path: Path) -> None:
     assert read_folder(miniatures.class_folders(tmp_path), test=0.0).test is None
 
 
-def test_a_missing_validation_part_is_split_off_train(tmp_path: Path) -> None:
+def test_a_missing_validation_split_is_taken_from_train(tmp_path: Path) -> None:
     splits = read_folder(miniatures.class_folders(tmp_path, parts=("train", "test")))
     assert len(splits.train) == 8
     assert all(name.startswith("train/") for name in files(splits.validation))
@@ -224,7 +241,7 @@ def test_a_missing_validation_part_is_split_off_train(tmp_path: Path) -> None:
     assert "validation: random stratified split of train" in describe(splits)
 
 
-def test_a_missing_test_part_stays_missing(tmp_path: Path) -> None:
+def test_a_missing_test_split_stays_missing(tmp_path: Path) -> None:
     splits = read_folder(miniatures.class_folders(tmp_path, parts=("train", "val")))
     assert splits.test is None
     assert "no test split" in describe(splits)
@@ -287,7 +304,7 @@ def test_images_beside_class_folders_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, r"5 images lie beside the class folders \(0.png, 1.png, 2.png and 2 more\)")
 
 
-def test_images_beside_part_folders_are_refused(tmp_path: Path) -> None:
+def test_images_beside_split_folders_are_refused(tmp_path: Path) -> None:
     miniatures.class_folders(tmp_path, parts=("train", "val"))
     miniatures.write(tmp_path / "test" / "a.png", miniatures.pixels(4, 4))
     refused(tmp_path, "in no class folder beside train/: test/")
@@ -299,7 +316,7 @@ def test_a_class_without_training_images_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, "no image of class 'cow' in train")
 
 
-def test_parts_without_train_are_refused_but_read_whole(tmp_path: Path) -> None:
+def test_splits_without_train_are_refused_but_read_whole(tmp_path: Path) -> None:
     miniatures.class_folders(tmp_path, parts=("test",))
     refused(tmp_path, "no train split, only test")
     assert len(read_whole(tmp_path)) == 10
@@ -314,7 +331,7 @@ def test_a_label_unknown_to_the_model_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, "unknown class 'dog'; the model knows cat, cow", classes=("cat", "cow"))
 
 
-def test_hidden_files_are_ignored_and_others_said(tmp_path: Path) -> None:
+def test_hidden_files_are_ignored_and_others_counted(tmp_path: Path) -> None:
     miniatures.class_folders(tmp_path)
     for name in (".DS_Store", "cat/.hidden.png", ".git/a.png", "cat/notes.txt", "readme.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -367,14 +384,14 @@ def test_many_missing_files_are_counted(tmp_path: Path) -> None:
     refused(path, "9 of 9 files are missing: .* and 6 more")
 
 
-# said aloud, and checked
+# summed up, and checked
 
 
 def test_the_description_is_one_line_with_the_counts(tmp_path: Path) -> None:
     miniatures.class_folders(tmp_path, {"cat": 10, "dog": 20, "cow": 10})
     miniatures.write(tmp_path / "cat" / "0.png", miniatures.pixels(48, 64))
-    said = describe(read_folder(tmp_path, seed=3, validation=0.2, test=0.1))
-    assert "\n" not in said
+    description = describe(read_folder(tmp_path, seed=3, validation=0.2, test=0.1))
+    assert "\n" not in description
     for words in (
         "40 images of 3 classes",
         "train 28, validation 8, test 4",
@@ -384,7 +401,7 @@ def test_the_description_is_one_line_with_the_counts(tmp_path: Path) -> None:
         "24 x 32 to 48 x 64",
         "seed 3",
     ):
-        assert words in said
+        assert words in description
 
 
 def test_the_description_of_many_classes_is_short(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Laws of answers: what is said, how probable it is, and when it is right."""
+"""Laws of labels: what is predicted, how probable it is, and when it is correct."""
 
 import itertools
 
@@ -16,7 +16,7 @@ classes = st.sets(st.integers(0, 2))
 
 
 @given(rows=st.lists(st.tuples(numbers, classes), min_size=1, max_size=6))
-def test_a_set_is_right_where_all_of_it_and_no_other_class_is_said(rows):
+def test_a_set_is_correct_if_all_of_it_and_no_other_class_is_predicted(rows):
     logits, truth = zip(*rows, strict=True)
     labels = torch.tensor([[c in names for c in range(3)] for names in truth])
     by_hand = [{c for c in range(3) if x[c] > 0} == names for x, names in rows]
@@ -24,7 +24,7 @@ def test_a_set_is_right_where_all_of_it_and_no_other_class_is_said(rows):
 
 
 @given(rows=st.lists(st.tuples(numbers, st.integers(0, 2)), min_size=1, max_size=6))
-def test_a_class_is_right_where_it_has_the_largest_logit(rows):
+def test_a_class_is_correct_if_it_has_the_largest_logit(rows):
     logits, truth = zip(*rows, strict=True)
     by_hand = [x.index(max(x)) == label for x, label in rows]
     found = codec.is_correct(torch.tensor(logits, dtype=torch.float64), torch.tensor(truth))
@@ -32,7 +32,7 @@ def test_a_class_is_right_where_it_has_the_largest_logit(rows):
 
 
 @given(row=numbers)
-def test_all_sets_together_are_certain_and_the_one_said_is_the_likeliest(row):
+def test_all_sets_together_are_certain_and_the_predicted_one_is_the_likeliest(row):
     logits = torch.tensor([row], dtype=torch.float64)
     shares = codec.probabilities(logits, multilabel=True)[0].tolist()
     known = dict(zip(CLASSES, shares, strict=True))
@@ -44,18 +44,18 @@ def test_all_sets_together_are_certain_and_the_one_said_is_the_likeliest(row):
     assert codec.label_name(label, CLASSES) == name
 
 
-def test_one_class_is_as_likely_as_its_probability():
+def test_the_joint_probability_of_one_class_is_its_probability():
     shares = {"ant": 0.4, "bee": 0.4, "cat": 0.2}
     assert codec.decode(shares, multilabel=False) == "ant"  # the first of equals
     assert codec.joint_probability("cat", shares) == 0.2
 
 
-def test_a_half_is_not_enough():
+def test_a_probability_of_one_half_is_not_enough_for_a_set():
     assert codec.decode({"ant": 0.5, "bee": 0.6}, multilabel=True) == ("bee",)
     assert not codec.predicted(torch.zeros(1, 2), multilabel=True).any()
 
 
-def test_names_can_be_read():
+def test_a_label_has_a_name_and_a_name_has_a_text():
     assert codec.label_name(1, CLASSES) == "bee"
     every = codec.label_name(torch.tensor([True, False, True]), CLASSES)
     assert every == ("ant", "cat")

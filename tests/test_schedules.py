@@ -8,11 +8,11 @@ progress = st.floats(0, 1)
 
 
 @given(progress, st.sampled_from([constant, cosine, linear, multi_step([0.3])]), st.floats(0, 0.9))
-def test_every_schedule_stays_between_nought_and_one(p, schedule, share):
-    assert 0 <= warm_up(schedule, share)(p) <= 1
+def test_every_schedule_stays_between_zero_and_one(p, schedule, fraction):
+    assert 0 <= warm_up(schedule, fraction)(p) <= 1
 
 
-def test_decays_begin_at_one_and_end_at_nought():
+def test_decays_begin_at_one_and_end_at_zero():
     for schedule in (linear, cosine):
         assert schedule(0.0) == 1
         assert schedule(1.0) == 0
@@ -33,12 +33,12 @@ def test_a_warm_up_rises_to_one_and_then_follows_the_rest():
     assert warm_up(cosine, 0) is cosine
 
 
-def test_stairs_fall_at_each_drop_and_nowhere_else():
+def test_multi_step_falls_at_each_milestone_and_nowhere_else():
     schedule = multi_step([0.6, 0.8], 0.5)
     assert [schedule(p) for p in (0, 0.599, 0.6, 0.799, 0.8, 1)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.0])
-def test_a_warm_up_of_impossible_length_is_refused(share):
+@pytest.mark.parametrize("fraction", [-0.1, 1.0])
+def test_a_warm_up_of_impossible_length_is_refused(fraction):
     with pytest.raises(ValueError, match=r"\[0, 1\)"):
-        warm_up(linear, share)
+        warm_up(linear, fraction)

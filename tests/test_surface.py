@@ -2,7 +2,6 @@
 
 import inspect
 from dataclasses import fields
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -62,16 +61,10 @@ CALLS: dict[str, dict[str, Any]] = {
 
 
 def found(path: str) -> Any:
-    parts = path.split(".")
-    for count in range(len(parts), 0, -1):
-        try:
-            thing: Any = import_module(".".join(parts[:count]))
-        except ModuleNotFoundError:
-            continue
-        for part in parts[count:]:
-            thing = getattr(thing, part)
-        return thing
-    raise ModuleNotFoundError(path)
+    thing: Any = foveal
+    for part in path.split(".")[1:]:
+        thing = getattr(thing, part)
+    return thing
 
 
 @pytest.mark.parametrize("path", CALLS)

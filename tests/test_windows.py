@@ -51,7 +51,7 @@ def test_overlap_is_the_share_of_the_box_and_iou_of_the_union():
     assert windows.coverage(window, box).tolist() == [[0.5, 1.0, 0.0]]
     assert windows.iou(window, box)[0].tolist() == pytest.approx([8 / 24, 4 / 16, 0.0])
     assert windows.covers(window, box).tolist() == [[True, True, False]]
-    assert windows.covers(window, box, share=0.6).tolist() == [[False, True, False]]
+    assert windows.covers(window, box, fraction=0.6).tolist() == [[False, True, False]]
 
 
 def test_a_box_without_area_is_covered_by_nothing():
@@ -126,7 +126,7 @@ def suppressed(boxes, scores, k, most):
 
 
 @given(st.integers(0, 2**31), st.integers(1, 12), st.sampled_from([0.1, 0.25, 0.7]))
-def test_distinct_windows_are_those_of_greedy_suppression(seed, k, most):
+def test_nms_is_greedy_suppression(seed, k, most):
     random = torch.Generator().manual_seed(seed)
     top_left = torch.randint(0, 30, (12, 2), generator=random)
     boxes = torch.cat((top_left, top_left + torch.randint(1, 30, (12, 2), generator=random)), dim=1)
@@ -136,7 +136,7 @@ def test_distinct_windows_are_those_of_greedy_suppression(seed, k, most):
     assert found.tolist() == expected
 
 
-def test_more_distinct_windows_than_there_are_cannot_be_had():
+def test_more_windows_than_there_are_are_refused():
     with pytest.raises(ValueError, match=r"k=3 for N=2"):
         windows.nms(torch.tensor([[0, 0, 2, 2], [2, 2, 4, 4]]), torch.rand(1, 2), 3)
 
@@ -165,3 +165,31 @@ def test_coordinates_are_where_the_pixels_lie_in_the_image() -> None:
     assert found[1, 0, :, 1, 1].tolist() == pytest.approx([6 / 32, 3 / 64])
     middle = found.mean(dim=(3, 4))
     torch.testing.assert_close(middle, (seen[..., :2] + seen[..., 2:]) / 2 / sizes)
+
+
+def test_torchvisions_order_has_x_before_y_and_goes_back() -> None:
+    found = windows.regular((30, 20), (3, 2), (4, 6))
+    boxes = windows.to_xyxy(found)
+    assert (boxes[:, 2] - boxes[:, 0] == 6).all()  # widths
+    assert (boxes[:, 3] - boxes[:, 1] == 4).all()  # heights
+    assert boxes[:, 0].max() < 20 <= boxes[:, 1].max() + 4
+    assert torch.equal(windows.from_xyxy(boxes), found)
+
+
+def test_windows_by_image_size_are_shared_where_all_images_have_one_size() -> None:
+    calls = []
+
+    def build(size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        calls.append(size)
+        found = windows.regular(size, (2, 2), (3, 3))
+        return found, found[:, 0] > size[0] // 2
+
+    found, below = windows.by_image_size([(8, 9)] * 3, build)
+    assert (found.shape, below.shape) == ((4, 4), (4,))
+    assert calls == [(8, 9)]
+    found, below = windows.by_image_size([(8, 9), (20, 30), (8, 9)], build)
+    assert (found.shape, below.shape) == ((3, 4, 4), (3, 4))
+    assert len(calls) == 3  # once per distinct size
+    for b, size in enumerate([(8, 9), (20, 30), (8, 9)]):
+        assert torch.equal(found[b], build(size)[0])
+        assert torch.equal(below[b], build(size)[1])

@@ -22,24 +22,24 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-def spread(
+def parallel_map(
     work: Callable[[Task], Result], tasks: Sequence[Task], workers: int | None = None
 ) -> Iterator[Result]:
-    """Results of `work(task)`, in the order of the tasks.
+    """Results of `work(task)` in the order of the tasks; no process outlives the iteration.
 
     Args:
-        work: a function of a module; must not depend on the order of calls.
-        tasks: what to call it with.
-        workers: processes; None: one for each core; 1: none, the work is done here.
+        work: a module-level function; must not depend on the order of calls.
+        tasks: its arguments.
+        workers: number of processes. None: one per core. 1: this process.
 
     Raises:
-        Exception: what `work` raised; the work left is then given up.
+        Exception: what `work` raised; the remaining tasks are cancelled.
     """
     count = min(cores() if workers is None else workers, len(tasks))
     if count <= 1:
         yield from map(work, tasks)
         return
-    # Not a plain fork: the caller may have threads. A fork server imports this package only once.
+    # No plain fork: the caller may have threads. A fork server imports this package only once.
     kinds = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in kinds else "spawn")
     if "forkserver" in kinds:
@@ -71,12 +71,12 @@ def cores() -> int:
 
 
 def end_with_parent() -> None:
-    """From now on this process ends when the one that started it does, however it does."""
+    """End this process as soon as its parent ends, for whatever reason."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _begin() -> None:
-    """Leave Ctrl-C to the parent, and end when it does."""
+    """Leave Ctrl-C to the parent, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
 

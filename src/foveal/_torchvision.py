@@ -2,10 +2,10 @@
 
 torchvision's wheels are built against one build of torch. Over another, a CPU-only torch under the
 CUDA-built torchvision for instance, the compiled operators do not load and `import torchvision`
-ends in ``operator torchvision::nms does not exist``, and with it timm and torchmetrics, which
-import it. foveal needs none of the compiled operators, so it declares the two schemas that the
-import looks for and imports again. With a matching pair this does nothing. Calling the missing
-operators still fails, with torch's own message.
+fails with ``operator torchvision::nms does not exist``; so do timm and torchmetrics, which import
+it. foveal needs none of the compiled operators, so it declares the two schemas that the import
+looks for and imports again. With a matching pair this does nothing. Calling the missing operators
+still fails with torch's own message.
 
 Import this module before timm, torchmetrics or torchvision.
 """

@@ -1,6 +1,6 @@
 """Schedules: functions from progress in [0, 1] to a multiplier in [0, 1].
 
-The same functions serve the learning rate and sigma, the width of the selection's noise.
+The same functions scale the learning rate and sigma, the width of the selection's noise.
 """
 
 import math
@@ -15,7 +15,7 @@ def constant(progress: float) -> float:
 
 
 def linear(progress: float) -> float:
-    """From 1 straight down to 0: the paper's decay of sigma."""
+    """From 1 to 0 in a straight line: the paper's decay of sigma."""
     return 1.0 - progress
 
 
@@ -28,11 +28,11 @@ def cosine(progress: float) -> float:
     return round((1.0 + math.cos(math.pi * progress)) / 2, 12)
 
 
-def multi_step(drops: Sequence[float], factor: float = 0.1) -> Schedule:
-    """1 at first, and `factor` times as much from each of the drops on.
+def multi_step(milestones: Sequence[float], factor: float = 0.1) -> Schedule:
+    """1 at first, multiplied by `factor` at each milestone.
 
     Args:
-        drops: progress in [0, 1].
+        milestones: progress in [0, 1].
         factor: in [0, 1].
 
     >>> [multi_step((0.6, 0.8), 0.5)(p) for p in (0.0, 0.5, 0.6, 0.9)]
@@ -40,29 +40,29 @@ def multi_step(drops: Sequence[float], factor: float = 0.1) -> Schedule:
     """
 
     def stepped(progress: float) -> float:
-        return float(factor ** sum(progress >= drop for drop in drops))
+        return float(factor ** sum(progress >= milestone for milestone in milestones))
 
     return stepped
 
 
-def warm_up(schedule: Schedule, share: float) -> Schedule:
-    """Rise linearly from 0 to 1 over the first `share` of the time, then follow `schedule`.
+def warm_up(schedule: Schedule, fraction: float) -> Schedule:
+    """Rise linearly from 0 to 1 over the first `fraction` of training, then follow `schedule`.
 
     Args:
-        schedule: what follows; it sees the remaining time as progress from 0 to 1.
-        share: 0 <= share < 1; 0 returns `schedule` itself.
+        schedule: what follows, with progress from 0 to 1 over the rest.
+        fraction: in [0, 1); 0 returns `schedule` itself.
 
     Raises:
-        ValueError: share lies outside [0, 1).
+        ValueError: fraction lies outside [0, 1).
     """
-    if not 0 <= share < 1:
-        raise ValueError(f"share must lie in [0, 1): got {share}")
-    if share == 0:
+    if not 0 <= fraction < 1:
+        raise ValueError(f"fraction must lie in [0, 1): got {fraction}")
+    if fraction == 0:
         return schedule
 
     def warmed(progress: float) -> float:
-        if progress < share:
-            return progress / share
-        return schedule((progress - share) / (1 - share))
+        if progress < fraction:
+            return progress / fraction
+        return schedule((progress - fraction) / (1 - fraction))
 
     return warmed

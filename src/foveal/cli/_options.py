@@ -57,9 +57,10 @@ class Options:
                 self.groups[keyword] = parameter.default
                 self._add_group(keyword, parameter.default)
             else:
-                missing = parameter.default is Parameter.empty
-                default = None if missing and not required else parameter.default
-                self._add(keyword, None, hints[keyword], default, helps[keyword], title)
+                kind, default = hints[keyword], parameter.default
+                if default is Parameter.empty and not required:
+                    kind, default = kind | None, None
+                self._add(keyword, None, kind, default, helps[keyword], title)
 
     def _add_group(self, keyword: str, instance: Any) -> None:
         hints, helps = get_type_hints(type(instance)), documentation(type(instance))

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from foveal._processes import is_rank_zero
 from foveal.cli import _recipes
 from foveal.cli._console import SUCCESS, log
 from foveal.cli._options import (
@@ -81,6 +80,8 @@ def run(
         resume: go on with the run in the output folder.
         hardware: what to train on.
     """
+    from foveal._processes import is_rank_zero
+
     output = output or Path("runs") / (Path(given["data"]).stem if name == "folder" else name)
     if resume:
         _resume(output, name, given, hardware)
@@ -111,7 +112,8 @@ def _resolve(target: str | None, output: Path | None, *, resume: bool) -> tuple[
 def _start(output: Path, name: str, given: Mapping[str, Any], hardware: Hardware) -> None:
     experiment = recipes.build(name, given)
 
-    from foveal.training import launch  # imports torch, which no mistake should wait for
+    from foveal._processes import is_rank_zero  # no mistake should wait for these
+    from foveal.training import launch
 
     if is_rank_zero():
         log(*experiment.notes)

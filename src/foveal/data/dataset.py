@@ -38,7 +38,10 @@ class Dataset(Protocol):
     """
 
     classes: tuple[str, ...]
-    labels: Int[Tensor, "n"] | Bool[Tensor, "n classes"]
+
+    @property
+    def labels(self) -> Int[Tensor, "n"] | Bool[Tensor, "n classes"]:
+        """Class number of each image, or the classes of each."""
 
     def __len__(self) -> int: ...
 

@@ -1,10 +1,10 @@
-"""What logits say of an image, and what counts as right: one class, or a set of classes.
+"""Labels: one class per image, or any set of classes per image (multi-label).
 
-    one class   probabilities: softmax            said: the most probable     right: the same class
-    a set       probabilities: a sigmoid each     said: all above one half    right: the same set
+                   labels               probabilities      prediction           correct
+    single class   Int (B,)             softmax            the most probable    the same class
+    multi-label    Bool (B, classes)    sigmoid of each    all above one half   the same set
 
-The second is known as multi-label classification. Labels tell which it is by their type: class
-numbers, or a row of booleans an image. The name of a set is the tuple of the names of its classes.
+The type of the labels says which it is. The name of a set is the tuple of the names of its classes.
 """
 
 import math
@@ -20,30 +20,30 @@ LabelName = str | tuple[str, ...]
 
 
 def is_multilabel(labels: Tensor) -> bool:
-    """Whether labels are sets of classes."""
+    """Whether labels are sets of classes, by their type."""
     return labels.dtype == torch.bool
 
 
 def probabilities(
     logits: Float[Tensor, "B classes"], *, multilabel: bool
 ) -> Float[Tensor, "B classes"]:
-    """Of every class, in [0, 1]; where an image has one class, they sum to one."""
+    """Probability of every class, in [0, 1]; they sum to one unless the labels are multi-label."""
     return logits.sigmoid() if multilabel else logits.softmax(dim=1)
 
 
 def predicted(logits: Float[Tensor, "B classes"], *, multilabel: bool) -> Labels:
-    """What is said of every image, as labels."""
+    """The predicted labels."""
     return logits > 0 if multilabel else logits.argmax(dim=1)
 
 
 def is_correct(logits: Float[Tensor, "B classes"], labels: Labels) -> Bool[Tensor, "B"]:
-    """Whether the class, or every class of the set and no other, is said."""
+    """Whether the predicted class, or the whole predicted set, equals the label."""
     same = predicted(logits, multilabel=is_multilabel(labels)) == labels
     return same.all(dim=1) if is_multilabel(labels) else same
 
 
 def decode(shares: Mapping[str, float], *, multilabel: bool) -> LabelName:
-    """What is said of an image, from the probabilities of the classes.
+    """The name of the predicted label, from the probabilities of the classes.
 
     >>> decode({"cat": 0.7, "dog": 0.2, "owl": 0.6}, multilabel=True)
     ('cat', 'owl')
@@ -54,7 +54,7 @@ def decode(shares: Mapping[str, float], *, multilabel: bool) -> LabelName:
 
 
 def joint_probability(label: LabelName, shares: Mapping[str, float]) -> float:
-    """The probability of a class, or of exactly that set: of a yes or a no from every class.
+    """The probability of a class, or of exactly this set of classes if they are independent.
 
     >>> round(joint_probability(("cat", "owl"), {"cat": 0.7, "dog": 0.2, "owl": 0.6}), 3)
     0.336
@@ -65,14 +65,14 @@ def joint_probability(label: LabelName, shares: Mapping[str, float]) -> float:
 
 
 def label_name(label: Label, classes: Sequence[str]) -> LabelName:
-    """The name of a label, that of a set in the order of the classes."""
+    """The name of a label; for a set, the names in the order of the classes."""
     if isinstance(label, int):
         return classes[label]
-    return tuple(name for name, borne in zip(classes, label.tolist(), strict=True) if borne)
+    return tuple(name for name, present in zip(classes, label.tolist(), strict=True) if present)
 
 
 def in_order(label: LabelName, classes: Iterable[str]) -> LabelName:
-    """A name as `label_name` would give it, whatever the order of a set's classes.
+    """The name of a label with the classes of a set in the given order.
 
     >>> in_order(("owl", "cat"), ["cat", "dog", "owl"])
     ('cat', 'owl')
@@ -81,7 +81,7 @@ def in_order(label: LabelName, classes: Iterable[str]) -> LabelName:
 
 
 def text(label: LabelName) -> str:
-    """A name in one string; the empty set is "(none)".
+    """The name of a label as one string; the empty set is "(none)".
 
     >>> text(("cat", "owl"))
     'cat + owl'

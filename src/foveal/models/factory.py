@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-from foveal.models.patch_classifier import PatchClassifier
+from foveal.models.classifier import PatchClassifier
 from foveal.nn import aggregators
 from foveal.nn.backbones import read_weights
 from foveal.nn.encoders import Backbone, ThinResNet
@@ -11,6 +11,14 @@ from foveal.nn.protocols import Aggregate, Encoder, Scorer
 from foveal.nn.scorers import BackboneScorer, ConvScorer
 from foveal.nn.selectors import TopK
 from foveal.settings import Aggregator, Estimator
+
+
+class WeightSource(NamedTuple):
+    """Where the first weights of a timm network come from, and the channels it takes."""
+
+    weights: Path | str | None
+    pretrained: bool
+    channels: int
 
 
 def patch_classifier(
@@ -21,7 +29,7 @@ def patch_classifier(
     patch: int | tuple[int, int],
     k: int,
     pretrained: bool = False,
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     encoder_stage: int = -1,
     scorer: str | None = None,
     scorer_stage: int = 2,
@@ -47,8 +55,9 @@ def patch_classifier(
         pretrained: download timm's weights.
         weights: file of pretrained weights (.pt or .safetensors), used instead of a download.
         encoder_stage: feature map of the encoder, 0 the finest, -1 the last.
-        scorer: name of the timm network whose early stages score the view. Default: that of the
-            encoder if it is pretrained, else four convolutions trained from scratch.
+        scorer: name of the timm network whose early stages score the view, or "conv" for four
+            convolutions trained from scratch. Default: the encoder's if it is pretrained, else
+            "conv".
         scorer_stage: feature map of the scorer.
         freeze_scorer: keep the network of the scorer fixed and train its last layer alone.
         aggregator: how the features of the patches are combined.
@@ -63,15 +72,15 @@ def patch_classifier(
     if weights is not None:
         read_weights(weights)  # a wrong file is an error even if no part takes weights
     source = WeightSource(weights, pretrained and weights is None, channels)
+    if scorer is None:
+        scorer = encoder if encoder != "thin" and (pretrained or weights is not None) else "conv"
     network: Encoder
     if encoder == "thin":
         network = ThinResNet(channels, width=64)
     else:
         network = Backbone(encoder, stage=encoder_stage, **source._asdict())
-        if scorer is None and (source.pretrained or weights is not None):
-            scorer = encoder
     scoring: Scorer = ConvScorer(channels)
-    if scorer is not None:
+    if scorer != "conv":
         scoring = BackboneScorer(
             scorer, stage=scorer_stage, frozen=freeze_scorer, **source._asdict()
         )
@@ -85,14 +94,6 @@ def patch_classifier(
         patch=(patch, patch) if isinstance(patch, int) else patch,
         channels=channels,
     )
-
-
-class WeightSource(NamedTuple):
-    """Where the first weights of a timm network come from, and the channels it takes."""
-
-    weights: Path | None
-    pretrained: bool
-    channels: int
 
 
 def _aggregate(name: Aggregator, features: int) -> Aggregate:

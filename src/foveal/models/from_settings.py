@@ -1,20 +1,13 @@
 """The classifier that settings describe."""
 
-from typing import Any
-
-from torch import nn
-
 from foveal import settings
-from foveal.models.patch_classifier import PatchClassifier
-from foveal.nn import aggregators
-from foveal.nn.encoders import Backbone, ThinResNet
-from foveal.nn.scorers import BackboneScorer, ConvScorer
-from foveal.nn.selectors import TopK
+from foveal.models.classifier import PatchClassifier
+from foveal.models.factory import patch_classifier
 
 
 def from_settings(
     model: settings.Model, selection: settings.Selection, *, classes: int
-) -> nn.Module:
+) -> PatchClassifier:
     """Build the classifier of complete settings.
 
     Args:
@@ -29,27 +22,18 @@ def from_settings(
         raise ValueError(
             f"view, patch and k must be given: got {model.view}, {model.patch}, {model.k}"
         )
-    if model.encoder == "thin":
-        encoder: Any = ThinResNet(width=64)
-    else:
-        encoder = Backbone(model.encoder, stage=model.encoder_stage, weights=model.weights)
-    scorer: Any = ConvScorer()
-    if model.scorer is not None:
-        scorer = BackboneScorer(
-            model.scorer,
-            stage=model.scorer_stage,
-            weights=model.weights,
-            frozen=model.freeze_scorer,
-        )
-    aggregate: Any = {"max": aggregators.max, "mean": aggregators.mean}.get(model.aggregator)
-    if aggregate is None:
-        aggregate = aggregators.Transformer(encoder.features, width=128, num_layers=1, heads=4)
-    return PatchClassifier(
-        scorer=scorer,
-        select=TopK(model.k, sigma=selection.sigma, estimator=selection.estimator),
-        encoder=encoder,
-        aggregate=aggregate,
+    return patch_classifier(
+        model.encoder,
         classes=classes,
         view=model.view,
-        patch=(model.patch, model.patch),
+        patch=model.patch,
+        k=model.k,
+        weights=model.weights,
+        encoder_stage=model.encoder_stage,
+        scorer=model.scorer or "conv",
+        scorer_stage=model.scorer_stage,
+        freeze_scorer=model.freeze_scorer,
+        aggregator=model.aggregator,
+        sigma=selection.sigma,
+        estimator=selection.estimator,
     )

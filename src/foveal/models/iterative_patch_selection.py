@@ -17,7 +17,7 @@ from foveal.nn.protocols import Encoder, parts_of
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.topk import Selection, hard
-from foveal.windows import placed, regular, relative_centres
+from foveal.windows import by_image_size, regular, relative_centres
 
 
 class IterativePatchSelection(nn.Module):
@@ -88,7 +88,7 @@ class IterativePatchSelection(nn.Module):
         place = partial(regular, grid_size=self.grid, patch_size=self.patch)
         sizes = [image.size for image in whole]
         device = self.head.weight.device
-        windows = placed(sizes, place).to(device)  # (N, 4) or (B, N, 4)
+        windows = by_image_size(sizes, place).to(device)  # (N, 4) or (B, N, 4)
         centres = relative_centres(windows, sizes)
 
         selection, scores = self._select(whole, windows, centres)  # (B, k), (B, N)

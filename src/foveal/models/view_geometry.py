@@ -71,12 +71,7 @@ class ViewGeometry:
     ) -> tuple[Int[Tensor, "*B N 4"], Bool[Tensor, "*B N"]]:
         """Return where the windows lie in each image, and which are centred inside it."""
         sizes = [image.size for image in images]
-        by_size = {size: self._windows_in(size) for size in set(sizes)}
-        if len(by_size) == 1:
-            windows, inside = by_size[sizes[0]]
-        else:
-            windows = torch.stack([by_size[size][0] for size in sizes])
-            inside = torch.stack([by_size[size][1] for size in sizes])
+        windows, inside = places.by_image_size(sizes, self._windows_in)
         return windows.to(device), inside.to(device)
 
     def _fitted(self, size: tuple[int, int]) -> tuple[float, tuple[int, int]]:

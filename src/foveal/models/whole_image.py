@@ -13,7 +13,7 @@ from foveal.nn.protocols import Encoder, parts_of
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.topk import Selection
-from foveal.windows import placed
+from foveal.windows import by_image_size
 
 
 class WholeImage(nn.Module):
@@ -66,7 +66,7 @@ class WholeImage(nn.Module):
         size = self._common_size(whole) if self.size is None else self.size
         sizes = [image.size for image in whole]
         weight = self.head.weight
-        windows = placed(sizes, _whole).to(weight.device)  # (1, 4) or (B, 1, 4)
+        windows = by_image_size(sizes, _whole).to(weight.device)  # (1, 4) or (B, 1, 4)
         first = torch.zeros(len(whole), 1, dtype=torch.int64, device=weight.device)
         selection = Selection.one_hot(first, weight.dtype)
         patches = extract(whole, windows, selection, size).to(weight.device)  # (B, 1, C, h, w)

@@ -14,13 +14,16 @@ from foveal.errors import UserError
 
 Statistic = tuple[float, ...]
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 
 def backbone(
     name: str,
     stage: int,
     *,
     channels: int = 3,
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     pretrained: bool = False,
 ) -> Any:
     """Build a timm network up to one of its feature maps.
@@ -139,7 +142,7 @@ def pixel_statistics(
     return chosen[0], chosen[1]
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path | str) -> dict[str, Tensor]:
     """Read a state dict, also one under the key `state_dict` or with names that begin with
     `module.`, as training scripts write them.
 

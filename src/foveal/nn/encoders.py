@@ -48,7 +48,7 @@ class Backbone(nn.Module):
         name: str = "resnet18",
         *,
         stage: int = -1,
-        weights: Path | None = None,
+        weights: Path | str | None = None,
         pretrained: bool = False,
         channels: int = 3,
         bare_stem: bool = False,

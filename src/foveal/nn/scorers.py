@@ -121,6 +121,8 @@ class BackboneScorer(nn.Module):
         mean: mean of each channel of the pixels that the network was trained on; default: that of
             timm's weights for it.
         std: standard deviation of each channel; default: likewise.
+        offset: centre of cell 0 in pixels of the view; default: measured, see
+            `foveal.nn.alignment.cell_offset`.
 
     Raises:
         UserError: there is no such network or stage, or the weights cannot be had or do not fit.
@@ -135,12 +137,13 @@ class BackboneScorer(nn.Module):
         name: str = "resnet18",
         *,
         stage: int = 2,
-        weights: Path | None = None,
+        weights: Path | str | None = None,
         pretrained: bool = False,
         channels: int = 3,
         frozen: bool = False,
         mean: Statistic | None = None,
         std: Statistic | None = None,
+        offset: float | None = None,
     ) -> None:
         super().__init__()
         self.name, self.stage, self.channels, self.frozen = name, stage, channels, frozen
@@ -149,7 +152,7 @@ class BackboneScorer(nn.Module):
         )
         self.mean, self.std = pixel_statistics(self.network, channels, mean, std)
         self.stride = int(self.network.feature_info.reduction()[-1])
-        self.offset = cell_offset(name, stage)
+        self.offset = cell_offset(name, stage) if offset is None else float(offset)
         self.score = nn.Conv2d(self.network.feature_info.channels()[-1], 1, 3, padding=1)
         self.network.requires_grad_(not frozen)
 

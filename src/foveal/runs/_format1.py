@@ -7,10 +7,16 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+from torch import nn
+
 from foveal.data.folder import read_folder
 from foveal.errors import UserError
 from foveal.experiment import CachedCall, Experiment
+from foveal.models import AttentionSampling, PatchClassifier
 from foveal.models.from_settings import from_settings
+from foveal.nn.backbones import IMAGENET_MEAN, IMAGENET_STD
+from foveal.nn.encoders import Backbone
+from foveal.nn.scorers import BackboneScorer
 from foveal.runs.folder import RunFolder
 from foveal.runs.record import check_format, validated
 from foveal.settings import Augmentation, Model, Optimisation, Selection, Training
@@ -49,9 +55,25 @@ def restore(folder: RunFolder) -> Experiment:
         raise UserError(f"{folder.recipe_file} is damaged: it names no recipe and settings")
     place = f"{folder.recipe_file}: settings"
     try:
-        return _folder(settings, place) if name == "folder" else _of_paper(name, settings)
+        made = _folder(settings, place) if name == "folder" else _of_paper(name, settings)
     except (KeyError, ValueError) as error:
         raise UserError(f"{place} do not fit the recipe {name}: {error}") from error
+    _restore_assumptions(made.model)
+    return made
+
+
+def _restore_assumptions(model: nn.Module) -> None:
+    """Undo what later versions read from a timm network: every one had ImageNet's pixels, and
+    every scorer an offset of half a pixel."""
+    for part in model.modules():
+        if isinstance(part, Backbone | BackboneScorer):
+            colour = part.channels == 3
+            part.mean = IMAGENET_MEAN if colour else (0.45,) * part.channels
+            part.std = IMAGENET_STD if colour else (0.225,) * part.channels
+        if isinstance(part, BackboneScorer):
+            part.offset = 0.5
+    if isinstance(model, PatchClassifier | AttentionSampling):
+        model.geometry.offset = float(model.scorer.offset)
 
 
 def _folder(settings: Mapping[str, Any], place: str) -> Experiment:

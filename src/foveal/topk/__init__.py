@@ -1,7 +1,7 @@
 """Operators that turn scores (B, N) into a `Selection` of K of the N candidates.
 
-Scores come in any float type on any device; every operator raises ``ValueError`` naming the values
-for k outside 1..N and for NaN or infinite scores.
+Scores have any float type, on any device. Every operator raises ``ValueError`` with the values for
+k outside 1..N and for NaN or infinite scores.
 """
 
 from foveal.topk.hard import hard

@@ -24,36 +24,36 @@ else:
 def weights(
     scores: Float[Tensor, "B N"], k: int, sigma: float
 ) -> tuple[Int[Tensor, "B M"], Float[Tensor, "B K M"], Float[Tensor, "B 4"], Int[Tensor, "B 2"]]:
-    """The candidates in reach, their weights, and what the gradient needs to know again."""
+    """The active candidates, their weights, and what the gradient needs."""
     scores = scores.contiguous()
     b, n = scores.shape
-    wide = scores.dtype == torch.float64
+    is_double = scores.dtype == torch.float64
     plan = torch.empty(b, 4, dtype=torch.float64)
-    found, bundles = torch.empty(2, b, dtype=torch.int64).unbind()
+    active, bundles = torch.empty(2, b, dtype=torch.int64).unbind()
     few, many = improbable_means(k)
 
-    def reach(first: int, last: int) -> None:
+    def find_active(first: int, last: int) -> None:
         _native.reach(
-            first, last, address(scores), wide, n, k, sigma, few, many,
-            address(plan), address(found),
+            first, last, address(scores), is_double, n, k, sigma, few, many,
+            address(plan), address(active),
         )  # fmt: skip
 
-    def weigh(first: int, last: int) -> None:
+    def compute_weights(first: int, last: int) -> None:
         _native.weights(
-            first, last, address(scores), wide, n, k, row, sigma, ROW_SUM_TOLERANCE, BUNDLES,
-            address(plan), address(found), address(candidates), address(into),
+            first, last, address(scores), is_double, n, k, width, sigma, ROW_SUM_TOLERANCE, BUNDLES,
+            address(plan), address(active), address(candidates), address(into),
             address(bundles),
         )  # fmt: skip
 
-    split(reach, b)
-    row = int(found.max())
-    candidates = torch.zeros(b, row, dtype=torch.int64)
-    into = torch.zeros(b, k, row, dtype=scores.dtype)
-    split(weigh, b)
-    return candidates, into, plan, torch.stack((found, bundles), dim=1)
+    split(find_active, b)
+    width = int(active.max())
+    candidates = torch.zeros(b, width, dtype=torch.int64)
+    into = torch.zeros(b, k, width, dtype=scores.dtype)
+    split(compute_weights, b)
+    return candidates, into, plan, torch.stack((active, bundles), dim=1)
 
 
-def slopes(
+def gradients(
     incoming: Float[Tensor, "B K M"],
     scores: Float[Tensor, "B N"],
     sigma: float,
@@ -62,20 +62,20 @@ def slopes(
     plan: Float[Tensor, "B 4"],
     counts: Int[Tensor, "B 2"],
 ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B"]]:
-    """The gradient to the scores, and each image's to sigma."""
+    """The gradients with respect to the scores, and per image with respect to sigma."""
     scores, incoming = scores.contiguous(), incoming.contiguous()
-    b, k, row = weights.shape
-    n, wide = scores.shape[1], scores.dtype == torch.float64
-    found, bundles = counts.T.contiguous().unbind()
+    b, k, width = weights.shape
+    n, is_double = scores.shape[1], scores.dtype == torch.float64
+    active, bundles = counts.T.contiguous().unbind()
     into = torch.zeros_like(scores)
     to_sigma = torch.empty(b, dtype=torch.float64)
 
-    def slope(first: int, last: int) -> None:
+    def compute_gradients(first: int, last: int) -> None:
         _native.slopes(
-            first, last, address(scores), wide, n, k, row, sigma, address(plan),
-            address(found), address(candidates), address(bundles), address(weights),
+            first, last, address(scores), is_double, n, k, width, sigma, address(plan),
+            address(active), address(candidates), address(bundles), address(weights),
             address(incoming), address(into), address(to_sigma),
         )  # fmt: skip
 
-    split(slope, b)
+    split(compute_gradients, b)
     return into, to_sigma

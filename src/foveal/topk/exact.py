@@ -20,9 +20,9 @@ coefficients, the value with i left out, above and at the threshold, give d<G, W
 
 The inclusion probabilities alone are known from order sampling (Aires 1999; Traat et al. 2004).
 
-Two operators of torch do the work, `foveal::exact_topk` and its gradient, so that torch.compile,
-torch.export, torch.func.grad and vmap go through: in compiled loops on a CPU, in a Triton kernel
-on a GPU, and in plain PyTorch where neither is to be had, with the same results.
+Two custom operators do the work, `foveal::exact_topk` and its gradient, so that torch.compile,
+torch.export, torch.func.grad and vmap work: in compiled loops on the CPU, in a Triton kernel on a
+GPU, and otherwise in plain PyTorch, with the same results.
 """
 
 from types import ModuleType
@@ -40,17 +40,17 @@ from foveal.topk.selection import Selection
 def exact(scores: Float[Tensor, "B N"], k: int, sigma: float | Float[Tensor, ""]) -> Selection:
     """The expected selection under Gaussian noise and its gradient, by quadrature.
 
-    Time O(R K Q) and memory O(R K) for R candidates in reach and Q nodes: 16, or 32, 64 up to 256
-    where the rows do not yet sum to one. Computed in float64 whatever the type of the scores.
-    It has first derivatives only.
+    Time O(M K Q) and memory O(M K) for M active candidates and Q nodes: 16, doubled up to 256 until
+    the rows sum to one. Computed in float64 whatever the type of the scores; their device must have
+    that type. It has first derivatives only.
 
     Args:
         scores: finite, any float type.
         k: number of slots, 1..N.
-        sigma: standard deviation of the noise, > 0; a tensor receives its gradient too.
+        sigma: standard deviation of the noise, > 0; a tensor receives a gradient.
 
     Returns:
-        A selection over the candidates in reach of the threshold.
+        A selection over the active candidates.
 
     Raises:
         ValueError: a score is NaN or infinite.
@@ -61,8 +61,8 @@ def exact(scores: Float[Tensor, "B N"], k: int, sigma: float | Float[Tensor, ""]
     return Selection(candidates, weights.to(scores.dtype))
 
 
-def _loops(scores: Tensor) -> ModuleType:
-    """The fastest implementation for the device."""
+def _backend(scores: Tensor) -> ModuleType:
+    """The fastest backend for the device."""
     if scores.device.type == "cpu" and compiled.AVAILABLE:
         return compiled
     if scores.device.type == "cuda" and gpu.AVAILABLE:
@@ -78,7 +78,7 @@ def _loops(scores: Tensor) -> ModuleType:
 def _topk(scores: Tensor, sigma: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     check_finite(scores)
     value: tuple[Tensor, Tensor, Tensor, Tensor]
-    value = _loops(scores).weights(scores, k, float(sigma))
+    value = _backend(scores).weights(scores, k, float(sigma))
     return value
 
 
@@ -91,7 +91,9 @@ def _topk(scores: Tensor, sigma: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor
 def _gradient(
     incoming: Tensor, scores: Tensor, sigma: Tensor, *saved: Tensor
 ) -> tuple[Tensor, Tensor]:
-    value: tuple[Tensor, Tensor] = _loops(scores).slopes(incoming, scores, float(sigma), *saved)
+    value: tuple[Tensor, Tensor] = _backend(scores).gradients(
+        incoming, scores, float(sigma), *saved
+    )
     return value
 
 
@@ -128,27 +130,27 @@ class _Topk(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *incoming: Tensor) -> tuple[Tensor, Tensor, None]:
         scores, sigma, candidates, weights, plan, counts = ctx.saved_tensors
-        slope, to_sigma = _Gradient.apply(  # type: ignore[no-untyped-call]
+        to_scores, to_sigma = _Gradient.apply(  # type: ignore[no-untyped-call]
             incoming[1], scores, sigma, candidates, weights, plan, counts
         )
-        return slope, to_sigma.sum().to(sigma), None
+        return to_scores, to_sigma.sum().to(sigma), None
 
     @staticmethod
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], scores: Tensor, sigma: Tensor, k: int
     ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-        """More images: the mapped axis joins the batch."""
+        """The mapped axis joins the batch."""
         if in_dims[1] is not None:
             raise NotImplementedError("vmap over sigma: map a function of the scores instead")
-        output = _Topk.apply(_joined(scores, in_dims[0], info), sigma, k)  # type: ignore[no-untyped-call]
-        return tuple(_parted(each, info) for each in output), (0,) * len(output)
+        output = _Topk.apply(_merge_batch(scores, in_dims[0], info), sigma, k)  # type: ignore[no-untyped-call]
+        return tuple(_split_batch(each, info) for each in output), (0,) * len(output)
 
 
 class _Gradient(torch.autograd.Function):
-    """The gradient, which has none itself."""
+    """The gradient operator, which has no gradient itself."""
 
     @staticmethod
-    def forward(  # all by name: torch.compile refuses *inputs
+    def forward(  # named: torch.compile refuses *inputs
         incoming: Tensor,
         scores: Tensor,
         sigma: Tensor,
@@ -175,18 +177,19 @@ class _Gradient(torch.autograd.Function):
         info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor
     ) -> tuple[tuple[Tensor, ...], tuple[int, int]]:
         incoming, scores, sigma, *saved = (
-            each if i == 2 else _joined(each, in_dims[i], info) for i, each in enumerate(inputs)
+            each if i == 2 else _merge_batch(each, in_dims[i], info)
+            for i, each in enumerate(inputs)
         )
         output = _Gradient.apply(incoming, scores, sigma, *saved)  # type: ignore[no-untyped-call]
-        return tuple(_parted(each, info) for each in output), (0, 0)
+        return tuple(_split_batch(each, info) for each in output), (0, 0)
 
 
-def _joined(value: Tensor, dim: int | None, info: Any) -> Tensor:
+def _merge_batch(value: Tensor, dim: int | None, info: Any) -> Tensor:
     """Mapped values (V, B, ...) as one batch (V B, ...)."""
     if dim is None:
         value, dim = value.expand(info.batch_size, *value.shape), 0
     return value.movedim(dim, 0).flatten(0, 1)
 
 
-def _parted(value: Tensor, info: Any) -> Tensor:
+def _split_batch(value: Tensor, info: Any) -> Tensor:
     return value.view(info.batch_size, -1, *value.shape[1:])

@@ -1,10 +1,10 @@
-"""`foveal.topk.quadrature` on a GPU with its recurrences fused: one launch in place of hundreds.
+"""`foveal.topk.quadrature` on a GPU with fused recurrences: one launch instead of hundreds.
 
-A program goes over the candidates, forth and back, for a few (image, node) pairs; a state is a tile
-of counts x pairs in registers, kept in memory once for every candidate. Without Triton, which comes
-with torch on Linux where there is a GPU, `AVAILABLE` is false.
+A program passes over the candidates, forwards and backwards, for a few (image, node) pairs; a state
+is a tile of counts x pairs in registers, stored once per candidate. Without Triton, which comes
+with torch's CUDA builds on Linux, `AVAILABLE` is false.
 
-So far this has run in Triton's interpreter alone and was never timed: no GPU was at hand.
+So far tested in Triton's interpreter only, and never timed on a GPU.
 """
 
 from functools import partial
@@ -23,35 +23,35 @@ except ImportError:
 else:
     AVAILABLE = True
 
-PAIRS = 16  # of an image and a node, for one program
+PAIRS = 16  # (image, node) pairs per program
 
 
-def _weigh(z: Float[Tensor, "M P"], k: int) -> Float[Tensor, "K M P"]:
+def _weight_integrand(z: Float[Tensor, "M P"], k: int) -> Float[Tensor, "K M P"]:
     """The integrand of W at each pair's threshold."""
     p, f = torch.special.ndtr(z).contiguous(), quadrature.density(z).contiguous()
-    counts, states = _room(z, k, 2)
+    counts, states = _workspace(z, k, 2)
     into = z.new_empty(k, *z.shape)
-    _weigh_kernel[states.shape[:1]](p, f, into, states, *z.shape, k, counts, PAIRS)
+    _weight_kernel[states.shape[:1]](p, f, into, states, *z.shape, k, counts, PAIRS)
     return into
 
 
-def _slope(z: Float[Tensor, "M P"], g: Float[Tensor, "K M P"]) -> Float[Tensor, "M P"]:
+def _gradient_integrand(z: Float[Tensor, "M P"], g: Float[Tensor, "K M P"]) -> Float[Tensor, "M P"]:
     """d<G, W> / dx at each pair's threshold."""
     p, f = torch.special.ndtr(z).contiguous(), quadrature.density(z).contiguous()
-    counts, states = _room(z, g.shape[0], 4)
+    counts, states = _workspace(z, g.shape[0], 4)
     into = torch.empty_like(z, memory_format=torch.contiguous_format)
-    _slope_kernel[states.shape[:1]](
+    _gradient_kernel[states.shape[:1]](
         z.contiguous(), p, f, g.contiguous(), into, states, *z.shape, g.shape[0], counts, PAIRS
     )
     return into
 
 
-weights = partial(quadrature.weights, integrand=_weigh)
-slopes = partial(quadrature.slopes, integrand=_slope)
+weights = partial(quadrature.weights, integrand=_weight_integrand)
+gradients = partial(quadrature.gradients, integrand=_gradient_integrand)
 
 
-def _room(z: Float[Tensor, "M P"], k: int, kinds: int) -> tuple[int, Tensor]:
-    """The counts in a tile, and memory for the states before each candidate."""
+def _workspace(z: Float[Tensor, "M P"], k: int, kinds: int) -> tuple[int, Tensor]:
+    """The number of counts in a tile, and memory for the states before each candidate."""
     counts = 1 << max(0, k - 1).bit_length()
     programs = -(-z.shape[1] // PAIRS)
     return counts, z.new_empty(programs, z.shape[0], kinds, counts, PAIRS)
@@ -61,12 +61,12 @@ if AVAILABLE:
 
     @triton.jit
     def _entry(state, c):  # type: ignore[no-untyped-def]
-        """Entry c of every column, and 0 where there is none."""
+        """Entry c of every column, 0 outside."""
         held = (c >= 0) & (c < state.shape[0])
         return tl.where(held, tl.gather(state, tl.where(held, c, 0), 0), 0.0)
 
     @triton.jit
-    def _weigh_kernel(  # type: ignore[no-untyped-def]
+    def _weight_kernel(  # type: ignore[no-untyped-def]
         p_at, f_at, into, states, m, n, k, COUNTS: tl.constexpr, PAIRS: tl.constexpr
     ):
         pair = tl.program_id(0) * PAIRS + tl.arange(0, PAIRS)
@@ -99,8 +99,8 @@ if AVAILABLE:
             b += p * (_entry(b, c - 1) - b)
 
     @triton.jit
-    def _valued(a, v, d, e, p, f, own, before, c):  # type: ignore[no-untyped-def]
-        """States one candidate on; `own` and `before` are G of the slots after c and c - 1."""
+    def _advance(a, v, d, e, p, f, own, before, c):  # type: ignore[no-untyped-def]
+        """The next candidate's states; `own` and `before` are G of the slots after c and c - 1."""
         a1, v1, d1, e1 = _entry(a, c - 1), _entry(v, c - 1), _entry(d, c - 1), _entry(e, c - 1)
         e += p * (e1 + own * d1 - e) + f * (v + own * a)
         d += p * (d1 - d) + f * a
@@ -109,7 +109,7 @@ if AVAILABLE:
         return a, v, d, e
 
     @triton.jit
-    def _slope_kernel(  # type: ignore[no-untyped-def]
+    def _gradient_kernel(  # type: ignore[no-untyped-def]
         z_at, p_at, f_at, g_at, into, states, m, n, k, COUNTS: tl.constexpr, PAIRS: tl.constexpr
     ):
         pair = tl.program_id(0) * PAIRS + tl.arange(0, PAIRS)
@@ -128,7 +128,7 @@ if AVAILABLE:
             p = tl.load(p_at + i * n + pair, pair < n, 0.0)[None, :]
             f = tl.load(f_at + i * n + pair, pair < n, 0.0)[None, :]
             own = tl.load(g_at + (c * m + i) * n + pair[None, :], (c < k) & here, 0.0)
-            a, v, d, e = _valued(a, v, d, e, p, f, own, _entry(own, c - 1), c)
+            a, v, d, e = _advance(a, v, d, e, p, f, own, _entry(own, c - 1), c)
         tl.debug_barrier()
         b, u, h, w = tl.where(c == 0, 1.0, 0.0).to(tl.float64), none, none, none
         for back in range(m):
@@ -154,4 +154,4 @@ if AVAILABLE:
             mirrored = tl.load(
                 g_at + ((k - 1 - c) * m + i) * n + pair[None, :], (c < k) & here, 0.0
             )
-            b, u, h, w = _valued(b, u, h, w, p, f, mirrored, _entry(mirrored, c - 1), c)
+            b, u, h, w = _advance(b, u, h, w, p, f, mirrored, _entry(mirrored, c - 1), c)

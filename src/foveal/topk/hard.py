@@ -1,4 +1,4 @@
-"""The K best candidates and nothing else: how models predict, and the limit of no noise."""
+"""The K best candidates: how models predict, and the limit of no noise."""
 
 import torch
 from jaxtyping import Float
@@ -29,16 +29,16 @@ def hard(scores: Float[Tensor, "B N"], k: int) -> Selection:
 
 
 def check(scores: Float[Tensor, "B N"], k: int) -> None:
-    """Raise an error that names the values unless k of the scores can be selected."""
+    """Raise an error with the values unless k of the scores can be selected."""
     check_shape(scores, k)
     check_finite(scores)
 
 
 def check_shape(scores: Float[Tensor, "B N"], k: int) -> None:
-    """Raise an error that names the values unless k of as many scores can be selected."""
+    """Raise an error with the values unless scores of this shape allow a selection of k."""
     if not isinstance(scores, Tensor) or not scores.is_floating_point():
-        met = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__
-        raise TypeError(f"scores must be a tensor of floats: got {met}")
+        kind = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__
+        raise TypeError(f"scores must be a tensor of floats: got {kind}")
     if scores.ndim != 2:
         raise ValueError(f"scores must have shape (B, N): got {tuple(scores.shape)}")
     if not 1 <= k <= scores.shape[1]:
@@ -46,7 +46,7 @@ def check_shape(scores: Float[Tensor, "B N"], k: int) -> None:
 
 
 def check_finite(scores: Float[Tensor, "B N"]) -> None:
-    """Raise an error that names the first NaN or infinite score; a compiled graph leaves it out."""
+    """Raise an error with the first NaN or infinite score; not checked in a compiled graph."""
     if torch.compiler.is_compiling():
         return
     bad = ~scores.detach().isfinite()

@@ -34,22 +34,21 @@ def perturbed(
 ) -> Selection:
     """Select k candidates softly, differentiable in the scores.
 
-    Which estimator: ``exact`` has neither noise nor bias and is the default. ``conditional``
-    samples, is unbiased, of low variance. ``score_function`` (with a leave-one-out baseline) is
-    unbiased and very noisy. ``diagonal`` is the gradient the paper was trained with: it keeps
-    dW[k,i]/ds_i and drops every other dW[k,j]/ds_i, so that a constant added to every patch's value
-    (the brightness of the picture) drowns what it should learn. ``diagonal_centred`` takes that
-    constant out first.
+    Estimators: ``exact``, the default, has neither noise nor bias. ``conditional`` samples, is
+    unbiased and has low variance. ``score_function`` (with a leave-one-out baseline) is unbiased
+    and very noisy. ``diagonal`` is the gradient the paper was trained with: it keeps dW[k,i]/ds_i
+    and drops every other dW[k,j]/ds_i, so that a constant added to the value of every patch (the
+    brightness of the image) drowns the signal. ``diagonal_centred`` subtracts that constant first.
 
-    On a device without float64 the work is done on the CPU: the same result, rounded to the type of
-    the scores.
+    On a device without float64 the work is done on the CPU, with the same result in the type of the
+    scores.
 
     Args:
         scores: relevance of the N candidates, normalised per image so that sigma has a meaning.
         k: number of slots, 1..N.
         sigma: standard deviation of the noise in units of the scores; 0 is `hard`, to the bit.
             With ``exact`` it may be a tensor and receives a gradient.
-        estimator: see above.
+        estimator: of the gradient, see above.
         samples: noise draws per image, >= 1; ``exact`` ignores it.
         generator: source of the noise; ``exact`` ignores it.
 

@@ -1,8 +1,8 @@
-"""The smoothed Top-K by quadrature in plain PyTorch, on any device.
+"""The smoothed Top-K by quadrature in plain PyTorch, on any device with float64.
 
-The reference for the compiled loops and the Triton kernel, and what runs where neither is to be
-had. The mathematics is in `foveal.topk.exact`. Everything is in units of sigma, relative to the
-k-th largest score, and in float64.
+The reference for the compiled loops and the Triton kernel, and the fallback without them. The
+mathematics is in `foveal.topk.exact`. Everything is in units of sigma, relative to the k-th
+largest score, and in float64.
 """
 
 import math
@@ -12,17 +12,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from foveal.topk.active_candidates import reach
+from foveal.topk.active_candidates import find_active
 
-# The rows' sums err by as much as the gradient does: they choose the nodes, image by image.
+# The rows of W sum to one up to the error of the gradient, so they decide the number of nodes.
 ROW_SUM_TOLERANCE = 1e-8
-# Nodes come in bundles of LANES: 1, 2, 4 and at most BUNDLES of them.
+# Nodes come in bundles of LANES: 1, 2, 4, ... up to BUNDLES bundles.
 LANES, BUNDLES = 16, 16
 
-_TINY = 1e-10  # weights below are 0, which spares their crops
-_FAR = 25.0  # Phi(-25) is 0 beside 1
-_LEAST = 2.0**-53  # 1 - p below this is none beside 1
-# The recurrences keep their states for as many (image, node) pairs at once as fit into this.
+_TINY = 1e-10  # smaller weights become 0, which saves their crops
+_FAR = 25.0  # Phi(-25) is negligible against 1
+_LEAST = 2.0**-53  # a smaller 1 - p is negligible against 1
+# Memory for the states of the (image, node) pairs of one pass.
 _STATE_BYTES = 16 * 2**20
 
 
@@ -33,24 +33,24 @@ def weights(
     *,
     integrand: Callable[[Tensor, int], Tensor] | None = None,
 ) -> tuple[Int[Tensor, "B M"], Float[Tensor, "B K M"], Float[Tensor, "B 4"], Int[Tensor, "B 2"]]:
-    """The candidates in reach, their weights, and what the gradient needs to know again.
+    """The active candidates, their weights, and what the gradient needs.
 
     Args:
         scores: finite.
         k: number of slots.
         sigma: standard deviation of the noise.
-        integrand: (x - t (M, P), k) -> (K, M, P) in place of the one in PyTorch.
+        integrand: (x - t (M, P), k) -> (K, M, P) instead of the one in PyTorch.
 
     Returns:
         candidates, weights: of the selection.
-        plan: see `reach`.
-        counts: candidates in reach, and bundles of nodes that were needed.
+        plan: see `find_active`.
+        counts: number of active candidates, and of bundles of nodes.
     """
-    integrand = integrand or _weights
-    candidates, plan, found = reach(scores, k, sigma)
-    x = _near(scores, sigma, candidates, plan, found)
+    integrand = integrand or _weight_integrand
+    candidates, plan, active = find_active(scores, k, sigma)
+    x = _active_scores(scores, sigma, candidates, plan, active)
     sums = torch.zeros(k, x.shape[1], x.shape[0], dtype=x.dtype, device=x.device)
-    bundles = torch.zeros_like(found)
+    bundles = torch.zeros_like(active)
     unfinished, done = torch.arange(x.shape[0], device=x.device), 0
     while len(unfinished) and done < BUNDLES:
         until = max(1, 2 * done)
@@ -64,10 +64,10 @@ def weights(
     step = (plan[:, 2] - plan[:, 1]) / (LANES * bundles)
     value = (sums * step).permute(2, 0, 1)
     value = value.masked_fill(value < _TINY, 0).to(scores.dtype).contiguous()
-    return candidates, value, plan, torch.stack((found, bundles), dim=1)
+    return candidates, value, plan, torch.stack((active, bundles), dim=1)
 
 
-def slopes(
+def gradients(
     incoming: Float[Tensor, "B K M"],
     scores: Float[Tensor, "B N"],
     sigma: float,
@@ -78,15 +78,15 @@ def slopes(
     *,
     integrand: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B"]]:
-    """The gradient to the scores, and each image's to sigma.
+    """The gradients with respect to the scores, and per image with respect to sigma.
 
     The arguments after sigma are what `weights` returned; `integrand` is (x - t (M, P), incoming
-    (K, M, P)) -> (M, P) in place of the one in PyTorch.
+    (K, M, P)) -> (M, P) instead of the one in PyTorch.
     """
-    integrand = integrand or _slopes
-    x = _near(scores, sigma, candidates, plan, counts[:, 0])
+    integrand = integrand or _gradient_integrand
+    x = _active_scores(scores, sigma, candidates, plan, counts[:, 0])
     incoming = incoming.double()
-    # Rows of W sum to one: a constant per slot changes nothing but the rounding.
+    # Rows of W sum to one, so a constant per slot changes nothing but the rounding.
     incoming = incoming - (incoming * weights).sum(dim=2, keepdim=True)
     incoming = incoming.permute(1, 2, 0)  # (K, M, B)
     sums = torch.zeros_like(x.T)  # (M, B)
@@ -95,22 +95,22 @@ def slopes(
         for image, t in _nodes(images, plan, range(count), x.shape[1], 4 * weights.shape[1]):
             sums.index_add_(1, image, integrand(x.T[:, image] - t, incoming[..., image]))
     step = (plan[:, 2] - plan[:, 1]) / (LANES * counts[:, 1]) / sigma
-    slope = (sums * step).T  # (B, M)
+    gradient = (sums * step).T  # (B, M)
     into = torch.zeros(scores.shape, dtype=x.dtype, device=x.device)
-    into.scatter_add_(1, candidates, slope)
-    return into.to(scores.dtype), -(slope * x).sum(dim=1)
+    into.scatter_add_(1, candidates, gradient)
+    return into.to(scores.dtype), -(gradient * x).sum(dim=1)
 
 
-def _near(
+def _active_scores(
     scores: Float[Tensor, "B N"],
     sigma: float,
     candidates: Int[Tensor, "B M"],
     plan: Float[Tensor, "B 4"],
-    found: Int[Tensor, "B"],
+    active: Int[Tensor, "B"],
 ) -> Float[Tensor, "B M"]:
-    """The scores in reach in units of sigma; what fills up a row is out of reach."""
+    """The active scores in units of sigma; padding is far below the threshold."""
     x = (scores.gather(1, candidates).double() - plan[:, :1]) / sigma
-    real: Bool[Tensor, "B M"] = torch.arange(x.shape[1], device=x.device) < found[:, None]
+    real: Bool[Tensor, "B M"] = torch.arange(x.shape[1], device=x.device) < active[:, None]
     return torch.where(real, x, -_FAR).clamp(-_FAR, _FAR)
 
 
@@ -121,11 +121,11 @@ def _nodes(
     candidates: int,
     state: int,
 ) -> Iterator[tuple[Int[Tensor, "P"], Float[Tensor, "P"]]]:
-    """Pairs of an image and a threshold t, as many at once as their states fit into memory.
+    """Pairs of an image and a threshold t, in pieces whose states fit into memory.
 
     Bundle 0 has LANES even steps over the interval, bundle 1 the points halfway between, bundles 2
     and 3 those halfway between all of these, and so on: after each power of two, all thresholds so
-    far make one even rule. The integrand dies out smoothly at both ends, where such a rule
+    far form one trapezoidal rule. The integrand vanishes smoothly at both ends, so the rule
     converges faster than any power (Trefethen & Weideman, SIAM Review 2014).
     """
     starts = []
@@ -142,7 +142,7 @@ def _nodes(
     return zip(torch.split(image, at_once), torch.split(t.flatten(), at_once), strict=True)
 
 
-def _weights(z: Float[Tensor, "M P"], k: int) -> Float[Tensor, "K M P"]:
+def _weight_integrand(z: Float[Tensor, "M P"], k: int) -> Float[Tensor, "K M P"]:
     """The integrand of W at each pair's threshold."""
     p, f = torch.special.ndtr(z), density(z)
     (a, d), (b, d_after) = (each.unbind(dim=1) for each in _states(z, f, k, None))  # (K, M, P)
@@ -152,7 +152,7 @@ def _weights(z: Float[Tensor, "M P"], k: int) -> Float[Tensor, "K M P"]:
     return mass
 
 
-def _slopes(z: Float[Tensor, "M P"], g: Float[Tensor, "K M P"]) -> Float[Tensor, "M P"]:
+def _gradient_integrand(z: Float[Tensor, "M P"], g: Float[Tensor, "K M P"]) -> Float[Tensor, "M P"]:
     """d<G, W> / dx at each pair's threshold.
 
     With X_out, X_above, X_at the values when i is left out, above the threshold and at it, the
@@ -172,7 +172,7 @@ def _slopes(z: Float[Tensor, "M P"], g: Float[Tensor, "K M P"]) -> Float[Tensor,
 
 
 def density(z: Float[Tensor, "M P"]) -> Float[Tensor, "M P"]:
-    """Of the standard normal distribution."""
+    """The density of the standard normal distribution."""
     return torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
 
 
@@ -184,10 +184,9 @@ def _states(
     The states are (A, D), or with g, the incoming gradient, (A, D, V, E). D is A' and E is V' of
     `foveal.topk.exact`, moved by one: entry c is for c + 1 chosen, of which one is the threshold.
 
-    A step over all candidates at once for every c, in place of one over all c for every candidate:
-    divided by the product of 1 - p over the candidates so far, a state's entry c is a cumulative
-    sum of what entry c - 1 was. So that no quotient overflows, the product begins anew after every
-    few candidates where there are many slots.
+    One step per c over all candidates, instead of one per candidate over all c: divided by the
+    product of 1 - p over the candidates so far, entry c of a state is a cumulative sum over entry
+    c - 1. With many slots the product restarts every few candidates, so that no quotient overflows.
 
     Returns:
         before: entry c is for c others chosen before candidate i.
@@ -201,7 +200,7 @@ def _states(
     )  # (M, 2, P)
     if g is not None:  # seen from the back, the c-th chosen fills slot k-1-c
         g = torch.stack((g, g.flip(0, 1)), dim=2)  # (K, M, 2, P)
-    # One more row of candidates, for what comes after the last.
+    # One more row of candidates, for the state after the last.
     states = z.new_empty(k, 2 if g is None else 4, candidates + 1, 2, pairs)
     states[:, :, 0] = 0
     states[0, 0, 0] = 1
@@ -227,8 +226,8 @@ def _divided(
     hazard: Float[Tensor, "m 2 P"],
     g: Float[Tensor, "K m 2 P"] | None,
 ) -> None:
-    """From the states before the first candidate those after each, divided by the product of 1 - p
-    over the candidates passed; m = M - 1 of them."""
+    """Fill in the states after each candidate from those before the first, divided by the product
+    of 1 - p over the candidates passed; m = M - 1 of them."""
     before, after = rows[:, :, :-1], rows[:, :, 1:]
     none = torch.zeros_like(before[0, 0])
     for c in range(len(rows)):

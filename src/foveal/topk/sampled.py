@@ -1,16 +1,16 @@
 """The perturbed Top-K from samples of the noise, with four gradients.
 
-Only the chosen indices (B, S, K) are kept, never one-hots of length N nor the noise: the backward
-pass draws the same noise again from a saved seed. W is the mean of the samples; with G the
-incoming gradient, Y one sample, z its noise and T its chosen set, the gradients per sample are
+Only the selected indices (B, S, K) are kept, neither one-hots of length N nor the noise: the
+backward pass draws the same noise again from a saved seed. W is the mean of the samples; with G the
+incoming gradient, Y one sample, z its noise and T its selected set, the gradients per sample are
 
     score_function    (<G, Y> - mean of <G, Y> over the other samples) z / sigma
     diagonal          g_i = sum_k G[k,i] Y[k,i] z_i / sigma                             (biased)
-    diagonal_centred  the same, with the mean of G under W taken off every row of G     (biased)
+    diagonal_centred  the same, with the mean of G under W subtracted from its rows    (biased)
     conditional       g_i = phi((s_i - tau_i) / sigma) / sigma (V_in(i) - V_out(i))
 
 where tau_i is the k-th largest of the others' noisy scores and V_in, V_out are the values of <G,
-.> of the chosen set with i and without it: the expectation over z_i, given all other noise, in
+.> of the selected set with i and without it: the expectation over z_i, given all other noise, in
 closed form. (In simulation: smoothed perturbation analysis, Gong & Ho 1987; Fu & Hu 1997.)
 """
 
@@ -23,10 +23,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from foveal.topk.active_candidates import reach
+from foveal.topk.active_candidates import find_active
 from foveal.topk.selection import Selection
 
-# As many samples are drawn at once as keep (B, S, N) below this number of elements.
+# Largest number of elements (B, S, N) of the noise drawn at once.
 _DRAWN_AT_ONCE = 2**21
 # |s_i - tau_i| / sigma beyond which the density is below 1e-6 of its peak.
 _REACH = 5.3
@@ -42,22 +42,22 @@ def sampled(
 ) -> Selection:
     """The mean selection over draws of the noise; see `foveal.topk.perturbed` for the arguments.
 
-    Candidates out of reach of the threshold, which have no chance to be chosen, get no noise.
+    Inactive candidates, which have no chance of being selected, get no noise.
     """
     fixed = scores.detach().float() if scores.dtype.itemsize < 4 else scores.detach()
-    inside, _, found = reach(fixed, k, sigma)
-    beyond = torch.arange(inside.shape[1], device=found.device) >= found[:, None]
+    inside, _, count = find_active(fixed, k, sigma)
+    beyond = torch.arange(inside.shape[1], device=count.device) >= count[:, None]
     near = scores.gather(1, inside).masked_fill(beyond, -torch.inf)  # (B, R)
     fixed = near.detach().to(fixed.dtype)
     seed = int(torch.randint(2**62, (), generator=generator, device=_device(generator)))
-    chosen, reached = [], torch.zeros_like(fixed, dtype=torch.bool)
+    selected, reached = [], torch.zeros_like(fixed, dtype=torch.bool)
     for noise in _noise(fixed, samples, seed):
         best = (fixed[:, None] + sigma * noise).topk(min(k + 1, fixed.shape[1]), dim=2)
-        chosen.append(best.indices[..., :k].sort(dim=2).values)
+        selected.append(best.indices[..., :k].sort(dim=2).values)
         if estimator == "conditional":
             lowest = best.values[..., -1].amin(dim=1, keepdim=True)
             reached |= fixed > lowest - _REACH * sigma
-    index = torch.cat(chosen, dim=1)  # (B, S, K)
+    index = torch.cat(selected, dim=1)  # (B, S, K)
     reached.scatter_(1, index.flatten(1), True)
     candidates, real, place = _compact(reached)
     position = place.gather(1, index.flatten(1)).view_as(index)
@@ -85,7 +85,7 @@ def _noise(
 def _compact(
     reached: Bool[Tensor, "B N"],
 ) -> tuple[Int[Tensor, "B M"], Bool[Tensor, "B M"], Int[Tensor, "B N"]]:
-    """The marked candidates, short rows filled up with 0; which are real; where each one went."""
+    """The marked candidates, short rows padded with 0; which are real; the position of each one."""
     place = reached.cumsum(dim=1) - 1  # (B, N)
     image, number = reached.nonzero(as_tuple=True)
     candidates = torch.zeros(
@@ -97,7 +97,7 @@ def _compact(
 
 
 class _Mean(torch.autograd.Function):
-    """W (B, K, M) as the mean of the chosen indices, and the four gradients."""
+    """W (B, K, M) as the mean of the samples, and the four gradients."""
 
     @staticmethod
     def forward(
@@ -112,7 +112,7 @@ class _Mean(torch.autograd.Function):
         seed: int,
     ) -> Float[Tensor, "B K M"]:
         batch, samples, _ = position.shape
-        # Whole numbers are added without rounding: a certain choice has weight 1 to the bit.
+        # Integers are added without rounding: a certain selection has weight 1 exactly.
         wide = torch.promote_types(scores.dtype, torch.float32)
         counts = torch.zeros(batch, k, candidates.shape[1], dtype=wide, device=scores.device)
         one = torch.ones((), dtype=wide, device=scores.device).expand(batch, k, samples)
@@ -127,7 +127,7 @@ class _Mean(torch.autograd.Function):
     def backward(ctx: Any, incoming: Float[Tensor, "B K M"]) -> tuple[Tensor | None, ...]:
         scores, candidates, real, position, weights = ctx.saved_tensors
         if ctx.estimator in ("conditional", "diagonal_centred"):
-            # Changes nothing for the first but its rounding, and mends most of the second's bias.
+            # No change but rounding for `conditional`; removes most of the bias of `diagonal`.
             incoming = incoming - (incoming * weights).sum(dim=2, keepdim=True)
         wide = scores.float() if scores.dtype.itemsize < 4 else scores
         incoming = incoming.to(wide.dtype) * real[:, None]
@@ -170,7 +170,7 @@ def _conditional(
     dense = torch.zeros(scores.shape[0], k, n, dtype=scores.dtype, device=scores.device)
     dense.scatter_add_(2, candidates[:, None].expand_as(incoming), incoming)
 
-    # Out of the set: i takes the place of the k-th, among the k - 1 kept ones in index order.
+    # i outside the set: it replaces the k-th, among the k - 1 kept ones in index order.
     kept = best.indices[..., : k - 1].sort(dim=2).values  # (B, S, K-1)
     before, after = _value_around(dense, kept, 0), _value_around(dense, kept, 1)
     before = torch.cat((torch.zeros_like(kth), before.cumsum(dim=2)), dim=2)  # (B, S, K)
@@ -180,7 +180,7 @@ def _conditional(
     own = incoming[:, None].expand(-1, noisy.shape[1], -1, -1).gather(2, slot[:, :, None])
     inside = before.gather(2, slot) + own[:, :, 0] + after.gather(2, slot)
 
-    # In the set: taking i out lets the (k+1)-th in. All sets that lack one of the k + 1 best.
+    # i in the set: without it the (k+1)-th enters. All sets that lack one of the k + 1 best.
     union, order = best.indices.sort(dim=2)  # (B, S, K+1)
     ahead = _value_around(dense, union[..., :-1], 0).cumsum(dim=2)
     behind = _value_around(dense, union[..., 1:], 0).flip(2).cumsum(dim=2).flip(2)
@@ -189,10 +189,10 @@ def _conditional(
     whole = without.gather(2, (order == k).int().argmax(dim=2, keepdim=True))  # (B, S, 1): <G, Y>
 
     near = scores.gather(1, candidates)[:, None]  # (B, 1, M)
-    slope = _normal(near - kth, sigma) * (inside - whole) * real[:, None]  # (B, S, M)
-    gradient = torch.zeros_like(scores).scatter_add_(1, candidates, slope.sum(dim=1))
-    # For the k + 1 best the above is not theirs: put their own in its place.
-    repeated = torch.zeros_like(noisy).scatter_add_(2, numbers, slope).gather(2, union)
+    inner = _normal(near - kth, sigma) * (inside - whole) * real[:, None]  # (B, S, M)
+    gradient = torch.zeros_like(scores).scatter_add_(1, candidates, inner.sum(dim=1))
+    # The above does not hold for the k + 1 best: replace it with their own.
+    repeated = torch.zeros_like(noisy).scatter_add_(2, numbers, inner).gather(2, union)
     theirs = _normal(_at(scores, union) - following, sigma) * (whole - without)
     last = order == k
     theirs = torch.where(last, repeated, theirs)

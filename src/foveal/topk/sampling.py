@@ -1,9 +1,9 @@
-"""Attention sampling: K candidates drawn from a distribution, and the mean they stand for.
+"""Attention sampling: K candidates drawn from a distribution, and the mean they estimate.
 
     F = sum_i a_i f_i  ~  sum_p w_p f_p        over the K drawn candidates, p = 0 .. K-1
 
-Nothing is blended: a slot looks at one candidate, so its patch is a plain cut. What learns is the
-attention a, through an estimate of F whose mean over all draws is exact, and that of its gradient.
+A slot looks at one candidate, so its patch is a plain crop, not a blend. The attention a learns
+through an estimate of F that is unbiased, in value and in gradient.
 """
 
 import torch
@@ -26,8 +26,8 @@ def attention(
 
     Args:
         scores: raw relevance of the N candidates.
-        smoothing: share that is given to all candidates alike, in [0, 1]. Without it a candidate
-            may become so rare that its gradient, in proportion to 1 / a_i, is no longer usable.
+        smoothing: fraction spread evenly over all candidates, in [0, 1]. Without it a candidate may
+            become so rare that its gradient, proportional to 1 / a_i, explodes.
         among: the candidates that may be drawn, all by default; the others have attention 0.
 
     Returns:
@@ -46,8 +46,8 @@ def attention(
     if among is None:
         return (1 - smoothing) * scores.softmax(dim=1) + smoothing / scores.shape[1]
     shares = scores.masked_fill(~among, -torch.inf).softmax(dim=1)
-    alike = among.to(shares.dtype)
-    return (1 - smoothing) * shares + smoothing * alike / alike.sum(dim=-1, keepdim=True)
+    even = among.to(shares.dtype)
+    return (1 - smoothing) * shares + smoothing * even / even.sum(dim=-1, keepdim=True)
 
 
 def sample(
@@ -57,16 +57,16 @@ def sample(
     replacement: bool = False,
     generator: torch.Generator | None = None,
 ) -> Selection:
-    """Draw k candidates; slot j is the j-th that was drawn.
+    """Draw k candidates; slot j looks at the j-th drawn.
 
-    Without replacement by the k largest of log a_i + Gumbel noise, which is the same as drawing one
-    after the other in proportion to the attention of those that are left.
+    Without replacement as the k largest of log a_i + Gumbel noise, which equals drawing one after
+    the other in proportion to the attention of those left.
 
     Args:
         attention: nonnegative; rows need not sum to one.
         k: number of draws, 1..N.
-        replacement: whether a candidate can be drawn again.
-        generator: source of the draws. They are the same on every device for one on the CPU.
+        replacement: whether a candidate can be drawn more than once.
+        generator: source of the draws; one on the CPU gives the same draws on every device.
 
     Returns:
         A selection with M = K and one-hot rows in the order of drawing, without gradient.
@@ -85,7 +85,7 @@ def sample(
     if (shares < 0).any() or enough < (1 if replacement else k):
         raise ValueError(
             f"attention must be nonnegative, and positive for k={k} candidates: got a smallest of "
-            f"{float(shares.min())} and an image with {int(enough)} positive ones; smooth it"
+            f"{float(shares.min())} and an image with {int(enough)} positive ones; use smoothing"
         )
     device = attention.device if generator is None else generator.device
     if replacement:
@@ -110,19 +110,19 @@ def expectation(
 ) -> Float[Tensor, "B D"]:
     """Estimate sum_i a_i f_i from the drawn candidates, unbiased in value and in all gradients.
 
-    Before draw p the candidates Q drawn so far are known, and the mass m_p = 1 - sum_Q a is left.
-    Given Q, the exact mean is that of sum_Q a f + m_p f_p; averaged over the K draws,
+    Before draw p, with the candidates Q drawn so far, the mass m_p = 1 - sum_Q a is left. Given Q,
+    sum_Q a f + m_p f_p has the exact mean; averaged over the K draws,
 
         w_p = ((K - 1 - p) a_p + m_p) / K         and with replacement w_p = 1 / K
 
-    The gradient to a_p is w_p / a_p <G, f_p>, G being the incoming one: by the same argument its
-    mean, where what was not drawn counts 0, is <G, f_i> for every candidate i. Its variance is that
+    The gradient of a_p is w_p / a_p <G, f_p> for an incoming gradient G: by the same argument its
+    mean, with 0 for candidates not drawn, is <G, f_i> for every candidate i. Its variance is that
     of an importance weight and needs no baseline.
 
-    The value without replacement is the published one. The published gradient to the attention is
-    not: enumerating all draws shows that its mean is not that of the exact expectation for K > 1,
-    neither in the released code nor in its PyTorch port; it credits f_j - f_p to the later of two
-    draws and scales the score of a draw by the mass left. It is not offered here.
+    The value without replacement is the published one; the gradient is not. The published gradient
+    of the attention is biased for K > 1, in the released code and in its PyTorch port, as
+    enumerating all draws shows: it credits f_j - f_p to the later of two draws and scales the score
+    of a draw by the mass left. It is not offered here.
 
     Args:
         features: f_p of the drawn candidates.
@@ -139,7 +139,7 @@ def expectation(
     with torch.no_grad():
         weight = torch.full_like(share, 1 / k)
         if not replacement:
-            # Sums of what is left rather than one less what is gone: no difference cancels.
+            # Sums of what is left, rather than 1 minus what is drawn, avoid cancellation.
             unseen = attention.scatter(1, drawn, 0.0).sum(dim=1, keepdim=True)
             left = unseen + share.flip(1).cumsum(dim=1).flip(1)  # (B, K): m_p
             later = torch.arange(k - 1, -1, -1, device=share.device)

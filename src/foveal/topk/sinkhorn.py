@@ -23,8 +23,8 @@ def sinkhorn(
     """Select k candidates softly by entropic optimal transport, differentiable in the scores.
 
     Unlike the slots of `hard` and `perturbed`, in index order, these are *in order of score*: slot
-    0 looks at the k-th best candidate, slot k - 1 at the best. Two candidates share a slot where
-    their scores differ by no more than a few epsilon / 2.
+    0 looks at the k-th best candidate, slot k - 1 at the best. Candidates share a slot where their
+    scores differ by no more than a few epsilon / 2.
 
     Time O(M K^2) per Newton step and memory O(M K), for M active candidates. Computed in float64
     whatever the type of the scores; on the CPU where their device has no float64, with the same
@@ -35,12 +35,11 @@ def sinkhorn(
         k: number of slots, 1..N.
         epsilon: weight of the entropy in units of squared scores, >= 0. 0 is the limit: one-hot
             rows of the k best, without gradient.
-        iterations: most steps of ``newton``, which seldom takes more than 16; or how many sweeps.
+        iterations: maximum number of Newton steps, seldom more than 16; or number of sweeps.
         solver: ``newton`` stops when the marginal of every threshold holds within 1e-10.
-            ``released`` is what the paper's code does: sweeps of Sinkhorn in the log domain from
-            potentials of zero, over all candidates, and not a look at the marginals. With the
-            defaults it ends far from the optimum. Its gradient is the optimal plan's formula all
-            the same.
+            ``released`` is the paper's code: log-domain Sinkhorn sweeps from zero potentials over
+            all candidates, without a check of the marginals. With the defaults it ends far from
+            the optimum. Its gradient uses the formula of the optimal plan all the same.
 
     Returns:
         A selection whose rows are nonnegative and sum to one, in order of rising score.
@@ -73,18 +72,18 @@ def sinkhorn(
     if epsilon == 0:
         return Selection.one_hot(best.indices[:, :k].flip(1), scores.dtype)
     everything = solver == "released"
-    reach = scores.shape[1] if everything else _in_reach(best.values.double(), k, epsilon)
-    candidates = best.indices[:, :reach].flip(1)
-    near = scores.gather(1, candidates).double()  # (B, M), in rising order
-    weights = transport(near, k, epsilon, iterations, solver)
+    active = scores.shape[1] if everything else _count_active(best.values.double(), k, epsilon)
+    candidates = best.indices[:, :active].flip(1)
+    values = scores.gather(1, candidates).double()  # (B, M), in rising order
+    weights = transport(values, k, epsilon, iterations, solver)
     return Selection(candidates, weights.to(scores.dtype))
 
 
-def _in_reach(best: Float[Tensor, "B N"], k: int, epsilon: float) -> int:
-    """How many of the best candidates may have weight; the others have together < `NEGLIGIBLE`.
+def _count_active(best: Float[Tensor, "B N"], k: int, epsilon: float) -> int:
+    """How many of the best candidates may have weight; the others together have < `NEGLIGIBLE`.
 
     The k + 1 best share a weight of at most k, so the (k+1)-th is chosen with odds of at most k;
-    whoever is worse by d, with odds smaller by at least the factor exp(-2 d / epsilon).
+    one that is worse by d, with odds smaller by at least the factor exp(-2 d / epsilon).
     """
     n = best.shape[1]
     if k == n:

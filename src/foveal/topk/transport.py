@@ -2,22 +2,22 @@
 
 Every candidate carries the mass 1/N from its score x_i to the places j = 0, 1, .. K at the cost
 (x_i - j)^2. Place 0 takes the mass of the N - K left out, each slot j >= 1 that of one candidate.
-With P = N times the plan that minimises cost - epsilon x entropy, slot j looks at candidate i with
-the weight P_ij. That plan is an ordinal regression: with K thresholds t_1 .. t_K,
+With P = N times the plan that minimises cost - epsilon x entropy, P_ij is the weight of candidate
+i in slot j. That plan is an ordinal regression: with K thresholds t_1 .. t_K,
 
     P_ij = softmax_j  sum_{l <= j} 2 (x_i - t_l) / epsilon,        sum_i P_ij = 1 for j >= 1.
 
 So only K numbers are unknown, and the N marginals of the candidates always hold. The thresholds
-minimise a smooth convex function (the semi-dual) whose gradient is how far the slots' marginals are
-off and whose Hessian is the summed covariance of "candidate i is above threshold l". Newton's
-method with the step of generalised self-concordance falls monotonically, from any start to the
-minimum, and quadratically in the end: a few steps where Sinkhorn's sweeps need thousands.
+minimise a smooth convex function (the semi-dual) whose gradient is the error of the slots'
+marginals and whose Hessian is the summed covariance of "candidate i is above threshold l". Newton's
+method with the step size of generalised self-concordance decreases it monotonically from any start
+and converges quadratically: a few steps where Sinkhorn's sweeps need thousands.
 
 At the optimum, for an incoming gradient G of the weights (G_i0 = 0),
 
     d<G, P> / dx_i = 2/epsilon Cov_{j ~ P_i}( j, G_ij - V_j ),
 
-where V_j, the value of a place to whoever takes it, makes sum_i Cov_{j ~ P_i}(1[j >= l], G_ij -
+where V_j, the dual value of a place, makes sum_i Cov_{j ~ P_i}(1[j >= l], G_ij -
 V_j) = 0 for every l: K linear equations with the Hessian for a matrix.
 """
 
@@ -31,16 +31,16 @@ from torch.autograd.function import once_differentiable
 Solver = Literal["newton", "released"]
 
 NEGLIGIBLE = 1e-10
-"""How far a threshold's marginal may be off, and the weight of all candidates left out."""
+"""Tolerance of a threshold's marginal, and total weight of the candidates left out."""
 
-# Keeps the Hessian regular where nothing is in doubt; far below every weight that counts.
+# Keeps the Hessian regular where the selection is certain; far below every relevant weight.
 _RIDGE, _RELATIVE_RIDGE = 1e-100, 1e-12
 
 
 def transport(
     x: Float[Tensor, "B M"], k: int, epsilon: float, iterations: int, solver: Solver
 ) -> Float[Tensor, "B K M"]:
-    """Where each slot looks, for scores in rising order; see `foveal.topk.sinkhorn`.
+    """The weights of each slot, for scores in rising order; see `foveal.topk.sinkhorn`.
 
     Returns:
         Weights whose rows sum to one, differentiable in the scores.
@@ -98,10 +98,10 @@ def _newton(
 ) -> Float[Tensor, "B M P"]:
     """log P of the optimal plan.
 
-    The thresholds start halfway between the scores that the hard selection tells apart, which is
-    the optimum already where these are many epsilon apart, and are held as what they have moved, in
-    log-odds: nothing is rounded at the size of score / epsilon. Images that have converged stay as
-    they are, so that an image does not depend on its batch.
+    The thresholds start halfway between neighbours in the hard selection, which is the optimum
+    where the scores are many epsilon apart. Only their shifts are stored, in log-odds, so nothing
+    is rounded at the size of score / epsilon. Converged images no longer change, so that an image
+    does not depend on its batch.
     """
     m = x.shape[1]
     thresholds = min(k, m - 1)
@@ -124,16 +124,16 @@ def _newton(
         moved = torch.where(off > NEGLIGIBLE, moved + damped, moved)
     raise ValueError(
         f"the marginals are off by {off.max():.1e} after {iterations} iterations at "
-        f"epsilon={epsilon}: allow more iterations, or choose a larger epsilon"
+        f"epsilon={epsilon}: allow more iterations or choose a larger epsilon"
     )
 
 
 def _sweeps(
     x: Float[Tensor, "B M"], k: int, epsilon: float, iterations: int
 ) -> Float[Tensor, "B M P"]:
-    """log P after Sinkhorn's sweeps but for the slots' half of the last, which `_Transport` does.
+    """log P after Sinkhorn's sweeps, without the slots' half of the last, which `_Transport` does.
 
-    Each sweep meets the candidates' marginals and then the slots', from potentials of zero on.
+    Each sweep fits the candidates' marginals and then the slots', starting at zero potentials.
     """
     left_out = x.shape[1] - k
     place = torch.arange(0 if left_out else 1, k + 1, dtype=x.dtype, device=x.device)
@@ -151,8 +151,8 @@ def _sweeps(
 def _log_plan(odds: Float[Tensor, "B M L"]) -> Float[Tensor, "B M P"]:
     """log P from the log-odds of being above rather than below each threshold.
 
-    Their sums are taken from each candidate's own place on, the one in the hard selection: so those
-    that matter are small and exact.
+    They are summed from each candidate's place in the hard selection outwards, so that the relevant
+    sums are small and exact.
     """
     own = _own(odds.shape[1], odds.shape[2], odds.device)
     upwards = torch.where(own, 0, odds).cumsum(dim=2)
@@ -163,14 +163,14 @@ def _log_plan(odds: Float[Tensor, "B M L"]) -> Float[Tensor, "B M P"]:
 
 
 def _own(m: int, thresholds: int, device: torch.device) -> Bool[Tensor, "M L"]:
-    """Which candidates, in rising order, the hard selection puts above which thresholds."""
+    """Whether the hard selection puts candidate i, in rising order, above threshold l."""
     return torch.ones(m, thresholds, dtype=torch.bool, device=device).tril(thresholds - m)
 
 
 def _crossing(mass: Float[Tensor, "B M P"]) -> Float[Tensor, "B L"]:
-    """How much of the mass is above each threshold, less how much of the hard selection's is.
+    """The mass above each threshold minus that of the hard selection.
 
-    What comes from candidates below, less what is missing of those above: nothing cancels.
+    Computed as mass from candidates below minus mass missing from those above: no cancellation.
     """
     own = _own(mass.shape[1], mass.shape[2] - 1, mass.device)
     return torch.where(own, -_below(mass), _above(mass)).sum(dim=1)
@@ -197,12 +197,12 @@ def _below(plan: Float[Tensor, "B M P"]) -> Float[Tensor, "B M L"]:
 
 
 def _from_above(values: Float[Tensor, "B M L"]) -> Float[Tensor, "B M L"]:
-    """Sums over this entry of the last axis and all later ones."""
+    """Cumulative sums along the last axis, from its end."""
     return values.flip(2).cumsum(dim=2).flip(2)
 
 
 def _against_own(values: Float[Tensor, "B M P"]) -> Float[Tensor, "B M P"]:
-    """Values at each place less the value at the candidate's own, which are then exactly 0."""
+    """Values minus the value at the candidate's own place, which is then exactly 0."""
     _, m, places = values.shape
     number = _own(m, places - 1, values.device).sum(dim=1)  # (M,)
     return values - values.gather(2, number[None, :, None].expand(len(values), -1, 1))

@@ -19,20 +19,22 @@ from torch.optim import Optimizer
 from foveal.errors import UserError
 from foveal.settings import Hardware
 
-__all__ = ["Fabric", "isolated_randomness", "launch_fabric", "wrap"]
+__all__ = ["Fabric", "configure_fabric", "isolated_randomness", "launch_fabric", "wrap"]
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    logger = logging.getLogger("lightning.fabric")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("lightning.fabric", "lightning.pytorch")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def launch_fabric(hardware: Hardware, *, unused_parameters: bool) -> Fabric:
@@ -47,6 +49,23 @@ def launch_fabric(hardware: Hardware, *, unused_parameters: bool) -> Fabric:
     """
     distributed = hardware.devices != 1 or hardware.nodes > 1
     find_unused = distributed and unused_parameters
+    strategy = "ddp_find_unused_parameters_true" if find_unused else "auto"
+    fabric = configure_fabric(hardware, strategy)
+    with _quiet():
+        fabric.launch()
+    return fabric
+
+
+def configure_fabric(hardware: Hardware, strategy: str = "auto") -> Fabric:
+    """Configure Fabric; starts nothing.
+
+    Args:
+        hardware: devices, nodes, accelerator and precision.
+        strategy: name of a strategy of Fabric.
+
+    Raises:
+        UserError: this machine does not have the hardware.
+    """
     with _quiet():
         try:
             fabric = Fabric(
@@ -54,7 +73,7 @@ def launch_fabric(hardware: Hardware, *, unused_parameters: bool) -> Fabric:
                 devices=hardware.devices,
                 num_nodes=hardware.nodes,
                 precision=hardware.precision,
-                strategy="ddp_find_unused_parameters_true" if find_unused else "auto",
+                strategy=strategy,
             )
         except Exception as error:  # Lightning raises many types
             reason = " ".join(str(error).split())
@@ -63,7 +82,6 @@ def launch_fabric(hardware: Hardware, *, unused_parameters: bool) -> Fabric:
                 f"accelerator={hardware.accelerator}, precision={hardware.precision}: {reason}"
             ) from error
         _check_cores(fabric, hardware.nodes)
-        fabric.launch()
     return fabric
 
 

@@ -13,6 +13,7 @@ from foveal.runs.folder import RunFolder
 from foveal.runs.record import record, restore
 from foveal.settings import Hardware
 from foveal.training import Stopped, fit
+from foveal.training.devices import configure_fabric
 
 
 def start(
@@ -20,7 +21,8 @@ def start(
 ) -> RunFolder:
     """Train an experiment in a new folder.
 
-    The data are read before there is a folder, so that a mistake in them leaves nothing behind.
+    The data are read, and the hardware is checked, before there is a folder, so that a mistake
+    leaves nothing behind.
 
     Args:
         experiment: what to train.
@@ -32,6 +34,7 @@ def start(
         KeyboardInterrupt: the run was stopped; the message gives the command to go on.
         UserError: the folder or the data are not usable; training diverged.
     """
+    configure_fabric(hardware)
     splits = read_splits(experiment)
     folder = RunFolder.create(output)
     if is_rank_zero():

@@ -1,26 +1,34 @@
-"""Where the candidates lie: Int (N, 4), top left bottom right in full-resolution pixels, end
-excluded.
+"""Where candidates lie: Int (N, 4), top left bottom right in full-resolution pixels, end excluded.
 
-Windows may overhang the image; outside it there are zeros.
+Windows may overhang the image; outside it pixels are zero.
 """
 
-from foveal.windows.geometry import centres, coordinates, placed, relative_centres
+from foveal.windows.geometry import (
+    by_image_size,
+    centres,
+    coordinates,
+    from_xyxy,
+    relative_centres,
+    to_xyxy,
+)
 from foveal.windows.grids import centred, cordonnier_grid, grid, regular
 from foveal.windows.overlaps import area, coverage, covers, intersection, iou, nms
 
 __all__ = [
     "area",
+    "by_image_size",
     "centred",
     "centres",
     "coordinates",
     "cordonnier_grid",
     "coverage",
     "covers",
+    "from_xyxy",
     "grid",
     "intersection",
     "iou",
     "nms",
-    "placed",
     "regular",
     "relative_centres",
+    "to_xyxy",
 ]

@@ -10,7 +10,7 @@ from foveal.errors import ImageRefused
 def regular(
     image_size: tuple[int, int], grid_size: tuple[int, int], patch_size: tuple[int, int]
 ) -> Int[Tensor, "N 4"]:
-    """One window about the centre of every cell of a grid laid evenly over the image.
+    """One window centred on every cell of a grid that divides the image evenly.
 
     Args:
         image_size: (H, W) in pixels.
@@ -18,7 +18,7 @@ def regular(
         patch_size: (h, w) of every window, in pixels.
 
     Returns:
-        Windows of exactly the patch size.
+        Windows of exactly the patch size, at whole pixels.
 
     Raises:
         ValueError: a size is not positive.
@@ -33,7 +33,7 @@ def regular(
         )
     if grid_size[0] > image_size[0] or grid_size[1] > image_size[1]:
         raise ImageRefused(
-            f"a grid of {grid_size} cells has more cells than pixels in {image_size}"
+            f"more cells than pixels along a side: got a grid of {grid_size} for {image_size} px"
         )
     height, width = image_size
     stride = torch.tensor((height / grid_size[0], width / grid_size[1]), dtype=torch.float64)
@@ -43,11 +43,11 @@ def regular(
 def cordonnier_grid(
     image_size: tuple[int, int], grid_size: tuple[int, int], patch_size: tuple[int, int]
 ) -> Int[Tensor, "N 4"]:
-    """The grid of the paper's code, for comparison: whole strides counted from the top left corner.
+    """The grid of the paper's code, for comparison: integer strides from the top left corner.
 
-    With its scorer the patch lies 12 px (traffic signs) to 15 px (billiards) off the pixels that
-    made the score; `foveal.models.PatchClassifier` therefore centres windows on the scorer's own
-    cells.
+    With the paper's scorer a patch lies 12 px (traffic signs) to 15 px (billiards) off the pixels
+    that gave its score; `foveal.models.PatchClassifier` therefore centres windows on the scorer's
+    own cells.
 
     References:
         Cordonnier et al., CVPR 2021; released code, `extract_patches_from_indicators`.
@@ -68,8 +68,7 @@ def grid(
 
 
 def centred(centres: Float[Tensor, "*N 2"], patch_size: tuple[int, int]) -> Int[Tensor, "*N 4"]:
-    """Windows of exactly the patch size about points (y, x), moved by less than a pixel to whole
-    ones."""
+    """Windows of exactly the patch size centred on points (y, x), rounded to whole pixels."""
     size = torch.tensor(patch_size, device=centres.device)
     top_left = torch.floor(centres - size / 2 + 0.5).long()
     return torch.cat((top_left, top_left + size), dim=-1)

@@ -87,7 +87,7 @@ def _selection(
         near, weights, *rest = quadrature.weights(scores, slots, sigma)
         index = near[:, None].expand_as(weights)
         received = incoming.gather(2, index)
-        quadrature.slopes(received, scores, sigma, near, weights, *rest)
+        quadrature.gradients(received, scores, sigma, near, weights, *rest)
         return Selection(near, weights).dense(candidates)
 
     sides = {each: partial(ours, estimator=each) for each in estimators} | {PLAIN: theirs}

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from foveal.images import Image
-from foveal.windows import placed
+from foveal.windows import by_image_size
 
 
 def views(
@@ -61,7 +61,7 @@ def in_images(
         scale = torch.tensor([s / w for s, w in zip(image, whole, strict=True)] * 2)
         return ((windows + before) * scale.to(windows.device)).round().long()
 
-    return placed(sizes, scaled)
+    return by_image_size(sizes, scaled)
 
 
 def corner(whole: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from foveal._processes import spread
+from foveal._processes import parallel_map
 from foveal.data import Example, Splits
 from foveal.images import TensorImage
 from foveal.paper.data.billiards.layout import scene
@@ -199,7 +199,7 @@ def _paint_all(
         workers = 1
     images = torch.empty((count, 3, size, size), dtype=torch.uint8)
     paint = partial(_paint, draw, size)
-    for indices, pixels in zip(chunks, spread(paint, chunks, workers), strict=True):
+    for indices, pixels in zip(chunks, parallel_map(paint, chunks, workers), strict=True):
         images[indices.start : indices.stop] = torch.from_numpy(pixels)
     return images
 

@@ -18,7 +18,7 @@ from jaxtyping import Int
 from PIL import Image as Pillow
 from torch import Tensor
 
-from foveal._processes import spread
+from foveal._processes import parallel_map
 from foveal.data import Example, Splits
 from foveal.errors import UserError
 from foveal.images import FileImage
@@ -126,7 +126,7 @@ def write(
         except OSError as error:
             raise refused(folder, error) from None
         job = partial(_save, folder, dataset.draw, dataset.size)
-        for _ in spread(job, range(len(dataset)), workers):
+        for _ in parallel_map(job, range(len(dataset)), workers):
             pass
 
 
