@@ -1,4 +1,4 @@
-"""Selectors that look at random windows: the baseline, and a disturbance of another selector.
+"""Selectors of random windows: a baseline, and random changes to another selector.
 
 Random numbers are those of `foveal.nn.selectors`.
 """
