@@ -110,7 +110,6 @@ def test_a_prediction_holds_three_answers_and_where_they_were_found(make):
 
 
 @EACH
-@EACH
 def test_the_scorer_does_not_change_the_encoder(make):
     model = make().train()
     model(torch.rand(2, 3, 80, 80)).scores.square().sum().backward()
@@ -140,8 +139,6 @@ def test_the_scorer_of_nts_net_learns_from_the_ranking_alone():
     assert any(weight.grad.abs().sum() > 0 for weight in model.scorer.parameters())
 
 
-@EACH
-@EACH
 @EACH
 def test_dropout_is_for_training_alone(make):
     model, images = make(dropout=0.9), torch.rand(2, 3, 80, 80)
@@ -176,7 +173,6 @@ def test_dropout_in_evaluation_is_a_mask_on_whole_and_parts_where_it_is_told_to(
     assert torch.equal(dropped.logits, again.logits)
 
 
-@EACH
 def test_nts_net_answers_from_its_best_distinct_windows():
     model, images = net().eval(), torch.rand(2, 3, 80, 80)
     judged = model(images)
