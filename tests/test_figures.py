@@ -14,7 +14,7 @@ from torch import Tensor
 
 from foveal import report as plots
 from foveal.images import TensorImage
-from foveal.paper.benchmark.plot_speeds import speeds
+from foveal.paper.benchmark.plots import speeds
 from foveal.prediction import Prediction
 from foveal.report import drawing
 from foveal.runs import metrics

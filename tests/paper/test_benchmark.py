@@ -12,7 +12,7 @@ import torch
 import reference
 from foveal.errors import UserError
 from foveal.paper import benchmark
-from foveal.paper.benchmark import clock, growth, peak, plain, tasks, wirings
+from foveal.paper.benchmark import baselines, clock, growth, peak, tasks, wirings
 from foveal.paper.benchmark.costs import MODELS as NAMES
 from foveal.windows import regular
 
@@ -48,7 +48,7 @@ def test_the_plain_selection_is_the_mean_of_one_hots() -> None:
             order = sorted(range(9), key=lambda i: -(scores[b] + 0.1 * sample)[i].item())
             for slot, number in enumerate(sorted(order[:3])):
                 counts[b, slot, number] += 1
-    found = plain.selection(scores, 3, 0.1, 30, seeded(1))
+    found = baselines.selection(scores, 3, 0.1, 30, seeded(1))
     torch.testing.assert_close(found, counts / 30)
 
 
@@ -56,7 +56,7 @@ def test_the_plain_selection_has_the_papers_gradient() -> None:
     scores = torch.rand(5, generator=seeded(0), dtype=torch.float64)
     incoming = torch.randn(2, 5, generator=seeded(1), dtype=torch.float64)
     leaf = scores.expand(500, 5).clone().requires_grad_()
-    (plain.selection(leaf, 2, 0.2, 100, seeded(2)) * incoming).sum().backward()
+    (baselines.selection(leaf, 2, 0.2, 100, seeded(2)) * incoming).sum().backward()
     assert leaf.grad is not None
     error = leaf.grad.std(dim=0) / math.sqrt(500)
     truth = reference.diagonal(scores, 2, 0.2, incoming)
@@ -68,7 +68,7 @@ def test_the_plain_extraction_is_the_dense_sum() -> None:
     weights = torch.rand(2, 3, 12, generator=seeded(1), dtype=torch.float64)
     places = regular((20, 17), (4, 3), (9, 8))
     truth = reference.extract(list(images), places.expand(2, 12, 4), weights, (9, 8))
-    torch.testing.assert_close(plain.extraction(images, places, weights), truth)
+    torch.testing.assert_close(baselines.extraction(images, places, weights), truth)
 
 
 def test_every_estimator_is_set_the_plain_ones_task() -> None:
@@ -152,7 +152,7 @@ def test_a_models_row_has_all_its_figures() -> None:
         assert cost.images_per_second == pytest.approx(2 / cost.seconds)
         for figure in (cost.seconds, cost.megabytes, cost.images_per_second):
             assert f"| {figure:.4g} |" in printed
-    weights = sum(p.numel() for p in wirings.made("max", **MODELS).parameters())
+    weights = sum(p.numel() for p in wirings.build_model("max", **MODELS).parameters())
     assert row.training.megabytes is not None
     # gradients and two moments in float32; some pages may be there before
     assert row.training.megabytes > 0.9 * 3 * 4 * weights / 1e6
@@ -201,7 +201,7 @@ def test_without_noise_the_soft_patches_are_the_hard_ones() -> None:
     estimators, encoders = ("exact", "diagonal"), ("resnet10t",)
     found = {}
     for sigma in (0.0, 0.2):
-        runs = wirings.answers(
+        runs = wirings.predictions(
             "cpu", **settings, sigma=sigma, estimators=estimators, encoders=encoders
         )
         found[sigma] = {name.split(", ")[-1]: run() for name, run in runs.items()}
@@ -265,10 +265,10 @@ def test_a_failure_in_the_fresh_process_is_told() -> None:
 
 def test_what_does_not_fit_is_a_row_without_figures() -> None:
     rows = (
-        benchmark.Row("exact", 0.5, 10.0, None),
-        benchmark.Row("plain", None, None, None),
+        benchmark.Measurement("exact", 0.5, 10.0, None),
+        benchmark.Measurement("plain", None, None, None),
     )
-    table = benchmark.Table("selection", SELECTION, "a machine", rows)
+    table = benchmark.Comparison("selection", SELECTION, "a machine", rows)
     assert table.summary()["rows"][0]["times_faster"] is None
     assert "-" in str(table).splitlines()[-3]
 

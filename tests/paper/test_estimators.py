@@ -19,7 +19,7 @@ from foveal.cli.main import main
 from foveal.paper import benchmark
 from foveal.paper.benchmark import gradients
 from foveal.paper.benchmark.estimates import FIGURE, TABLE, TURNING, Estimates
-from foveal.paper.benchmark.plot_cosines import spread
+from foveal.paper.benchmark.plots import spread
 from foveal.topk import Selection
 
 SMALL = {"candidates": 36, "slots": 4, "samples": (20, 400), "draws": 20, "pictures": 2}

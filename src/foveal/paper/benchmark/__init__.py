@@ -21,20 +21,19 @@ from pathlib import Path
 from typing import Any
 
 from foveal.paper.benchmark import clock, growth
-from foveal.paper.benchmark.comparison import compare
+from foveal.paper.benchmark.comparison import Comparison, Measurement, compare
 from foveal.paper.benchmark.costs import Costs, models
 from foveal.paper.benchmark.estimators import estimators
 from foveal.paper.benchmark.growth import Scaling
 from foveal.paper.benchmark.speeds import Speeds, speed
-from foveal.paper.benchmark.table import Row, Table
 
 __all__ = [
     "TASKS",
+    "Comparison",
     "Costs",
-    "Row",
+    "Measurement",
     "Scaling",
     "Speeds",
-    "Table",
     "estimators",
     "extraction",
     "models",
@@ -58,7 +57,7 @@ def selection(
     repeats: int = 5,
     threads: int = 1,
     device: str = "cpu",
-) -> Table:
+) -> Comparison:
     """Compare the perturbed Top-K's estimators with the paper's manner of computing it.
 
     The scores are uniform in [0, 1]. Results differ from the plain one's by its sampling error, at
@@ -97,7 +96,7 @@ def extraction(
     repeats: int = 5,
     threads: int = 1,
     device: str = "cpu",
-) -> Table:
+) -> Comparison:
     """Compare soft extraction with all patches unfolded and one einsum.
 
     The weights are those of the perturbed Top-K of uniform scores. As in training, they ask for a
@@ -136,7 +135,7 @@ def step(
     repeats: int = 3,
     threads: int = 1,
     device: str = "cpu",
-) -> Table:
+) -> Comparison:
     """Compare a training step of the billiards recipe with the same step and a hard selection.
 
     One row is the part of the step that selects and extracts, with its backward pass.

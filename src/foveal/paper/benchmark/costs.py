@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from foveal.errors import UserError
-from foveal.paper.benchmark.comparison import compare
-from foveal.paper.benchmark.table import Row, cell
+from foveal.paper.benchmark.comparison import Measurement, compare, format_cell
 
-Name = Literal[
+ModelName = Literal[
     "transformer",
     "max",
     "hard",
@@ -22,7 +21,7 @@ Name = Literal[
     "nts_topk",
     "nts_net",
 ]
-MODELS: dict[Name, str] = {
+MODELS: dict[ModelName, str] = {
     "transformer": "PatchClassifier, transformer",
     "max": "PatchClassifier, max",
     "hard": "PatchClassifier, transformer, hard in training",
@@ -52,14 +51,14 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelCost:
     """One model's figures: of a training step, and of an answer.
 
     Attributes:
         model: a key of `MODELS`.
     """
 
-    model: Name
+    model: ModelName
     training: Cost
     inference: Cost
 
@@ -70,7 +69,7 @@ class Costs:
 
     settings: dict[str, Any]
     machine: str
-    rows: tuple[Model, ...]
+    rows: tuple[ModelCost, ...]
 
     def summary(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
@@ -85,7 +84,7 @@ class Costs:
         lines.append(f"|---|{'---:|' * len(titles)}")
         for row in self.rows:
             figures = (*asdict(row.training).values(), *asdict(row.inference).values())
-            lines.append(f"| {MODELS[row.model]} | {' | '.join(map(cell, figures))} |")
+            lines.append(f"| {MODELS[row.model]} | {' | '.join(map(format_cell, figures))} |")
         return "\n".join([*lines, "", self.machine])
 
 
@@ -97,7 +96,7 @@ def models(
     patch: int = 100,
     slots: int = 10,
     encoder: str = "resnet18",
-    models: tuple[Name, ...] = get_args(Name),
+    models: tuple[ModelName, ...] = get_args(ModelName),
     repeats: int = 3,
     threads: int = 2,
     device: str = "cpu",
@@ -142,18 +141,20 @@ def models(
     built |= {"slots": slots, "encoder": encoder}
     for name in models:
         try:
-            wirings.made(name, **built)
+            wirings.build_model(name, **built)
         except ValueError as error:
             raise UserError(f"{name}: {error}") from error
     settings = {"batch": batch} | built | {"models": tuple(models)}
     table = compare("models", settings, repeats, threads, device)
     measured = {row.name: _cost(row, batch) for row in table.rows}
     rows = (
-        Model(name, measured[f"{name} {wirings.TRAINING}"], measured[f"{name} {wirings.INFERENCE}"])
+        ModelCost(
+            name, measured[f"{name} {wirings.TRAINING}"], measured[f"{name} {wirings.INFERENCE}"]
+        )
         for name in models
     )
     return Costs(settings, table.machine, tuple(rows))
 
 
-def _cost(row: Row, batch: int) -> Cost:
+def _cost(row: Measurement, batch: int) -> Cost:
     return Cost(row.seconds, row.megabytes, batch / row.seconds if row.seconds else None)

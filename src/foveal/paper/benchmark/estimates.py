@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
-    from foveal.paper.benchmark.plot_cosines import Panel
+    from foveal.paper.benchmark.plots import Panel
 
 T = TypeVar("T")
 Swept = Literal["constant", "brightness"]
@@ -110,7 +110,7 @@ class Estimates:
         import matplotlib
 
         from foveal._files import explained
-        from foveal.paper.benchmark.plot_cosines import cosines
+        from foveal.paper.benchmark.plots import cosines
 
         same = matplotlib.rc_context({"svg.hashsalt": "foveal"})  # the same file, run after run
         with explained(folder), same:
@@ -120,7 +120,7 @@ class Estimates:
             cosines(self._panels()).savefig(folder / FIGURE, metadata={"Date": None})
 
     def _panels(self) -> "tuple[Panel, ...]":
-        from foveal.paper.benchmark.plot_cosines import Panel
+        from foveal.paper.benchmark.plots import Panel
 
         most, pictures = self.settings["samples"][-1], self.settings["pictures"]
         even, _, sure = dict.fromkeys(row.case for row in self.rows)

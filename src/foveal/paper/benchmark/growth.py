@@ -85,7 +85,7 @@ def drawn(scaling: Scaling, output: Path) -> Path:
     Returns:
         The file.
     """
-    from foveal.paper.benchmark.plot_costs import costs
+    from foveal.paper.benchmark.plots import costs
 
     output.mkdir(parents=True, exist_ok=True)
     file = output / "scaling.png"

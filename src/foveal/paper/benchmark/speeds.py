@@ -9,7 +9,7 @@ from typing import Any
 
 from foveal.errors import UserError
 from foveal.paper.benchmark import clock
-from foveal.paper.benchmark.table import cell
+from foveal.paper.benchmark.comparison import format_cell
 
 FIGURE = "speed.png"
 
@@ -60,7 +60,7 @@ class Speeds:
             UserError: it cannot be written.
         """
         from foveal._files import explained
-        from foveal.paper.benchmark.plot_speeds import speeds
+        from foveal.paper.benchmark.plots import speeds
 
         file = folder / FIGURE
         with explained(folder):
@@ -76,7 +76,7 @@ class Speeds:
         lines.append(f"| side in px | patches / image | {' | '.join(curves)} |")
         lines.append(f"|{'---:|' * (len(curves) + 2)}")
         for place, side in enumerate(self.settings["sides"]):
-            speeds = (cell(points[place][1]) for points in curves.values())
+            speeds = (format_cell(points[place][1]) for points in curves.values())
             lines.append(f"| {side} | {area / side**2:.0%} | {' | '.join(speeds)} |")
         return "\n".join([*lines, "", self.machine])
 
@@ -135,7 +135,7 @@ def speed(
     with clock.threads(threads):
         for side in sides:
             try:
-                runs = wirings.answers(device, size=side, **settings)
+                runs = wirings.predictions(device, size=side, **settings)
                 for warm_up in runs.values():
                     warm_up()
             except ValueError as error:

@@ -19,9 +19,9 @@ def sides(
     device: str, *, batch: int, size: int, view: int, patch: int, slots: int, encoder: str
 ) -> dict[str, Callable[[], Tensor]]:
     """The step with the exact selection, its selection and extraction alone, and the same step
-    with patches that are plain cuts."""
-    settings = {"size": size, "view": view, "patch": patch, "k": slots, "encoder": encoder}
-    model = recipes.build("billiards", settings).model.to(device).train()
+    with patches that are plain crops."""
+    options = {"size": size, "view": (view, view), "patch": patch, "k": slots, "encoder": encoder}
+    model = recipes.build("billiards", options).model.to(device).train()
     assert isinstance(model, PatchClassifier)
     select = model.select
     assert isinstance(select, TopK)
@@ -30,10 +30,9 @@ def sides(
     shape = (batch, 3, size, size)
     images = torch.randint(256, shape, dtype=torch.uint8, generator=source).to(device)
     labels = torch.randint(9, (batch,), generator=source).to(device)
-    sigma = select.sigma
 
-    def step(sigma: float) -> Tensor:
-        select.sigma = sigma
+    def step(noise_scale: float) -> Tensor:
+        select.noise_scale = noise_scale
         optimiser.zero_grad()
         prediction: Prediction = model(images)
         classification(prediction, labels, entropy=0.01).backward()  # type: ignore[no-untyped-call]
@@ -45,11 +44,11 @@ def sides(
     incoming = torch.randn(seen.patches.shape, generator=source).to(device)
 
     def part() -> Tensor:
-        select.sigma = sigma
+        select.noise_scale = 1.0
         leaf = seen.scores.clone().requires_grad_()
-        chosen = select(model.normalise(leaf))
-        patches = extract(images, seen.windows, chosen, (patch, patch))
+        selection = select(model.normalise(leaf))
+        patches = extract(images, seen.windows, selection, (patch, patch))
         patches.backward(incoming)  # type: ignore[no-untyped-call]
         return patches.detach()
 
-    return {SOFT: lambda: step(sigma), PART: part, HARD: lambda: step(0.0)}
+    return {SOFT: lambda: step(1.0), PART: part, HARD: lambda: step(0.0)}

@@ -13,7 +13,7 @@ import foveal._torchvision  # noqa: F401  # before torchvision
 # isort: split
 from torchvision.ops import roi_align
 
-from foveal.paper.benchmark import peers, plain, steps, wirings
+from foveal.paper.benchmark import baselines, steps, wirings
 from foveal.patches import eager, extract
 from foveal.patches.soft import weighted_crops
 from foveal.topk import Selection, perturbed, quadrature
@@ -23,7 +23,7 @@ PLAIN = "plain"
 EXACT_EAGER = "exact, PyTorch only"
 EAGER = "extract, PyTorch only"
 ROI_ALIGN = "roi_align + einsum"
-PEERS = (ROI_ALIGN, peers.OPTAX)
+PEERS = (ROI_ALIGN, baselines.OPTAX)
 
 
 def names(task: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ def names(task: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
     if task == "selection":
         estimators = settings["estimators"]
         plain_too = (EXACT_EAGER,) if "exact" in estimators else ()
-        return (*estimators, *plain_too, *peers.present(), PLAIN)
+        return (*estimators, *plain_too, *baselines.present(), PLAIN)
     # torchvision's compiled operators are missing where it was built for another torch
     present = (ROI_ALIGN,) if hasattr(torch.ops.torchvision, "roi_align") else ()
     return ("extract", EAGER, *present, PLAIN)
@@ -81,7 +81,7 @@ def _selection(
         return chosen.dense(candidates)
 
     def theirs(leaf: Float[Tensor, "B N"]) -> Float[Tensor, "B K N"]:
-        return plain.selection(leaf, slots, sigma, samples, noise)
+        return baselines.selection(leaf, slots, sigma, samples, noise)
 
     def eagerly() -> Float[Tensor, "B K N"]:
         near, weights, *rest = quadrature.weights(scores, slots, sigma)
@@ -93,8 +93,8 @@ def _selection(
     sides = {each: partial(ours, estimator=each) for each in estimators} | {PLAIN: theirs}
     runs = {name: partial(_there_and_back, side, scores, incoming) for name, side in sides.items()}
     others = {EXACT_EAGER: eagerly}
-    if peers.OPTAX in peers.present() and device == "cpu":
-        others[peers.OPTAX] = peers.optax(scores, slots, sigma, samples, incoming)
+    if baselines.OPTAX in baselines.present() and device == "cpu":
+        others[baselines.OPTAX] = baselines.optax(scores, slots, sigma, samples, incoming)
     return runs | others
 
 
@@ -131,7 +131,7 @@ def _extraction(
         return torch.einsum("bkm,bmchw->bkchw", leaf, crops.unflatten(0, near.shape))
 
     def theirs(leaf: Float[Tensor, "B K M"]) -> Float[Tensor, "B K C h w"]:
-        return plain.extraction(images, places, Selection(near, leaf).dense(n))
+        return baselines.extraction(images, places, Selection(near, leaf).dense(n))
 
     sides = {"extract": ours, EAGER: eagerly, ROI_ALIGN: cropped, PLAIN: theirs}
     weights = selection.weights

@@ -69,7 +69,7 @@ def sides(
     images, labels = _batch(batch, size, device)
     found: dict[str, Run] = {}
     for name in models:
-        model = made(
+        model = build_model(
             name, size=size, downscale=downscale, patch=patch, slots=slots, encoder=encoder
         ).to(device)
         optimiser = torch.optim.AdamW(model.parameters(), 1e-4)
@@ -79,7 +79,7 @@ def sides(
     return found
 
 
-def made(
+def build_model(
     name: str, *, size: int, downscale: int, patch: int, slots: int, encoder: str
 ) -> nn.Module:
     """A model of `foveal.paper.benchmark.costs.MODELS`, for images of `size` px.
@@ -127,7 +127,7 @@ def _with_parts(name: str, whole: int, slots: int, common: dict[str, Any]) -> nn
     return NTSTopK(scorer=scorer, select=TopK(slots), aggregate=nts_topk.mean, **common)
 
 
-def answers(
+def predictions(
     device: str,
     *,
     batch: int,

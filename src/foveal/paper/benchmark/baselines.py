@@ -1,9 +1,11 @@
-"""The two operators as one writes them first: everything in memory at once.
+"""What foveal is compared with: the operators as one writes them first, and other packages.
 
 References:
     Cordonnier et al., Differentiable Patch Selection for Image Recognition, CVPR 2021, appendix H.
 """
 
+from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -11,6 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import one_hot, pad
+
+OPTAX = "optax, perturbed"
 
 
 def selection(
@@ -67,3 +71,48 @@ def extraction(
         [padded[:, :, t:b, left:r] for t, left, b, r in (windows + margin).tolist()], dim=1
     )
     return torch.einsum("bkn,bnchw->bkchw", weights, unfolded)
+
+
+def present() -> tuple[str, ...]:
+    """The names of those that can be run here."""
+    return (OPTAX,) if find_spec("optax") and find_spec("jax") else ()
+
+
+def optax(
+    scores: Float[Tensor, "B N"],
+    k: int,
+    sigma: float,
+    samples: int,
+    incoming: Float[Tensor, "B K N"],
+) -> Callable[[], Tensor]:
+    """The mean of one-hot Top-K over samples of the noise, with optax's score-function gradient.
+
+    Compiled by its own compiler; the key of the noise is the same in every run.
+    """
+    import jax
+    import numpy as np
+    from jax import numpy as jnp
+    from optax import perturbations
+
+    def one_hots(values: jax.Array) -> jax.Array:
+        best = jnp.sort(jax.lax.top_k(values, k)[1], axis=-1)
+        return jax.nn.one_hot(best, values.shape[-1])
+
+    smooth = perturbations.make_perturbed_fun(
+        one_hots, samples, sigma, perturbations.Normal(), use_baseline=True
+    )
+    key, given = jax.random.key(0), jnp.asarray(incoming.numpy())
+
+    def there_and_back(values: jax.Array) -> tuple[jax.Array, jax.Array]:
+        value, back = jax.vjp(lambda leaf: smooth(key, leaf), values)
+        return value, back(given)[0]
+
+    compiled = jax.jit(there_and_back)
+    start = jnp.asarray(scores.numpy())
+
+    def run() -> Tensor:
+        value, slope = compiled(start)
+        slope.block_until_ready()
+        return torch.from_numpy(np.array(value))
+
+    return run

@@ -1,4 +1,4 @@
-"""Curves of cosines in panels, every curve with its name at its end."""
+"""The figures of the benchmarks; every curve has its name at its end."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +8,9 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+from foveal.paper.benchmark.growth import Point
 
 Points = Sequence[tuple[float, float]]
 
@@ -78,14 +81,14 @@ def _draw(axes: Axes, panel: Panel) -> None:
         axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
         axes.minorticks_off()
-    _name(axes, panel.curves)
+    _name_ends(axes, panel.curves)
 
 
 def _across(points: Points) -> tuple[list[float], list[float]]:
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _name(axes: Axes, curves: Mapping[str, Points]) -> None:
+def _name_ends(axes: Axes, curves: Mapping[str, Points]) -> None:
     """Names at the ends of the curves, moved apart where they would touch."""
     bottom, top = axes.get_ylim()
     ends = [(points[-1][1] - bottom) / (top - bottom) for points in curves.values()]
@@ -120,3 +123,93 @@ def _placed(block: Sequence[float], apart: float) -> list[float]:
     half = apart * (len(block) - 1) / 2
     middle = min(sum(block) / len(block), 1 - half)
     return [middle + half - apart * i for i in range(len(block))]
+
+
+COLOURS = ("#0072b2", "#56b4e9", "#999999")  # told apart by the colour-blind, too
+
+
+def costs(points: Sequence[Point]) -> Figure:
+    """A column for everything that is varied, time above and memory below.
+
+    Args:
+        points: in the order of the sides' colours.
+    """
+    varied = list(dict.fromkeys(point.varied for point in points))
+    figure = Figure(figsize=(3.1 * len(varied), 5.2), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False}):
+        for column, name in enumerate(varied):
+            own = [point for point in points if point.varied == name]
+            for row, cost in enumerate(("seconds", "megabytes")):
+                axes = figure.add_subplot(2, len(varied), 1 + column + row * len(varied))
+                _draw_costs(axes, own, cost)
+                axes.set_title(name if row == 0 else "", loc="left", fontsize=10)
+                axes.set_ylabel(("seconds", "MB")[row] if column == 0 else "")
+    return figure
+
+
+def _draw_costs(axes: Axes, points: Sequence[Point], cost: str) -> None:
+    sides = list(dict.fromkeys(point.side for point in points))
+    for side in sides:
+        shown = [(p.value, getattr(p, cost)) for p in points if p.side == side]
+        shown = [(value, each) for value, each in shown if each]
+        if not shown:
+            continue
+        x, y = zip(*shown, strict=True)
+        colour = COLOURS[min(sides.index(side), 2) if side != sides[-1] else 2]
+        axes.loglog(x, y, "o-", color=colour, markersize=3.5, linewidth=1.4)
+        axes.annotate(
+            side.replace(", PyTorch only", ",\nPyTorch only"),
+            (x[-1], y[-1]),
+            (4, 0),
+            textcoords="offset points",
+            color=colour,
+            fontsize=8,
+            va="center",
+        )
+    axes.spines["right"].set_visible(False)
+    axes.margins(x=0.3)
+    axes.grid(alpha=0.25)
+
+
+_APART_SPEEDS = 0.06  # two names, in heights of the panel
+
+
+def speeds(curves: Mapping[str, Points]) -> Figure:
+    """One panel; equal steps upwards are equal ratios of speed.
+
+    Args:
+        curves: (side in pixels, images a second) by name, at least one.
+    """
+    figure = Figure(figsize=(7.2, 4.2), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    with matplotlib.rc_context({"font.size": 9, "lines.linewidth": 1.6, "lines.markersize": 4}):
+        axes = figure.add_subplot()
+        for number, points in enumerate(curves.values()):
+            axes.semilogy(*zip(*points, strict=True), **STYLES[number % len(STYLES)])
+        axes.set_xticks(sorted({side for points in curves.values() for side, _ in points}))
+        axes.set_xlabel("side of the image in px")
+        axes.set_ylabel("images a second")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25, axis="y")
+        _name_speeds(axes, curves)
+    return figure
+
+
+def _name_speeds(axes: Axes, curves: Mapping[str, Points]) -> None:
+    """Names beside the ends of the curves, moved apart where they would touch."""
+    to_axes = axes.transData + axes.transAxes.inverted()
+    ends = {name: to_axes.transform(points[-1])[1] for name, points in curves.items()}
+    order = sorted(ends, key=lambda name: -ends[name])
+    heights = spread([ends[name] for name in order], _APART_SPEEDS)
+    for name, height in zip(order, heights, strict=True):
+        axes.annotate(
+            name,
+            (1.02, height),
+            xycoords="axes fraction",
+            color=STYLES[list(curves).index(name) % len(STYLES)]["color"],
+            va="center",
+        )
