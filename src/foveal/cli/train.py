@@ -75,13 +75,14 @@ def run(
         resume: go on with the run in the output folder.
         hardware: what to train on.
     """
-    from foveal._processes import is_rank_zero
-
     output = output or Path("runs") / (Path(given["data"]).stem if name == "folder" else name)
     if resume:
         _resume(output, name, given, hardware)
     else:
         _start(output, name, given, hardware)
+
+    from foveal._processes import is_rank_zero
+
     if is_rank_zero():
         _evaluate(output)
     return SUCCESS
