@@ -11,11 +11,24 @@ from typing import TextIO
 from foveal.errors import UserError
 
 
-def write(file: Path, content: bytes) -> None:
-    """Replace a file, all of it or nothing."""
+def write(file: Path, content: bytes, *, durable: bool = True) -> None:
+    """Replace a file, all of it or nothing.
+
+    Args:
+        file: in a folder that exists.
+        content: all of it.
+        durable: wait for the disk, so that the file outlives a power failure. Of many files that
+            can be written again, it costs more than they do.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     temporary = _beside(file)
     with explained(file, "what was there is intact", temporary=temporary):
-        write_through(temporary, content)
+        if durable:
+            write_through(temporary, content)
+        else:
+            temporary.write_bytes(content)
         temporary.replace(file)
 
 

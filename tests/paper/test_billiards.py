@@ -267,7 +267,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", full)
-    with pytest.raises(UserError, match="disk is full"):
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
         write(tmp_path, [mini(1)], workers=1)
     assert not list((tmp_path / "train").iterdir())
 

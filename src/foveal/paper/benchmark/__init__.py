@@ -7,7 +7,7 @@
     speed        inference, over the size   of the patch model, and of encoders on the whole image
 
 the first two also beside what PyTorch alone does, and beside optax and torchvision's roi_align
-where these are to be had.
+if they are installed.
 
 Times are medians of interleaved runs after a warm-up, but for inference one forward and one
 backward pass each. Peak memory is taken in a fresh process for each side, over what it holds once

@@ -29,7 +29,7 @@ _STATUS = Path("/proc/self/status")
 def fresh(
     task: str, side: str, settings: Mapping[str, Any], threads: int, device: str
 ) -> int | None:
-    """The bytes that one run of a side takes beyond its inputs; None where they are not to be had.
+    """The bytes that one run of a side takes beyond its inputs; None without enough memory.
 
     Raises:
         RuntimeError: the run failed for another reason than memory.

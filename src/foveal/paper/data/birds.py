@@ -48,7 +48,7 @@ class Photograph:
     Attributes:
         file: its path below images/.
         label: class number, from 0.
-        train: whether it is meant to be learned from.
+        train: whether it is a training image.
         box: of the bird, top left bottom right in pixels, rounded outwards.
     """
 
@@ -104,7 +104,7 @@ def read_birds(path: str | Path, *, seed: int = 0, full: bool = False) -> Splits
     Args:
         path: the folder CUB_200_2011, or the one it lies in.
         seed: of what is held back.
-        full: learn from all training images, for a result on the test images. Those that would be
+        full: train on all training images, for a result on the test images. Those that would be
             held back still make the validation, which then only tells how learning goes.
 
     Returns:
@@ -119,8 +119,7 @@ def read_birds(path: str | Path, *, seed: int = 0, full: bool = False) -> Splits
     count = round(len(train) * HELD_BACK / TRAIN)
     if count == 0 or not test:
         raise UserError(
-            f"{path}: {len(train)} images to learn from and {len(test)} to test on are too few; "
-            f"{_remedy()}"
+            f"{path}: {len(train)} training and {len(test)} test images are too few; {_remedy()}"
         )
     held = {train[place] for place in _held_back(whole.labels[train], count, seed)}
     learned = train if full else [n for n in train if n not in held]
@@ -174,8 +173,8 @@ def _root(path: Path) -> Path:
         raise UserError(f"{path}: a file; unpack it, and name the folder CUB_200_2011 it holds")
     why = "no images.txt in it" if path.is_dir() else "no such folder"
     raise UserError(
-        f"{path}: {why}; name the folder CUB_200_2011, unpacked from CUB_200_2011.tgz, which is "
-        f"to be had at {SOURCE}"
+        f"{path}: {why}; name the folder CUB_200_2011, unpacked from CUB_200_2011.tgz, from "
+        f"{SOURCE}"
     )
 
 

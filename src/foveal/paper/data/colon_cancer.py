@@ -52,7 +52,7 @@ _PLACES = ("", "Classification", "CRCHistoPhenotypes_2016_04_28/Classification")
 def read_colon_cancer(
     path: str | Path, *, fold: int = 0, folds: int = 10, validation: float = 0.1, seed: int = 0
 ) -> Splits:
-    """Read the images: one fold to test on, the others to learn from and to choose by.
+    """Read the images: one fold to test on, the others for training and validation.
 
     Folds are drawn at random, stratified: the same seed gives the same folds, so that the calls for
     fold 0 to folds - 1 test on every image once. As published there are ten, drawn without regard
@@ -139,7 +139,7 @@ def boxes(centres: Float[Tensor, "n 2"]) -> Int[Tensor, "n 4"]:
 
 
 def _remedy() -> str:
-    return f"unpack CRCHistoPhenotypes_2016_04_28.zip again, which is to be had at {SOURCE}"
+    return f"unpack CRCHistoPhenotypes_2016_04_28.zip again, from {SOURCE}"
 
 
 def _root(path: Path) -> Path:

@@ -1,9 +1,9 @@
 """Swedish Traffic Signs: which speed limit does a sign in a street scene of 960 x 1280 px show?
 
-    Set1/annotations.txt  Set1/*.jpg     to learn from     (images also as Set1/Set1Part0/*.jpg)
-    Set2/annotations.txt  Set2/*.jpg     to report on
+    Set1/annotations.txt  Set1/*.jpg     for training      (images also as Set1/Set1Part0/*.jpg)
+    Set2/annotations.txt  Set2/*.jpg     for testing
 
-An annotation is a line an image; corners are x, y of the lower right and of the upper left:
+An annotation is one line per image; corners are x, y of the lower right and of the upper left:
 
     a.jpg:VISIBLE, 616.9, 718.3, 580.9, 679.3, PROHIBITORY, 70_SIGN;MISC_SIGNS;
 
@@ -157,7 +157,7 @@ def read_annotations(file: Path) -> list[tuple[str, list[Sign]]]:
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
         raise user_error(
-            f"{file}: cannot be read ({why}); fetch the set by: foveal data traffic_signs "
+            f"{file}: cannot be read ({why}); download the set by: foveal data traffic_signs "
             f"--output {file.parent.parent}"
         ) from None
     found = []
@@ -238,7 +238,7 @@ def _unpack(archive: Path, wanted: set[str]) -> None:
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         archive.unlink()
         raise UserError(
-            f"{archive} was damaged ({error}) and is removed: run the same again to fetch it anew"
+            f"{archive} was damaged ({error}) and is removed: run this again to download it"
         ) from None
     if wanted:
         raise UserError(

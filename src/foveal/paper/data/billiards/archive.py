@@ -6,6 +6,7 @@
 What is written here has one more key for each ball, "box": [top, left, bottom, right] in pixels.
 """
 
+import io
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -18,6 +19,8 @@ from jaxtyping import Int
 from PIL import Image as Pillow
 from torch import Tensor
 
+from foveal._files import explained
+from foveal._files import write as write_file
 from foveal._processes import parallel_map
 from foveal.data import Example, Splits
 from foveal.errors import UserError
@@ -26,7 +29,6 @@ from foveal.paper.data.billiards import STREAMS, Billiards
 from foveal.paper.data.billiards.picture import picture
 from foveal.paper.data.billiards.questions import ask
 from foveal.paper.data.billiards.scene import Ball, Scene
-from foveal.paper.data.writing import refused, replace
 
 
 class BilliardsArchive:
@@ -65,7 +67,7 @@ class BilliardsArchive:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Example:
-        """A picture; with the boxes of the balls that decide where they are noted."""
+        """A picture; with the boxes of the balls that decide, if the archive has them."""
         file = self.files[index]
         boxes = [ball.box for ball in self.question.evidence(self.records[index])]
         return Example(
@@ -121,10 +123,8 @@ def write(
     """
     for dataset in splits:
         folder = Path(directory) / dataset.split
-        try:
+        with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise refused(folder, error) from None
         job = partial(_save, folder, dataset.draw, dataset.size)
         for _ in parallel_map(job, range(len(dataset)), workers):
             pass
@@ -136,16 +136,17 @@ def _save(folder: Path, draw: Callable[[int], Scene], size: int, index: int) -> 
     image, text = folder / f"{index:05d}.png", folder / f"{index:05d}.json"
     balls = [vars(ball) for ball in scene.records(size)]
     content = json.dumps(balls)
-    try:
-        if image.exists() and text.exists():
-            if text.read_text(encoding="utf-8") != content:
-                raise UserError(f"{text} belongs to another picture: write to an empty directory")
-            return
-        pixels = Pillow.fromarray(picture(scene, size).transpose(1, 2, 0))
-        replace(image, lambda part: pixels.save(part, format="PNG", compress_level=3))
-        replace(text, lambda part: part.write_text(content, encoding="utf-8"))
-    except OSError as error:
-        raise refused(image, error) from None
+    if image.exists() and text.exists():
+        with explained(text):
+            same = text.read_text(encoding="utf-8") == content
+        if not same:
+            raise UserError(f"{text} belongs to another picture: write to an empty directory")
+        return
+    png = io.BytesIO()
+    pixels = Pillow.fromarray(picture(scene, size).transpose(1, 2, 0))
+    pixels.save(png, format="PNG", compress_level=3)
+    write_file(image, png.getvalue(), durable=False)
+    write_file(text, content.encode(), durable=False)
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -1,6 +1,6 @@
-"""Billiards scenes drawn by lot: a function of (seed, stream, index) alone.
+"""Random billiards scenes: a function of (seed, stream, index) alone.
 
-The same numbers on every machine: lots are PCG64 uniforms, and what comes out of `math.sin` and its
+The same numbers on every machine: rng are PCG64 uniforms, and what comes out of `math.sin` and its
 like, which may differ in the last bit, is rounded.
 """
 
@@ -72,64 +72,64 @@ def scene(
         raise ValueError(f"radius must lie in 0.01..0.09 and digit in 0.3..0.8: {radius}, {digit}")
     if not 1 <= numbers <= 9:
         raise ValueError(f"numbers must lie in 1..9: got {numbers}")
-    lots = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, stream, index])))
-    camera, table, light = _camera(lots), _table(lots, radius), _light(lots)
-    count = int(lots.integers(balls[0], balls[1] + 1))
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, stream, index])))
+    camera, table, light = _camera(rng), _table(rng, radius), _light(rng)
+    count = int(rng.integers(balls[0], balls[1] + 1))
     if count * (2.1 * radius) ** 2 > 0.4:
         raise ValueError(f"{count} balls of radius {radius} do not fit on the table: ask for fewer")
     for _ in range(400):
-        spheres = _spheres(lots, count, camera, table, radius, digit, numbers)
+        spheres = _spheres(rng, count, camera, table, radius, digit, numbers)
         if len(spheres) == count and _ends_are_clear(spheres):
             spheres.sort(key=lambda sphere: sphere.centre)
             return Scene(camera, table, light, tuple(spheres), radius, digit)
     raise ValueError(f"{count} balls of radius {radius} do not fit on the table: ask for fewer")
 
 
-def _between(lots: np.random.Generator, low: float, high: float) -> float:
-    return low + (high - low) * float(lots.random())
+def _between(rng: np.random.Generator, low: float, high: float) -> float:
+    return low + (high - low) * float(rng.random())
 
 
-def _camera(lots: np.random.Generator) -> Camera:
-    gaze, yaw = _between(lots, 0.90, 1.10), _between(lots, -0.16, 0.16)
-    distance = round(_between(lots, 2.5, 3.1), 6)
-    target = (_between(lots, -0.02, 0.02), _between(lots, -0.03, 0.03), 0.0)
+def _camera(rng: np.random.Generator) -> Camera:
+    gaze, yaw = _between(rng, 0.90, 1.10), _between(rng, -0.16, 0.16)
+    distance = round(_between(rng, 2.5, 3.1), 6)
+    target = (_between(rng, -0.02, 0.02), _between(rng, -0.03, 0.03), 0.0)
     forward, up = _direction(yaw, -gaze), _direction(yaw, math.pi / 2 - gaze)
     right = _direction(yaw + math.pi / 2, 0.0)
     place = tuple(round(t - distance * f, 6) for t, f in zip(target, forward, strict=True))
     return Camera((place[0], place[1], place[2]), right, up, forward, distance)
 
 
-def _table(lots: np.random.Generator, radius: float) -> Table:
-    shade = _between(lots, 0.8, 1.2)
-    felt = FELTS[int(lots.integers(len(FELTS)))]
-    wood = WOODS[int(lots.integers(len(WOODS)))]
-    floor = _between(lots, 0.010, 0.035)
-    warm = _between(lots, 0.5, 1.0)
+def _table(rng: np.random.Generator, radius: float) -> Table:
+    shade = _between(rng, 0.8, 1.2)
+    felt = FELTS[int(rng.integers(len(FELTS)))]
+    wood = WOODS[int(rng.integers(len(WOODS)))]
+    floor = _between(rng, 0.010, 0.035)
+    warm = _between(rng, 0.5, 1.0)
     return Table(
-        width=_between(lots, 0.84, 0.94),
-        depth=_between(lots, 0.92, 1.04),
+        width=_between(rng, 0.84, 0.94),
+        depth=_between(rng, 0.92, 1.04),
         cushion=0.036,
-        rail=_between(lots, 0.065, 0.08),
+        rail=_between(rng, 0.065, 0.08),
         height=min(1.2 * radius, 0.045),
         pocket=1.3 * radius if radius < 0.05 else 1.0 * radius,
         felt=(felt[0] * shade, felt[1] * shade, felt[2] * shade),
         wood=wood,
         floor=(floor, floor * (0.6 + 0.3 * warm), floor * warm * 0.8),
-        texture=(int(lots.integers(1024)), int(lots.integers(1024))),
+        texture=(int(rng.integers(1024)), int(rng.integers(1024))),
     )
 
 
-def _light(lots: np.random.Generator) -> Light:
-    side = 1.0 if lots.random() < 0.5 else -1.0
-    azimuth = side * _between(lots, 0.35, 1.1)
-    lamp = _direction(azimuth, _between(lots, 0.85, 1.15))
-    window = _direction(azimuth * 0.8, _between(lots, 0.50, 0.65))
-    pool = (_between(lots, -0.25, 0.25), _between(lots, -0.2, 0.3))
-    return Light(lamp, window, pool, _between(lots, 0.85, 1.15))
+def _light(rng: np.random.Generator) -> Light:
+    side = 1.0 if rng.random() < 0.5 else -1.0
+    azimuth = side * _between(rng, 0.35, 1.1)
+    lamp = _direction(azimuth, _between(rng, 0.85, 1.15))
+    window = _direction(azimuth * 0.8, _between(rng, 0.50, 0.65))
+    pool = (_between(rng, -0.25, 0.25), _between(rng, -0.2, 0.3))
+    return Light(lamp, window, pool, _between(rng, 0.85, 1.15))
 
 
 def _spheres(
-    lots: np.random.Generator,
+    rng: np.random.Generator,
     count: int,
     camera: Camera,
     table: Table,
@@ -141,8 +141,8 @@ def _spheres(
     spheres: list[Sphere] = []
     names = tuple(COLORS)
     for _ in range(12 * count):
-        color = names[int(lots.integers(len(names)))]
-        sphere = _sphere(lots, color, camera, table, radius, numbers)
+        color = names[int(rng.integers(len(names)))]
+        sphere = _sphere(rng, color, camera, table, radius, numbers)
         if _is_in_view(sphere, table) and all(_are_apart(sphere, s, digit) for s in spheres):
             spheres.append(sphere)
         if len(spheres) == count:
@@ -151,33 +151,33 @@ def _spheres(
 
 
 def _sphere(
-    lots: np.random.Generator,
+    rng: np.random.Generator,
     color: str,
     camera: Camera,
     table: Table,
     radius: float,
     numbers: int,
 ) -> Sphere:
-    x = round(_between(lots, -0.5, 0.5) * (table.width - 2.2 * radius), 6)
+    x = round(_between(rng, -0.5, 0.5) * (table.width - 2.2 * radius), 6)
     # The near rail stands up, and would hide a ball that lies close behind it.
-    y = round(_between(lots, 1.8 * radius - table.depth / 2, table.depth / 2 - 1.1 * radius), 6)
+    y = round(_between(rng, 1.8 * radius - table.depth / 2, table.depth / 2 - 1.1 * radius), 6)
     row, column, scale = camera.project((x, y, radius))
-    number = int(lots.integers(1, numbers + 1))
-    return Sphere((x, y, radius), number, color, (row, column), radius * scale, _numeral(lots))
+    number = int(rng.integers(1, numbers + 1))
+    return Sphere((x, y, radius), number, color, (row, column), radius * scale, _numeral(rng))
 
 
-def _numeral(lots: np.random.Generator) -> Numeral:
+def _numeral(rng: np.random.Generator) -> Numeral:
     return Numeral(
-        turn=_between(lots, -0.30, 0.30),
-        lean=_between(lots, -0.10, 0.25),
-        width=_between(lots, 0.80, 1.15),
-        height=_between(lots, 0.88, 1.06),
-        weight=_between(lots, 0.13, 0.22),
-        black=_between(lots, 0.004, 0.05),
-        place=(_between(lots, -0.10, 0.10), _between(lots, -0.10, 0.10)),
-        disc=_between(lots, 0.74, DISC),
-        white=_between(lots, 0.75, 1.05),
-        scratches=tuple(_scratch(lots) for _ in range(int(lots.integers(1, 5)))),
+        turn=_between(rng, -0.30, 0.30),
+        lean=_between(rng, -0.10, 0.25),
+        width=_between(rng, 0.80, 1.15),
+        height=_between(rng, 0.88, 1.06),
+        weight=_between(rng, 0.13, 0.22),
+        black=_between(rng, 0.004, 0.05),
+        place=(_between(rng, -0.10, 0.10), _between(rng, -0.10, 0.10)),
+        disc=_between(rng, 0.74, DISC),
+        white=_between(rng, 0.75, 1.05),
+        scratches=tuple(_scratch(rng) for _ in range(int(rng.integers(1, 5)))),
     )
 
 
@@ -212,9 +212,9 @@ def _ends_are_clear(spheres: list[Sphere]) -> bool:
     return min(steps) >= MARGIN
 
 
-def _scratch(lots: np.random.Generator) -> tuple[float, float, float, float]:
-    row, column = _between(lots, -0.6, 0.6), _between(lots, -0.6, 0.6)
-    down, across = _between(lots, -0.35, 0.35), _between(lots, -0.35, 0.35)
+def _scratch(rng: np.random.Generator) -> tuple[float, float, float, float]:
+    row, column = _between(rng, -0.6, 0.6), _between(rng, -0.6, 0.6)
+    down, across = _between(rng, -0.35, 0.35), _between(rng, -0.35, 0.35)
     return row, column, row + down, column + across
 
 

@@ -12,9 +12,9 @@ Field = Float32[np.ndarray, "1024 1024"]
 @functools.cache
 def lines() -> Float32[np.ndarray, "1024"]:
     """Noise along a line, about -1 to 1: the year rings of wood."""
-    lots = np.random.Generator(np.random.PCG64(11))
-    fine = (lots.random(1024) * 2.0 - 1.0).astype(np.float32)
-    broad = np.repeat((lots.random(128) * 2.0 - 1.0).astype(np.float32), 8)
+    rng = np.random.Generator(np.random.PCG64(11))
+    fine = (rng.random(1024) * 2.0 - 1.0).astype(np.float32)
+    broad = np.repeat((rng.random(128) * 2.0 - 1.0).astype(np.float32), 8)
     for _ in range(3):
         broad = (np.roll(broad, 3) + broad + np.roll(broad, -3)) / np.float32(3.0)
     rings: Float32[np.ndarray, 1024] = 0.55 * fine + 0.75 * broad
@@ -24,12 +24,12 @@ def lines() -> Float32[np.ndarray, "1024"]:
 @functools.cache
 def fibres() -> Field:
     """A tile of noise without seams, 1 on average: fibres, and broader blotches."""
-    lots = np.random.Generator(np.random.PCG64(7))
-    white = (lots.random((TILE, TILE)) * 2.0 - 1.0).astype(np.float32)
+    rng = np.random.Generator(np.random.PCG64(7))
+    white = (rng.random((TILE, TILE)) * 2.0 - 1.0).astype(np.float32)
     fibre = white + 0.7 * np.roll(white, 1, axis=1) + 0.45 * np.roll(white, (1, 1), axis=(0, 1))
     total = 0.5 * fibre
     for cells, weight in ((256, 0.30), (64, 0.22), (16, 0.22)):
-        coarse = (lots.random((cells, cells)) * 2.0 - 1.0).astype(np.float32)
+        coarse = (rng.random((cells, cells)) * 2.0 - 1.0).astype(np.float32)
         total = total + weight * _enlarged(coarse, TILE // cells)
     nap: Field = 1.0 + 0.16 * total
     return nap

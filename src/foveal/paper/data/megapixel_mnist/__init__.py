@@ -72,8 +72,8 @@ class MegapixelMNIST:
     """Pictures with digits, a data set.
 
     Departs from the published code in three things: digits are pasted last, so that scribble never
-    covers one (so do Bergner et al.); scribble may lie anywhere; and the lots are not NumPy's old
-    ones, so the pictures are not those of others.
+    covers one (so do Bergner et al.); scribble may lie anywhere; and the random numbers are not
+    NumPy's old ones, so the pictures differ from those of others.
 
     Attributes:
         classes: names of the classes.
@@ -119,15 +119,15 @@ class MegapixelMNIST:
         self.classes = CLASSES
         self.pool, self.size, self.split = pool, size, split
         stream = STREAMS.index(split)
-        self.patterns = patterns(_lots(seed, stream, 0, 1))
+        self.patterns = patterns(_rng(seed, stream, 0, 1))
         kinds = _Kinds(pool.values)
         chosen, places, scribble = [], [], []
         for index in range(count):
-            lots = _lots(seed, stream, index)
-            chosen.append(kinds.draw(lots, digits, equal))
-            places.append(_places(lots, digits, size))
-            pattern = lots.integers(PATTERNS, size=(noise, 1))
-            scribble.append(np.hstack((pattern, lots.integers(size - SIDE + 1, size=(noise, 2)))))
+            rng = _rng(seed, stream, index)
+            chosen.append(kinds.draw(rng, digits, equal))
+            places.append(_places(rng, digits, size))
+            pattern = rng.integers(PATTERNS, size=(noise, 1))
+            scribble.append(np.hstack((pattern, rng.integers(size - SIDE + 1, size=(noise, 2)))))
         self.chosen, self.places, self.scribble = map(np.stack, (chosen, places, scribble))
         self.labels: Labels = torch.stack(
             [torch.as_tensor(label(self.digits(index))) for index in range(count)]
@@ -232,22 +232,22 @@ class _Kinds:
 
     def __init__(self, values: UInt8[np.ndarray, "n"]) -> None:
         self.values = np.unique(values)
-        self.alike = [np.flatnonzero(values == value) for value in self.values]
+        self.equal = [np.flatnonzero(values == value) for value in self.values]
         self.others = [np.flatnonzero(values != value) for value in self.values]
 
-    def draw(self, lots: np.random.Generator, count: int, equal: int) -> Int[np.ndarray, "count"]:
+    def draw(self, rng: np.random.Generator, count: int, equal: int) -> Int[np.ndarray, "count"]:
         """Numbers of so many digits of one value, and of others to make up the count."""
-        kind = int(lots.integers(len(self.values)))
-        alike = self.alike[kind][lots.integers(len(self.alike[kind]), size=equal)]
-        others = self.others[kind][lots.integers(len(self.others[kind]), size=count - equal)]
+        kind = int(rng.integers(len(self.values)))
+        alike = self.equal[kind][rng.integers(len(self.equal[kind]), size=equal)]
+        others = self.others[kind][rng.integers(len(self.others[kind]), size=count - equal)]
         return np.concatenate((alike, others))
 
 
-def _places(lots: np.random.Generator, count: int, size: int) -> Int[np.ndarray, "count 2"]:
+def _places(rng: np.random.Generator, count: int, size: int) -> Int[np.ndarray, "count 2"]:
     """Upper left corners of so many squares that do not overlap."""
     places: list[tuple[int, int]] = []
     for _ in range(_TRIES if size >= SIDE else 0):
-        top, left = lots.integers(size - SIDE + 1, size=2).tolist()
+        top, left = rng.integers(size - SIDE + 1, size=2).tolist()
         if all(max(abs(top - y), abs(left - x)) >= SIDE for y, x in places):
             places.append((top, left))
         if len(places) == count:
@@ -255,5 +255,5 @@ def _places(lots: np.random.Generator, count: int, size: int) -> Int[np.ndarray,
     raise ValueError(f"{count} digits find no place in {size} x {size} px: ask for a larger size")
 
 
-def _lots(*path: int) -> np.random.Generator:
+def _rng(*path: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(path)))

@@ -33,7 +33,7 @@ class Digits:
 
 
 def read(folder: str | os.PathLike[str], part: str) -> Digits:
-    """Read the digits to learn from, "train", or those to report on, "t10k".
+    """Read the digits for training, "train", or for testing, "t10k".
 
     Raises:
         UserError: a file is missing or is not what it should be.

@@ -2,20 +2,21 @@
 
     {train,val,test}/{class}/{id}.png     boxes.csv: file,x0,y0,x1,y1
 
-This is the layout of `foveal.data.folder`, which reads it back. Where a picture bears a set of
-classes, its folder is named after all of them, as in `0 + 3 + 7`, and is one class when read back.
+This is the layout of `foveal.data.folder`, which reads it back. The folder of a picture with a set
+of classes is named after all of them, as in `0 + 3 + 7`, and is one class when read back.
 """
 
 import csv
+import io
 import os
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image as Pillow
 
+from foveal._files import explained
+from foveal._files import write as write_file
 from foveal.paper.data.megapixel_mnist import MegapixelMNIST
-from foveal.paper.data.writing import refused, replace
 
 
 def write(directory: str | os.PathLike[str], splits: Iterable[MegapixelMNIST]) -> None:
@@ -24,27 +25,22 @@ def write(directory: str | os.PathLike[str], splits: Iterable[MegapixelMNIST]) -
     Raises:
         UserError: the disk is full, or the directory cannot be written to.
     """
-    rows = []
+    table = io.StringIO(newline="")
+    boxes = csv.writer(table)
+    boxes.writerow(("file", "x0", "y0", "x1", "y1"))
     for dataset in splits:
         for index in range(len(dataset)):
             name = dataset[index].file
+            png = io.BytesIO()
             pixels = Pillow.fromarray(dataset.picture(index)[0].numpy())
-            _written(Path(directory) / name, partial(pixels.save, format="PNG", compress_level=3))
+            pixels.save(png, format="PNG", compress_level=3)
+            _write(Path(directory) / name, png.getvalue())
             for top, left, bottom, right in (digit.box for digit in dataset.digits(index)):
-                rows.append((name, left, top, right, bottom))
-    _written(Path(directory) / "boxes.csv", partial(_table, rows))
+                boxes.writerow((name, left, top, right, bottom))
+    _write(Path(directory) / "boxes.csv", table.getvalue().encode())
 
 
-def _written(file: Path, write: Callable[[Path], object]) -> None:
-    try:
+def _write(file: Path, content: bytes) -> None:
+    with explained(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        replace(file, write)
-    except OSError as error:
-        raise refused(file, error) from None
-
-
-def _table(rows: list[tuple[str, int, int, int, int]], file: Path) -> None:
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(("file", "x0", "y0", "x1", "y1"))
-        writer.writerows(rows)
+    write_file(file, content, durable=False)

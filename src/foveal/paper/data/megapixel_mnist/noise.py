@@ -10,7 +10,7 @@ from foveal.paper.data.megapixel_mnist.digits import SIDE
 PATTERNS = 50
 
 
-def patterns(lots: np.random.Generator) -> UInt8[np.ndarray, "50 28 28"]:
+def patterns(rng: np.random.Generator) -> UInt8[np.ndarray, "50 28 28"]:
     """Fifty squares of scribble, the same on every machine.
 
     Strokes start in a corner at 0 to 72 degrees and are one pixel wide; a third of the second ones
@@ -20,12 +20,12 @@ def patterns(lots: np.random.Generator) -> UInt8[np.ndarray, "50 28 28"]:
         Katharopoulos & Fleuret, ICML 2019 (its released code, `make_mnist.py`, which mirrors left
         to right only).
     """
-    first = np.stack([_stroke(turn) for turn in lots.random(PATTERNS).tolist()])
-    second = first[lots.permutation(PATTERNS)]
+    first = np.stack([_stroke(turn) for turn in rng.random(PATTERNS).tolist()])
+    second = first[rng.permutation(PATTERNS)]
     for axis in (1, 2):
-        mirrored = lots.random(PATTERNS) < 0.33
+        mirrored = rng.random(PATTERNS) < 0.33
         second[mirrored] = np.flip(second[mirrored], axis)
-    strength = lots.integers(204, 256, first.shape, dtype=np.uint8)
+    strength = rng.integers(204, 256, first.shape, dtype=np.uint8)
     return np.where(first | second, strength, np.uint8(0))
 
 
