@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -70,3 +71,43 @@ class CachedCall(partial[T]):
         if "result" not in self.__dict__:
             self.result = super().__call__()
         return self.result
+
+
+def option_places(recipe: Callable[..., Experiment]) -> dict[str, tuple[str, str | None]]:
+    """Return where each option of a recipe belongs: its keyword, and the field if that is a group.
+
+    Args:
+        recipe: a function whose keywords are groups of settings and plain values.
+    """
+    places: dict[str, tuple[str, str | None]] = {}
+    for keyword, parameter in inspect.signature(recipe).parameters.items():
+        if is_dataclass(group := parameter.default):
+            places |= {field.name: (keyword, field.name) for field in fields(group)}
+        else:
+            places[keyword] = (keyword, None)
+    return places
+
+
+def group_options(recipe: Callable[..., Experiment], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords of a recipe from options by name; the other fields keep their defaults.
+
+    Args:
+        recipe: see `option_places`.
+        options: values by the name of a field of a group, or of a keyword that is no group.
+
+    Raises:
+        KeyError: an option that the recipe does not have.
+        ValueError: a value is out of range.
+    """
+    places, parameters = option_places(recipe), inspect.signature(recipe).parameters
+    keywords: dict[str, Any] = {}
+    changes: dict[str, dict[str, Any]] = {}
+    for option, value in options.items():
+        keyword, field = places[option]
+        if field is None:
+            keywords[keyword] = value
+        else:
+            changes.setdefault(keyword, {})[field] = value
+    for keyword, changed in changes.items():
+        keywords[keyword] = replace(parameters[keyword].default, **changed)
+    return keywords

@@ -67,7 +67,7 @@ class Selection:
     Attributes:
         sigma: standard deviation of the noise on the scores, which lie in [0, 1], at the first
             step; 0 or more.
-        estimator: estimator of the gradient of the selection.
+        estimator: gradient estimator of the selection; exact needs no samples.
     """
 
     sigma: float = 0.05
@@ -100,8 +100,8 @@ class Optimisation:
         schedule: decay of the learning rate after the warm-up.
         milestones: fractions of the steps, warm-up included, at which the learning rate falls to a
             tenth; for the schedule multi_step.
-        clip_value: each entry of the gradient is clipped to +- this; not given: no clipping.
-        clip_norm: the gradient is scaled down to this norm; not given: no clipping.
+        clip_value: clip each entry of the gradient to this magnitude (not given: no clipping).
+        clip_norm: clip the norm of the gradient to this (--no-clip-norm: no clipping).
         accumulate: number of parts that a batch is split into to save memory.
         entropy: weight of the reward for a high entropy of the scores, which keeps the scorer from
             settling too early.
@@ -171,7 +171,8 @@ class Augmentation:
 
     Attributes:
         shift: largest random translation in pixels.
-        shift_fraction: the same as a fraction of the height and width of the image; added to shift.
+        shift_fraction: largest random translation as a fraction of height and width; added to
+            shift.
         colour: change brightness and contrast at random.
         flip: mirror images at random; not for writing or road signs.
     """
@@ -189,7 +190,7 @@ class Augmentation:
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """What a training runs on; it changes nothing but rounding.
+    """What a training runs on; results change by rounding only.
 
     Attributes:
         devices: number of devices per node (-1: all).

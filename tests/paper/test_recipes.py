@@ -11,6 +11,7 @@ import torch
 
 from foveal import windows
 from foveal.errors import UserError
+from foveal.experiment import option_places
 from foveal.nn.aggregators import TablePosition
 from foveal.nn.layers import LastingDropout
 from foveal.nn.normalisations import sigmoid
@@ -44,7 +45,7 @@ def test_no_two_groups_of_a_recipe_have_an_option_of_the_same_name(name: str) ->
         group = parameter.default
         options += [field.name for field in fields(group)] if is_dataclass(group) else [keyword]
     assert len(set(options)) == len(options)
-    assert set(options) == set(recipes.option_places(name))
+    assert set(options) == set(option_places(recipes.find(name)))
 
 
 def test_recipes_are_found_without_torch() -> None:
@@ -57,7 +58,7 @@ def test_recipes_are_found_without_torch() -> None:
 
 @pytest.mark.parametrize("name", PAPER)
 def test_every_old_keyword_has_a_place_that_exists(name: str) -> None:
-    places = set(recipes.option_places(name).values())
+    places = set(option_places(recipes.find(name)).values())
     assert {place for place in OLD_NAMES[name].values() if place is not None} <= places
     assert OLD_NAMES[name]["workers"] is None
 

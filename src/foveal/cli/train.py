@@ -72,7 +72,7 @@ def run(
         name: of the recipe.
         given: values by option of the recipe.
         output: folder of the run (default: runs/ and the name of the data or recipe).
-        resume: go on with the run in the output folder.
+        resume: continue the run in the output folder.
         hardware: what to train on.
     """
     output = output or Path("runs") / (Path(given["data"]).stem if name == "folder" else name)

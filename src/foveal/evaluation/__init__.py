@@ -71,7 +71,7 @@ def evaluate(
     names = tuple(classes or dataset.classes)
     if unknown := sorted(set(dataset.classes) - set(names)):
         raise UserError(
-            f"the data have classes that the model does not know: {', '.join(unknown)}; it knows "
+            f"the data contain classes unknown to the model: {', '.join(unknown)}; it knows "
             f"{', '.join(names)}"
         )
     if len(dataset) == 0:

@@ -93,7 +93,7 @@ class ViewGeometry:
             raise ImageRefused(
                 f"an image of {size[0]} x {size[1]} px has {int(inside.sum())} windows in a view "
                 f"of {self.view[0]} x {self.view[1]} px, fewer than k={self.k}; choose a "
-                "smaller k, or a view of the image's aspect"
+                "smaller k, or a view with the aspect ratio of the images"
             )
         return places.centred(cells / scale, self.patch), inside
 

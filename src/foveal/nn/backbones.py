@@ -51,14 +51,14 @@ def backbone(
             stage = _create(name).feature_info.out_indices[stage]
         network = _create(name, out_indices=(stage,), in_chans=channels, pretrained=pretrained)
     except (AssertionError, IndexError) as error:
-        raise UserError(f"the network {name!r} gives no feature map {stage}: {error}") from error
+        raise UserError(f"the network {name!r} has no feature map {stage}: {error}") from error
     except Exception as error:
         if pretrained:
             raise UserError(
                 f"cannot download weights for {name!r} ({_first_line(error)}): give a file with "
                 "weights= instead, or choose a network that timm has weights for"
             ) from error
-        raise UserError(f"the network {name!r} gives no feature maps: {error}") from error
+        raise UserError(f"the network {name!r} has no feature maps: {error}") from error
     if state is not None:
         _load(network, state, str(weights))
     return network

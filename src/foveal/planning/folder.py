@@ -145,7 +145,7 @@ def _describe_model(
     assert model.patch is not None
     assert model.k is not None
     complete = None not in (given.view, given.patch, given.k)
-    source = "given" if complete else "inferred from the images"
+    source = "as given" if complete else "inferred from the images"
     scale = min(v / side for v, side in zip(model.view, image, strict=True))
     seen = min(1.0, model.k * model.patch**2 / (image[0] * image[1]))
     return (

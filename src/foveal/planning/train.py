@@ -1,15 +1,17 @@
 """Train on your own images in one call: what `foveal train DATA` does."""
 
-from dataclasses import fields, is_dataclass, replace
-from inspect import signature
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from foveal.errors import nearest
+from foveal.experiment import group_options, option_places
 from foveal.planning.folder import folder
 from foveal.runs import Run, load
 from foveal.settings import Hardware
 from foveal.training.launch import start
+
+_HARDWARE = {field.name for field in fields(Hardware)}
 
 
 def train(data: str | Path, *, output: str | Path | None = None, **options: Any) -> Run:
@@ -28,27 +30,12 @@ def train(data: str | Path, *, output: str | Path | None = None, **options: Any)
         TypeError: an unknown option.
         UserError: the data or an option are not usable; one line with the remedy.
     """
-    groups: dict[str, Any] = {
-        name: parameter.default
-        for name, parameter in signature(folder).parameters.items()
-        if name != "data"
-    }
-    groups["hardware"] = Hardware()
-    homes = {
-        field.name: name
-        for name, group in groups.items()
-        if is_dataclass(group)
-        for field in fields(group)
-    }
-    for option, value in options.items():
-        if option in homes:
-            home = homes[option]
-            groups[home] = replace(groups[home], **{option: value})
-        elif option in groups and not is_dataclass(groups[option]):
-            groups[option] = value
-        else:
-            raise TypeError(f"unknown option {option!r}: {nearest(option, homes)}")
-    hardware = groups.pop("hardware")
-    experiment = folder(data=Path(data), **groups)
+    machine = {name: options.pop(name) for name in _HARDWARE & set(options)}
+    places = option_places(folder)
+    for option in options:
+        if option not in places or option == "data":
+            raise TypeError(f"unknown option {option!r}: {nearest(option, {*places, *_HARDWARE})}")
+    experiment = folder(data=Path(data), **group_options(folder, options))
+    hardware = Hardware(**machine)
     output = Path(output) if output is not None else Path("runs") / Path(data).stem
     return load(start(experiment, output, hardware).path)

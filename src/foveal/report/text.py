@@ -11,7 +11,7 @@ def format_report(report: Report, title: str) -> str:
         ("balanced accuracy", report.balanced_accuracy, ""),
         ("constant predictor", report.majority, f"always predicts the most frequent {kind}"),
         ("hit rate", report.hit_rate, "some window covers half of a box or more"),
-        ("hit rate, all boxes", report.hit_all_rate, "every box is covered so"),
+        ("hit rate, all boxes", report.hit_all_rate, "every box is covered by half or more"),
     )
     known = [(name, share, note) for name, share, note in shares if share is not None]
     width = max(map(len, (*(name for name, _, _ in known), *report.per_class))) + 2

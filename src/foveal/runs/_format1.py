@@ -52,7 +52,7 @@ def restore(folder: RunFolder) -> Experiment:
     check_format(folder.recipe_file, stored)
     name, settings = stored.get("recipe"), stored.get("settings")
     if not isinstance(name, str) or not isinstance(settings, Mapping):
-        raise UserError(f"{folder.recipe_file} is damaged: it names no recipe and settings")
+        raise UserError(f"{folder.recipe_file} is damaged: recipe or settings are missing")
     place = f"{folder.recipe_file}: settings"
     try:
         made = _folder(settings, place) if name == "folder" else _of_paper(name, settings)

@@ -230,7 +230,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{file} is damaged: it is not valid YAML") from error
     if not isinstance(content, dict):
-        raise UserError(f"{file} is damaged: it holds no settings")
+        raise UserError(f"{file} is damaged: it contains no options")
     return content
 
 

@@ -96,8 +96,8 @@ def _train(
             progress=progress,
         )
     except Stopped as stop:
-        raise KeyboardInterrupt(f"{stop}; go on with: {command}") from stop
+        raise KeyboardInterrupt(f"{stop}; continue with: {command}") from stop
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"go on from the last validation with: {command}") from None
+        raise KeyboardInterrupt(f"continue from the last validation with: {command}") from None
     except torch.OutOfMemoryError as error:
         raise UserError(f"out of memory: try a smaller --batch or --view ({error})") from error

@@ -121,7 +121,8 @@ def read_folder(
     """
     if not (0 < validation < 1 and 0 <= test < 1 and validation + test < 1):
         raise user_error(
-            f"validation={validation} and test={test}: give shares, validation above 0, sum below 1"
+            f"validation={validation} and test={test}: give fractions, validation above 0 and "
+            "their sum below 1"
         )
     whole = read_whole(path, classes=classes)
     given: dict[str | None, list[int]] = {}

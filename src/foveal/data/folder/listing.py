@@ -157,7 +157,7 @@ def _children(folder: Path) -> list[Path]:
     try:
         children = [child for child in folder.iterdir() if not child.name.startswith(hidden)]
     except PermissionError:
-        raise user_error(f"{folder}: may not be read; change its permissions") from None
+        raise user_error(f"{folder}: permission denied; change its permissions") from None
     return sorted(children, key=lambda child: natural_key(child.name))
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from foveal.errors import UserError, nearest
-from foveal.experiment import Experiment
+from foveal.experiment import Experiment, group_options, option_places
 
 NAMES = (
     "folder",
@@ -48,21 +47,6 @@ def find(name: str) -> Recipe:
     return recipe
 
 
-def option_places(name: str) -> dict[str, tuple[str, str | None]]:
-    """Where each option of a recipe belongs: its keyword, and the field if that is a group.
-
-    >>> option_places("billiards_mini")["sigma"], option_places("billiards_mini")["seed"]
-    (('selection', 'sigma'), ('seed', None))
-    """
-    places: dict[str, tuple[str, str | None]] = {}
-    for keyword, parameter in inspect.signature(find(name)).parameters.items():
-        if is_dataclass(group := parameter.default):
-            places |= {field.name: (keyword, field.name) for field in fields(group)}
-        else:
-            places[keyword] = (keyword, None)
-    return places
-
-
 def required(name: str) -> set[str]:
     """The keywords of a recipe without default."""
     parameters = inspect.signature(find(name)).parameters.values()
@@ -80,23 +64,17 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Experiment:
     Raises:
         UserError: there is no such recipe or option, or a value is refused.
     """
-    recipe, places = find(name), option_places(name)
-    parameters, hints = inspect.signature(recipe).parameters, get_type_hints(recipe)
-    keywords: dict[str, Any] = {}
-    changes: dict[str, dict[str, Any]] = {}
+    recipe = find(name)
+    hints, places = get_type_hints(recipe), option_places(recipe)
+    typed: dict[str, Any] = {}
+    for option, value in (options or {}).items():
+        if option not in places:
+            raise UserError(f"the recipe {name} has no option {option}")
+        keyword, field = places[option]
+        hint = hints[keyword] if field is None else get_type_hints(hints[keyword])[field]
+        typed[option] = _typed(value, hint)
     try:
-        for option, value in (options or {}).items():
-            if option not in places:
-                raise UserError(f"the recipe {name} has no option {option}")
-            keyword, field = places[option]
-            if field is None:
-                keywords[keyword] = _typed(value, hints[keyword])
-            else:
-                hint = get_type_hints(hints[keyword])[field]
-                changes.setdefault(keyword, {})[field] = _typed(value, hint)
-        for keyword, changed in changes.items():
-            keywords[keyword] = replace(parameters[keyword].default, **changed)
-        return recipe(**keywords)
+        return recipe(**group_options(recipe, typed))
     except ValueError as error:
         raise UserError(str(error)) from error
 

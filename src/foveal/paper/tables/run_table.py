@@ -7,6 +7,7 @@ from typing import Any
 
 from foveal._files import write
 from foveal.errors import UserError
+from foveal.experiment import option_places
 from foveal.paper import recipes
 from foveal.paper.tables.definitions import TABLES, PaperTable, Scale, TableRow
 from foveal.paper.tables.format_table import format_table
@@ -74,7 +75,7 @@ def reproduce(
 
 def _check_known(table: PaperTable, scale: Scale, options: Mapping[str, Any]) -> None:
     names = table.recipes(scale)
-    known = set().union(*map(recipes.option_places, names))
+    known = set().union(*(option_places(recipes.find(name)) for name in names))
     if unknown := sorted(set(options) - known):
         raise UserError(f"the recipe {names[0]} has no option {', '.join(unknown)}")
 
@@ -97,7 +98,7 @@ def _trial(
 ) -> Trial:
     size = table.sizes[scale]
     recipe = row.recipe or size.recipe
-    known = recipes.option_places(recipe)
+    known = option_places(recipes.find(recipe))
     own = {**row.options, **{name: value for name, value in override.items() if name in known}}
     shared = {name: value for name, value in size.options.items() if name in known}
     options = {**shared, **own, "seed": seed}

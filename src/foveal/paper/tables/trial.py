@@ -130,7 +130,7 @@ def _check_options(trial: Trial) -> None:
     folder, recipe = RunFolder.open(trial.path), recipes.find(trial.recipe)
     if (begun := folder.read_recipe().get("recipe")) != trial.recipe:
         raise UserError(f"{folder.path} is a run of the recipe {begun}, not of {trial.recipe}")
-    stored, places = stored_options(folder, recipe), recipes.option_places(trial.recipe)
+    stored, places = stored_options(folder, recipe), option_places(recipe)
     for option, value in trial.options.items():
         keyword, field = places[option]
         known = stored[keyword] if field is None else getattr(stored[keyword], field)
