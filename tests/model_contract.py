@@ -1,5 +1,10 @@
-"""What every model owes: inherit, say how to make one, and all of it is tested."""
+"""The laws of every model: a test class inherits them and says how to make one.
 
+What holds for constructors is in `test_constructors`.
+"""
+
+import copy
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,7 +16,7 @@ import reference
 from foveal.evaluation import chosen_windows, evaluate
 from foveal.images import FileImage, TensorImage
 from foveal.nn.protocols import HasRoles
-from foveal.objectives import classification
+from foveal.objectives import Objective, classification
 from foveal.paper.data.traffic_signs import read_traffic_signs
 from foveal.prediction import Prediction
 from foveal.report import explanation
@@ -36,15 +41,27 @@ class ModelContract:
         k: patches of an image.
         n: windows of an image.
         patch: their size for images of 96 x 128 px.
+        close: tolerance between the same computation in batches of differing sizes.
+        objective: what the model is trained with.
     """
 
     k: int
     n: int
     patch: tuple[int, int]
+    close: Mapping[str, float] = CLOSE
+    objective: Objective = staticmethod(classification)
 
     def make(self) -> nn.Module:
         """A small model of four classes; always the same weights."""
         raise NotImplementedError
+
+    def make_learner(self) -> nn.Module:
+        """The same in a state in which every parameter matters."""
+        return self.make()
+
+    def look(self, image: Tensor, window: tuple[int, ...]) -> Tensor:
+        """What lies in a window of an image of 96 x 128 px, slowly."""
+        return reference.crop(image, window, self.patch)
 
     def test_a_prediction_holds_the_answer_and_where_it_was_found(self) -> None:
         images = noise(2, 3, 96, 128)
@@ -64,7 +81,7 @@ class ModelContract:
         for image, looks, windows in zip(
             images, prediction.patches, chosen_windows(prediction).tolist(), strict=True
         ):
-            cut = [reference.crop(image, tuple(window), self.patch) for window in windows]
+            cut = [self.look(image, tuple(window)) for window in windows]
             torch.testing.assert_close(looks, torch.stack(cut), **CLOSE)
 
     def test_an_answer_does_not_depend_on_the_batch_and_repeats_itself(self) -> None:
@@ -75,7 +92,7 @@ class ModelContract:
             alone = [model(image[None]) for image in images]
         assert torch.equal(together.logits, again.logits)
         logits = torch.cat([each.logits for each in alone])
-        torch.testing.assert_close(logits, together.logits, **CLOSE)
+        torch.testing.assert_close(logits, together.logits, **self.close)
         for b, each in enumerate(alone):
             assert torch.equal(each.selection.candidates[0], together.selection.candidates[b])
 
@@ -86,7 +103,7 @@ class ModelContract:
             together = model(images)
             for b, image in enumerate(images):
                 alone = model([image])
-                torch.testing.assert_close(together.logits[b], alone.logits[0], **CLOSE)
+                torch.testing.assert_close(together.logits[b], alone.logits[0], **self.close)
                 assert torch.equal(together.windows[b], alone.windows)
 
     def test_uint8_tensors_and_files_are_the_same_image(self, tmp_path: Path) -> None:
@@ -105,15 +122,21 @@ class ModelContract:
             self.make()(noise(3, 96, 128))
 
     def test_every_parameter_learns_from_image_labels(self) -> None:
-        model = self.make().train()
+        model = self.make_learner().train()
         images = noise(4, 3, 96, 128)
-        classification(model(images), torch.tensor([0, 1, 2, 3])).backward()
+        self.objective(model(images), torch.tensor([0, 1, 2, 3])).backward()
         biases = [name for name, _ in model.named_parameters() if name.endswith("bias")]
         # the scorer's last moves all scores alike, which changes nothing but for rounding
         idle = [name for name in biases if name.startswith("scorer.")][-1:]
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None, name
             assert name in idle or parameter.grad.abs().sum() > 0, name
+
+    def test_the_roles_of_a_copy_are_its_own_parts(self) -> None:
+        model = self.make()
+        copied = copy.deepcopy(model)
+        assert list(copied.roles()) == list(model.roles())
+        assert all(copied.roles()[role] is getattr(copied, role) for role in copied.roles())
 
     def test_its_roles_are_parts_of_it_with_parameters(self) -> None:
         model = self.make()
@@ -122,6 +145,15 @@ class ModelContract:
             assert getattr(model, role) is part
             assert list(part.parameters())
         assert set(model.roles()) == {"scorer", "encoder"} & {n for n, _ in model.named_children()}
+
+    @pytest.mark.skipif(not torch.accelerator.is_available(), reason="needs an accelerator")
+    def test_images_on_another_device_are_moved_to_the_models(self) -> None:
+        other, images = torch.accelerator.current_accelerator(), noise(2, 3, 96, 128)
+        for here, there in ((other, "cpu"), ("cpu", other)):
+            for mode in (True, False):
+                prediction = self.make().train(mode).to(there)(images.to(here))
+                tensors = torch.utils._pytree.tree_leaves(prediction)
+                assert {each.device.type for each in tensors} == {torch.device(there).type}
 
     def test_a_forward_pass_leaves_the_mode_of_every_part(self) -> None:
         model = self.make().train()
@@ -147,7 +179,12 @@ class ModelContract:
         splits = read_traffic_signs(miniatures_signs.written(tmp_path))
         model = self.make()
         before = [weights.detach().clone() for weights in model.parameters()]
-        rows = fit(model, splits, settings(steps=2, batch=4, warm_up=0.0, shift=3, colour=True))
+        rows = fit(
+            model,
+            splits,
+            settings(steps=2, batch=4, warm_up=0.0, shift=3, colour=True),
+            objective=self.objective,
+        )
         assert rows[-1]["step"] == 2
         assert all((old != new).any() for old, new in zip(before, model.parameters(), strict=True))
         assert splits.test is not None

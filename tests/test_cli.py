@@ -35,10 +35,11 @@ TRAIN = ["--encoder", "thin", "--steps", "3", "--batch", "4", "--k", "2", "--see
 
 
 def foveal_process(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own, which then says whether torch was imported."""
+    """Run the command line in a process of its own, which then prints the heavy modules it has."""
+    heavy = {"torch", "numpy", "PIL", "matplotlib", "lightning", "timm", "multiprocessing"}
     program = (
         "import sys; from foveal.cli.main import main; status = main(sys.argv[1:]);"
-        "print('torch' in sys.modules, file=sys.stderr); sys.exit(status)"
+        f"print(sorted({heavy} & set(sys.modules)), file=sys.stderr); sys.exit(status)"
     )
     return subprocess.run(
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
@@ -100,10 +101,10 @@ PAGES = [
         ["train", "billiards_mini", "--batch", "0"],
     ],
 )
-def test_help_and_mistakes_cost_no_torch(arguments: list[str]) -> None:
+def test_help_and_mistakes_import_nothing_heavy(arguments: list[str]) -> None:
     done = foveal_process(*arguments)
     assert done.returncode == (2 if arguments[-1] in "03" else 0)
-    assert done.stderr.endswith("False\n")
+    assert done.stderr.endswith("[]\n")
     assert " at 0x" not in done.stdout  # an object, where words should be
 
 
@@ -266,6 +267,17 @@ def test_a_mistake_is_one_line(
     assert err.startswith("foveal: ")
     assert err.count("\n") == 1
     assert message in err
+
+
+def test_without_a_command_the_help_is_shown_and_the_status_is_2(
+    said: pytest.CaptureFixture[str],
+) -> None:
+    assert main([]) == 2
+    out, err = said.readouterr()
+    assert out.startswith("Usage: foveal COMMAND")
+    assert err == "foveal: name a command\n"
+    assert main(["--version"]) == 0
+    assert said.readouterr().out == f"{foveal.__version__}\n"
 
 
 def test_a_value_out_of_range_leaves_no_folder(tmp_path: Path) -> None:

@@ -1,18 +1,34 @@
+"""Laws of the patch classifier."""
+
+import copy
+
 import pytest
 import torch
+from torch import Tensor, nn
 
 from foveal import windows
-from foveal.images import FileImage, TensorImage
 from foveal.models import PatchClassifier
 from foveal.nn import aggregators, encoders, scorers, selectors
 from foveal.objectives import classification
+from model_contract import ModelContract
 
 
-def model(*, k=3, aggregate=None, view=(40, 40), patch=(24, 24), place=None, pool=4):
+def model(
+    *,
+    k=3,
+    aggregate=None,
+    view=(40, 40),
+    patch=(24, 24),
+    place=None,
+    pool=4,
+    scorer=None,
+    encoder=None,
+):
     torch.manual_seed(0)
-    encoder = encoders.ThinResNet(width=8)
+    encoder = encoder or encoders.ThinResNet(width=8)
+    own = scorers.ConvScorer(pool=pool)
     return PatchClassifier(
-        scorer=scorers.ConvScorer(pool=pool),
+        scorer=scorer or own,
         select=selectors.TopK(k, sigma=0.1),
         encoder=encoder,
         aggregate=aggregate or aggregators.Transformer(8, width=16, num_layers=1, heads=2),
@@ -23,58 +39,86 @@ def model(*, k=3, aggregate=None, view=(40, 40), patch=(24, 24), place=None, poo
     )
 
 
-AGGREGATES = [None, aggregators.mean, aggregators.max, aggregators.concat]
+class TestContract(ModelContract):
+    k, n, patch = 3, 8 * 8, (24, 24)
+
+    def make(self) -> nn.Module:
+        return model()
 
 
-@pytest.mark.parametrize("aggregate", AGGREGATES)
-def test_a_prediction_holds_the_answer_and_where_it_was_found(aggregate):
-    net = model(aggregate=aggregate)
-    prediction = net(torch.rand(2, 3, 120, 120))
-    n = net.grid[0] * net.grid[1]
+class TestContractWithTheLargestFeatures(ModelContract):
+    k, n, patch = 2, 5 * 6, (20, 28)
+
+    def make(self) -> nn.Module:
+        return model(k=2, aggregate=aggregators.max, view=(28, 32), patch=(20, 28))
+
+
+class Unsteady(nn.Module):
+    """A scorer that draws, counts and remembers whenever it is called."""
+
+    stride, offset = 4, 2.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, view: Tensor) -> Tensor:
+        self.calls += 1
+        noisy = self.norm(view) + torch.rand_like(view)
+        return nn.functional.avg_pool2d(noisy, 4).mean(dim=1)
+
+
+def test_a_models_own_weights_and_its_parts_do_not_mind_that_it_was_built():
+    quiet, unsteady = scorers.ConvScorer(pool=4), Unsteady()
+    before = copy.deepcopy(unsteady.state_dict())
+    heads = []
+    for scorer in (quiet, unsteady):
+        net = model(scorer=scorer, aggregate=aggregators.mean)
+        heads.append(net.head.state_dict())
+    for key, value in heads[0].items():
+        assert torch.equal(value, heads[1][key]), key
+    for key, value in unsteady.state_dict().items():
+        assert torch.equal(value, before[key]), key
+    assert unsteady.training
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_model_is_built_of_parts_of_any_type(dtype):
+    net = model(scorer=scorers.ConvScorer(pool=4).to(dtype), aggregate=aggregators.mean)
     assert net.grid == (8, 8)
-    assert prediction.logits.shape == (2, 4)
-    assert prediction.scores.shape == (2, n)
-    assert prediction.windows.shape == (n, 4)
-    assert prediction.selection.weights.shape[:2] == (2, 3)
-    assert prediction.patches.shape == (2, 3, 3, 24, 24)
 
 
-@pytest.mark.parametrize("aggregate", AGGREGATES)
-def test_every_parameter_learns_from_image_labels(aggregate):
-    net = model(aggregate=aggregate).train()
-    images = torch.rand(4, 3, 120, 120)
-    classification(net(images), torch.tensor([0, 1, 2, 3])).backward()
-    for name, parameter in net.named_parameters():
-        assert parameter.grad is not None, name
-        if name != "scorer.layers.6.bias":  # moves all scores alike, which changes nothing
-            assert parameter.grad.abs().sum() > 0, name
+class Failing(nn.Module):
+    stride, offset = 4, 2.0
+
+    def forward(self, view: Tensor) -> Tensor:
+        raise RuntimeError("out of luck")
 
 
-def test_an_answer_does_not_depend_on_the_batch_and_repeats_itself():
-    net = model().eval()
-    images = torch.randint(0, 256, (5, 3, 120, 120), dtype=torch.uint8)
-    with torch.inference_mode():
-        together, again = net(images), net(images)
-        alone = [net(image[None]) for image in images]
-    assert torch.equal(together.logits, again.logits)
-    # convolutions over another number of images may add in another order: one unit in the last
-    # place
-    torch.testing.assert_close(
-        torch.cat([each.logits for each in alone]), together.logits, rtol=1e-5, atol=1e-6
-    )
-    for b, each in enumerate(alone):
-        assert torch.equal(each.selection.candidates[0], together.selection.candidates[b])
+def test_only_a_view_that_is_too_small_is_called_so():
+    with pytest.raises(ValueError, match=r"view of 9 x 9 px is too small for the scorer") as small:
+        model(view=(9, 9))
+    assert isinstance(small.value.__cause__, RuntimeError)
+    with pytest.raises(ValueError, match=r"cannot take a view of 40 x 40 px .*: out of luck") as e:
+        model(scorer=Failing())
+    assert isinstance(e.value.__cause__, RuntimeError)
+    with pytest.raises(ValueError, match=r"cannot take .* with 3 channels: .* to have 1 channels"):
+        model(scorer=scorers.ConvScorer(1))
 
 
-def test_images_of_differing_sizes_answer_as_they_do_alone():
-    net = model().eval()
-    images = [torch.rand(3, 120, 120), torch.rand(3, 100, 180), torch.rand(3, 64, 64)]
-    with torch.inference_mode():
-        together = net(images)
-        for b, image in enumerate(images):
-            alone = net([image])
-            torch.testing.assert_close(together.logits[b], alone.logits[0], rtol=1e-5, atol=1e-6)
-            assert torch.equal(together.windows[b], alone.windows)
+@pytest.mark.parametrize("aggregate", [aggregators.mean, aggregators.concat])
+def test_the_head_fits_what_the_aggregator_gives(aggregate):
+    assert model(aggregate=aggregate)(torch.rand(2, 3, 120, 120)).logits.shape == (2, 4)
+
+
+def test_an_encoder_that_does_not_fit_is_refused_when_the_model_is_built():
+    with pytest.raises(ValueError, match=r"encoder cannot take patches of 24 x 24 px with 3"):
+        model(encoder=encoders.ThinResNet(1, width=8))
+    wrong = encoders.ThinResNet(width=8)
+    wrong.features = 9
+    with pytest.raises(ValueError, match=r"must give \(B, 9\) features: got \(1, 8\)"):
+        model(encoder=wrong)
 
 
 def test_windows_centred_outside_the_image_are_never_chosen():
@@ -84,19 +128,6 @@ def test_windows_centred_outside_the_image_are_never_chosen():
         chosen = windows.centres(prediction.windows[prediction.selection.candidates[0]])
         assert (chosen < torch.tensor(size)).all()
         assert (chosen > 0).all()
-
-
-def test_patches_are_pixels_of_the_full_image_and_not_resampled():
-    net = model().eval()
-    image = torch.rand(3, 150, 150)
-    prediction = net([image])
-    for slot, number in enumerate(prediction.selection.candidates[0].tolist()):
-        top, left, bottom, right = prediction.windows[number].tolist()
-        top, left = max(top, 0), max(left, 0)
-        cut = image[:, top:bottom, left:right]
-        seen = prediction.patches[0, slot]
-        assert torch.isin(cut, seen).all()
-    assert prediction.patches.shape[-2:] == (24, 24)
 
 
 def test_a_window_is_cut_where_its_score_was_made():
@@ -121,30 +152,11 @@ def test_the_papers_grid_can_be_had():
     assert torch.equal(prediction.windows, windows.cordonnier_grid((120, 120), net.grid, (24, 24)))
 
 
-def test_uint8_floats_and_files_are_the_same_image(tmp_path):
-    from PIL import Image as Pillow
-
-    net = model().eval()
-    pixels = torch.randint(0, 256, (3, 120, 120), dtype=torch.uint8)
-    Pillow.fromarray(pixels.permute(1, 2, 0).numpy()).save(tmp_path / "a.png")
-    with torch.inference_mode():
-        stored = net([TensorImage(pixels)])
-        for other in (net(pixels[None]), net([FileImage(tmp_path / "a.png")])):
-            assert torch.equal(other.logits, stored.logits)
-        # floats are resampled to the view without uint8's rounding
-        floats = net(pixels[None] / 255)
-    torch.testing.assert_close(floats.logits, stored.logits, atol=0.05, rtol=0.05)
-
-
 def test_impossible_settings_are_refused_with_their_numbers():
     with pytest.raises(ValueError, match="k=65 for 8 x 8 windows"):
         model(k=65)
-    with pytest.raises(ValueError, match="too small for the scorer"):
-        model(view=(9, 9))
     with pytest.raises(ValueError, match="fewer than k=9"):
         model(k=9)([torch.rand(3, 4, 400)])
-    with pytest.raises(ValueError, match="3 channels: got 1"):
-        model()([torch.rand(1, 50, 50)])
 
 
 def test_the_entropy_reward_lowers_the_loss_of_an_undecided_scorer():

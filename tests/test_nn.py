@@ -47,34 +47,6 @@ def test_excitation_scales_channels_by_what_all_of_the_view_holds():
     torch.testing.assert_close(scorer(view), truth)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: scorers.ConvScorer(pool=4),
-        lambda: scorers.ConvScorer(pool=4, excitation=True),
-        lambda: scorers.TanhScorer(3),
-        lambda: scorers.BackboneScorer(stage=1),
-    ],
-)
-def test_a_cell_looks_where_its_scorer_says(make):
-    # the gradient of one cell's score is centred on offset + stride x (row, column)
-    torch.manual_seed(0)
-    scorer = make().eval().double()
-    for parameter in scorer.parameters():
-        parameter.data.abs_()  # every path counts, whatever the pixels
-    view = torch.full((1, 3, 96, 96), 0.5, dtype=torch.float64, requires_grad=True)
-    row, column = 9, 12
-    scorer(view)[0, row, column].backward()
-    density = view.grad.abs().sum(dim=(0, 1))
-    where = torch.arange(96, dtype=torch.float64) + 0.5  # middles of the pixels
-    mean_row = (density.sum(dim=1) * where).sum() / density.sum()
-    mean_column = (density.sum(dim=0) * where).sum() / density.sum()
-    # a maximum passes its gradient through one of its pool x pool cells alone
-    slack = scorer.stride / 2 + 0.5
-    assert abs(mean_row - (scorer.offset + scorer.stride * row)) <= slack
-    assert abs(mean_column - (scorer.offset + scorer.stride * column)) <= slack
-
-
 def test_entropy_is_log_n_for_equal_scores_and_nought_for_a_ruler():
     assert scorers.entropy(torch.zeros(1, 8)).item() == pytest.approx(math.log(8))
     assert scorers.entropy(torch.tensor([[100.0, 0, 0]])).item() == pytest.approx(0, abs=1e-6)

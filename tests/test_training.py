@@ -194,13 +194,31 @@ def test_a_finished_run_resumed_is_finished(tmp_path: Path):
     assert all(torch.equal(model.state_dict()[name], weight) for name, weight in weights.items())
 
 
-def test_a_step_with_a_bad_image_changes_nothing(tmp_path: Path):
-    images = squares(8, 1).images.float() / 255
-    images[:, :, 5, 5] = math.nan
-    model = classifier()
+def not_finite(prediction: Any, labels: Tensor, **_: Any) -> Tensor:
+    return prediction.logits.sum() * math.nan
+
+
+class Blind(nn.Module):
+    """A scorer without a finite score in training, or in evaluation."""
+
+    stride, offset = 8, 4.0
+
+    def __init__(self, when: str) -> None:
+        super().__init__()
+        self.when, self.weight = when, nn.Parameter(torch.ones(()))
+
+    def forward(self, view: Tensor) -> Tensor:
+        scores = view.mean(dim=1)[:, ::8, ::8] * self.weight
+        return scores * math.inf if self.training == (self.when == "training") else scores
+
+
+@pytest.mark.parametrize("broken", ["loss", "scores"])
+def test_a_step_that_is_not_finite_changes_nothing(broken: str):
+    scorer, objective = (None, not_finite) if broken == "loss" else (Blind("training"), None)
+    model = classifier(scorer=scorer)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    options = settings(RANDOM, steps=3, batch=8, weight_decay=0.5)
-    rows = fit(model, Splits(floats(images), VALIDATION), options, progress=False)
+    options = settings(RANDOM, steps=3, weight_decay=0.5)
+    rows = fit(model, SPLITS, options, objective=objective, progress=False)
     assert all(torch.equal(model.state_dict()[name], weight) for name, weight in before.items())
     assert rows[-1]["loss"] is None
 
@@ -213,22 +231,8 @@ def test_a_run_that_diverges_is_stopped_in_plain_words():
     assert "\n" not in str(error.value)
 
 
-class Blind(nn.Module):
-    """A scorer without a finite score in evaluation."""
-
-    stride, offset = 8, 4.0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(()))
-
-    def forward(self, view: Tensor) -> Tensor:
-        scores = view.mean(dim=1)[:, ::8, ::8] * self.weight
-        return scores if self.training else scores * math.inf
-
-
 def test_scores_that_are_not_finite_in_a_validation_are_divergence_and_no_bad_images():
-    model = classifier(scorer=Blind())
+    model = classifier(scorer=Blind("evaluation"))
     with pytest.raises(Diverged, match="training diverged: scores must be finite: got"):
         fit(model, SPLITS, settings(RANDOM, steps=1), progress=False)
 
@@ -358,16 +362,12 @@ def bug(prediction: Any, labels: Tensor, **_: Any) -> Tensor:
     raise KeyError("a bug")
 
 
-def without_score(prediction: Any, labels: Tensor, **_: Any) -> Tensor:
-    return prediction.logits.sum() * math.nan
-
-
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
         ({"splits": Splits(replace(TRAIN, meanwhile=crash), VALIDATION)}, "a file is damaged"),
         ({"objective": bug}, "KeyError: 'a bug'"),
-        ({"objective": without_score}, "training diverged: "),
+        ({"objective": not_finite}, "training diverged: "),
         ({"options": settings(RANDOM, class_weights=(1.0,))}, "class_weights must have one weight"),
         ({"hardware": Hardware(accelerator="cpu", devices=999)}, "cannot train on 999 devices"),
     ],

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from foveal import windows
-from foveal.images import FileImage, TensorImage
+from foveal.images import TensorImage
 from foveal.nn.encoders import Backbone
 from foveal.nn.selectors import TopK
 from foveal.paper.models.nts_net import NTSNet
@@ -15,6 +15,7 @@ from foveal.paper.models.nts_topk import NTSTopK, concat, mean
 from foveal.paper.nn.anchors import anchors
 from foveal.paper.nn.pyramid import AnchorScorer, Attention, SqueezeExcitation
 from foveal.paper.objectives import parts, ranked_parts
+from model_contract import ModelContract
 
 SIZES = {"whole": (80, 80), "size": (64, 64), "patch": (32, 32)}
 
@@ -46,8 +47,52 @@ MODELS = {
 EACH = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 
 
-def objective(model):
-    return ranked_parts if isinstance(model, NTSNet) else parts
+class BirdContract(ModelContract):
+    """Images as large as the whole: their middle is seen, and a patch is a window, resampled."""
+
+    n, patch, close = N, (32, 32), {"rtol": 1e-4, "atol": 1e-5}
+
+    def look(self, image, window):
+        seen = torch.zeros(image.shape)
+        seen[:, 16:80, 32:96] = image[:, 16:80, 32:96]  # what overhangs the middle is black
+        return TensorImage(seen).crops(torch.tensor([window]), (32, 32))[0]
+
+    def make_learner(self):
+        model = self.make()
+        for part in model.encoder.modules():  # as if trained: residual branches start at nought
+            if isinstance(part, torch.nn.BatchNorm2d):
+                torch.nn.init.uniform_(part.weight, 0.5, 1.5)
+        return model
+
+
+class TestContractOfTopK(BirdContract):
+    k, objective = 3, staticmethod(parts)
+
+    def make(self):
+        return topk(whole=(96, 128))
+
+
+class TestContractOfTopKWithAttention(BirdContract):
+    k, objective = 3, staticmethod(parts)
+
+    def make(self):
+        return MODELS["concat, attention"](whole=(96, 128))
+
+
+class TestContractOfNTSNet(BirdContract):
+    k, objective = 2, staticmethod(ranked_parts)
+
+    def make(self):
+        return net(k=2, proposals=2, whole=(96, 128))
+
+    def make_learner(self):
+        model = super().make_learner()
+        model.proposals = N  # the scorer learns from the windows it ranks alone: here, from all
+        return model
+
+
+def test_the_windows_are_not_stored_with_the_weights():
+    assert not any(name.startswith("anchors") for name in topk().state_dict())
 
 
 @EACH
@@ -62,21 +107,6 @@ def test_a_prediction_holds_three_answers_and_where_they_were_found(make):
     assert prediction.windows.shape == (N, 4)
     assert prediction.selection.weights.shape[:2] == (2, 3)
     assert prediction.patches.shape == (2, 3, 3, 32, 32)
-
-
-@EACH
-def test_every_parameter_learns_from_image_labels(make):
-    model = make().train()
-    if isinstance(model, NTSNet):
-        model.proposals = N  # the scorer learns from the windows it ranks alone: here, from all
-    for part in model.encoder.modules():  # as if trained: at first, residual branches count nothing
-        if isinstance(part, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(part.weight, 0.5, 1.5)
-    labels = torch.tensor([0, 1, 2])
-    objective(model)(model(torch.rand(3, 3, 90, 90)), labels).backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().sum() > 0, name
 
 
 @EACH
@@ -107,41 +137,6 @@ def test_the_scorer_of_nts_net_learns_from_the_ranking_alone():
     assert all(weight.grad is None for weight in model.scorer.parameters())
     ranked_parts(prediction, labels).backward()
     assert any(weight.grad.abs().sum() > 0 for weight in model.scorer.parameters())
-
-
-@EACH
-def test_an_answer_does_not_depend_on_the_batch_and_repeats_itself(make):
-    model = make().train()
-    images = torch.randint(0, 256, (3, 3, 100, 120), dtype=torch.uint8)
-    with torch.inference_mode():
-        model(images / 255)  # statistics of the batch norms that are not their first
-        model.eval()
-        together, again = model(images), model(images)
-        alone = [model(image[None]) for image in images]
-    for name in ("logits", "whole_logits", "part_logits"):
-        assert torch.equal(getattr(together, name), getattr(again, name))
-        # convolutions over another number of images may add in another order
-        one_by_one = torch.cat([getattr(each, name) for each in alone])
-        torch.testing.assert_close(one_by_one, getattr(together, name), rtol=1e-4, atol=1e-5)
-    numbers = torch.cat([each.selection.candidates for each in alone])
-    assert torch.equal(numbers, together.selection.candidates)
-
-
-@EACH
-def test_images_of_differing_sizes_answer_as_they_do_alone(make, tmp_path):
-    from PIL import Image as Pillow
-
-    model = make().eval()
-    pixels = torch.randint(0, 256, (3, 70, 90), dtype=torch.uint8)
-    Pillow.fromarray(pixels.permute(1, 2, 0).numpy()).save(tmp_path / "bird.png")
-    images = [FileImage(tmp_path / "bird.png"), TensorImage(torch.rand(3, 100, 60))]
-    with torch.inference_mode():
-        together = model(images)
-        assert together.windows.shape == (2, N, 4)
-        for b, image in enumerate([TensorImage(pixels), images[1]]):
-            alone = model([image])
-            torch.testing.assert_close(together.logits[b], alone.logits[0], rtol=1e-4, atol=1e-5)
-            assert torch.equal(together.windows[b], alone.windows)
 
 
 @EACH
@@ -176,32 +171,6 @@ def test_dropout_in_evaluation_is_a_mask_on_whole_and_parts_where_it_is_told_to(
     torch.testing.assert_close(dropped.part_logits, model.part_head(parts))
     torch.testing.assert_close(dropped.logits, model.head(parts.mean(dim=1) + whole))
     assert torch.equal(dropped.logits, again.logits)
-
-
-@EACH
-def test_weights_can_be_saved_and_loaded(make):
-    one, other = make(), make()
-    for weight in other.parameters():
-        weight.data.add_(0.1)
-    images = torch.rand(1, 3, 80, 80)
-    other.load_state_dict(one.state_dict())
-    with torch.inference_mode():
-        assert torch.equal(one.eval()(images).logits, other.eval()(images).logits)
-    assert not any(name.startswith("anchors") for name in one.state_dict())
-
-
-def test_windows_are_in_pixels_of_the_image_and_patches_are_cut_there():
-    # an image as large as the whole: its middle is seen, and a patch is a window of it, resampled
-    model = topk().eval()
-    image = torch.rand(3, 80, 80)
-    prediction = model(image[None])
-    expected = anchors((64, 64)) + 8
-    assert torch.equal(prediction.windows, expected)
-    seen = torch.zeros(3, 80, 80)
-    seen[:, 8:72, 8:72] = image[:, 8:72, 8:72]  # what overhangs the middle is black
-    for slot, number in enumerate(prediction.selection.candidates[0]):
-        patch = TensorImage(seen).crops(expected[number][None], (32, 32))[0]
-        torch.testing.assert_close(prediction.patches[0, slot], patch, rtol=0, atol=1e-6)
 
 
 def test_nts_net_answers_from_its_best_distinct_windows():

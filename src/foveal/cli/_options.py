@@ -8,20 +8,17 @@ defaults and the docstring as help; after parsing, the options become groups aga
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from inspect import Parameter
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import cyclopts
-from cyclopts import App, Group
+from cyclopts import Group
 from docstring_parser import parse
 
 from foveal.errors import UserError
-
-Token = Annotated[str, cyclopts.Parameter(allow_leading_hyphen=True)]
-"""A word of the command line that a command parses itself, since the first decides on the rest."""
 
 
 class Options:
@@ -187,76 +184,3 @@ def flag(name: str) -> str:
     '--learning-rate'
     """
     return f"--{name.replace('_', '-')}"
-
-
-def split_target(tokens: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Take a first word that is no option from the tokens."""
-    if tokens and not tokens[0].startswith("-"):
-        return tokens[0], list(tokens[1:])
-    return None, list(tokens)
-
-
-def asks_help(tokens: Sequence[str]) -> bool:
-    """Whether help is asked for."""
-    return bool({"-h", "--help"} & set(tokens))
-
-
-def show_in_help(parser: App, title: str, lines: Mapping[str, str]) -> None:
-    """List names and their meaning in the help of a command, below its options."""
-    group = Group.create_ordered(title)
-    for name, line in lines.items():
-        parser.command(App(name=name, help=line, group=group, help_flags=[], version_flags=[]))
-
-
-def read_ahead(tokens: Sequence[str], parameters: Sequence[Parameter]) -> dict[str, Any]:
-    """Values of a few options that decide on the others, which are skipped."""
-    parser = new_app("", "")
-    parser.help_flags = []
-    parser.default(command(lambda given: 0, parameters))
-    _, bound, *_ = parser.parse_known_args(tokens)
-    return dict(bound.arguments["given"]) if "given" in bound.arguments else dict(bound.arguments)
-
-
-def new_app(name: str, description: str, *, usage: str | None = None) -> App:
-    """Make a parser that raises what is wrong and returns what its command returns.
-
-    Args:
-        name: words before the options, such as "train birds".
-        description: what the command does, shown above the options.
-        usage: first line of the help (default: made from the options).
-    """
-    app = App(
-        name=f"foveal {name}".strip(),
-        help=_reflow(inspect.cleandoc(description)),
-        usage=usage and f"Usage: foveal {usage}",
-        help_format="plaintext",
-        group_parameters="Options",
-        version_flags=[],
-        exit_on_error=False,
-        print_error=False,
-        help_on_error=False,
-        suppress_keyboard_interrupt=False,
-        result_action="return_value",
-    )
-    app["--help"].show = False
-    return app
-
-
-def _reflow(text: str) -> str:
-    """Join the lines of each paragraph, but not those of a table."""
-    paragraphs = text.split("\n\n")
-    return "\n\n".join(p if "  " in p else " ".join(p.split()) for p in paragraphs)
-
-
-def command(
-    function: Callable[[dict[str, Any]], int], parameters: Sequence[Parameter]
-) -> Callable[..., int]:
-    """Give a function that takes a dictionary the signature of these options."""
-
-    def run(**given: Any) -> int:
-        return function(given)
-
-    run.__annotations__ = {}
-    run.__doc__ = function.__doc__
-    run.__signature__ = inspect.Signature(list(parameters))  # type: ignore[attr-defined]
-    return run

@@ -1,9 +1,8 @@
 """What a command is about: a recipe by its name, or a user's own data."""
 
-import difflib
 from pathlib import Path
 
-from foveal.errors import UserError
+from foveal.errors import UserError, nearest
 from foveal.paper import recipes
 
 NAMES = tuple(name for name in recipes.NAMES if name != "folder")
@@ -30,6 +29,5 @@ def resolve(target: str) -> tuple[str, Path | None]:
         return target, None
     if Path(target).exists():
         return "folder", Path(target)
-    near = difflib.get_close_matches(target, NAMES, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"recipes: {', '.join(NAMES)}"
-    raise UserError(f"{target}: no such folder or CSV, and no recipe of this name; {hint}")
+    hint = nearest(target, NAMES)
+    raise UserError(f"{target}: no such folder or CSV, and no recipe of this name: {hint}")

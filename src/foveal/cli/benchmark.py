@@ -4,17 +4,8 @@ import json
 from typing import Any
 
 from foveal.cli._console import SUCCESS
-from foveal.cli._options import (
-    Options,
-    Token,
-    asks_help,
-    command,
-    new_app,
-    option,
-    show_in_help,
-    split_target,
-)
-from foveal.cli._spellings import modernise
+from foveal.cli._options import Options, option
+from foveal.cli._parsers import Token, new_app, run_command, show_topics, split_target
 from foveal.errors import UserError, nearest
 
 
@@ -25,10 +16,7 @@ def benchmark(*tokens: Token) -> int:
     name, rest = split_target(tokens)
     if name is None:
         parser = new_app("benchmark", benchmark.__doc__ or "", usage="benchmark TASK [OPTIONS]")
-        show_in_help(parser, "Tasks", {each: _describe(task) for each, task in TASKS.items()})
-        if not asks_help(rest):
-            raise UserError(f"name a task: {', '.join(TASKS)}")
-        return int(parser(rest) or SUCCESS)
+        return show_topics(parser, "task", {n: _describe(task) for n, task in TASKS.items()}, rest)
     if name not in TASKS:
         raise UserError(f"unknown task {name!r}: {nearest(name, TASKS)}")
     as_json = option("json", bool, False, "print one JSON object", "Run")
@@ -40,9 +28,9 @@ def benchmark(*tokens: Token) -> int:
         print(json.dumps(measured.summary()) if wants_json else measured)
         return SUCCESS
 
-    parser = new_app(f"benchmark {name}", _describe(TASKS[name]))
-    parser.default(command(measure, parameters))
-    return int(parser(modernise(rest, parameters)) or SUCCESS)
+    return run_command(
+        new_app(f"benchmark {name}", _describe(TASKS[name])), measure, parameters, rest
+    )
 
 
 def _describe(task: Any) -> str:

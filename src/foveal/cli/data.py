@@ -6,16 +6,8 @@ from typing import Any
 
 from foveal.cli import _recipes
 from foveal.cli._console import SUCCESS
-from foveal.cli._options import (
-    Options,
-    Token,
-    asks_help,
-    command,
-    new_app,
-    show_in_help,
-    split_target,
-)
-from foveal.cli._spellings import modernise
+from foveal.cli._options import Options
+from foveal.cli._parsers import Token, new_app, run_command, show_topics, split_target
 from foveal.errors import UserError
 from foveal.paper import recipes
 
@@ -23,24 +15,16 @@ from foveal.paper import recipes
 def data(*tokens: Token) -> int:
     """Write the images of a recipe as ordinary files."""
     name, rest = split_target(tokens)
-    parser = new_app(
-        f"data {name or ''}".strip(),
-        data.__doc__ or "",
-        usage=f"data {name or 'RECIPE'} --output PATH [OPTIONS]",
-    )
+    usage = f"data {name or 'RECIPE'} --output PATH [OPTIONS]"
+    parser = new_app(f"data {name or ''}", data.__doc__ or "", usage=usage)
     if name is None:
-        show_in_help(parser, "Recipes", _recipes.summaries())
-        if not asks_help(rest):
-            raise UserError(f"name a recipe: {', '.join(_recipes.NAMES)}")
-        return int(parser(rest) or SUCCESS)
+        return show_topics(parser, "recipe", _recipes.summaries(), rest)
     recipe = Options(recipes.find(name))
-    parameters = [*recipe.parameters, *Options(write).parameters]
 
     def start(given: dict[str, Any]) -> int:
         return write(name, recipe.select(given), output=given["output"])
 
-    parser.default(command(start, parameters))
-    return int(parser(modernise(rest, parameters)) or SUCCESS)
+    return run_command(parser, start, [*recipe.parameters, *Options(write).parameters], rest)
 
 
 def write(name: str, options: Mapping[str, Any], /, *, output: Path) -> int:

@@ -15,7 +15,7 @@ import cyclopts
 
 from foveal import __version__
 from foveal.cli._console import INTERRUPTED, MISTAKE, PIPE_CLOSED, SUCCESS, complain
-from foveal.cli._options import new_app
+from foveal.cli._parsers import new_app
 from foveal.cli.benchmark import benchmark
 from foveal.cli.data import data
 from foveal.cli.evaluate import evaluate

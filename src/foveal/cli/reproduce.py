@@ -6,17 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from foveal.cli._console import SUCCESS, log
-from foveal.cli._options import (
-    Options,
-    Token,
-    asks_help,
-    command,
-    new_app,
-    read_ahead,
-    show_in_help,
-    split_target,
-)
-from foveal.cli._spellings import modernise
+from foveal.cli._options import Options
+from foveal.cli._parsers import Token, new_app, read_ahead, run_command, show_topics, split_target
 from foveal.errors import UserError, nearest
 from foveal.paper import recipes
 from foveal.settings import Precision
@@ -34,24 +25,19 @@ def reproduce(*tokens: Token) -> int:
     name, rest = split_target(tokens)
     if name is None:
         parser = new_app("reproduce", reproduce.__doc__ or "", usage="reproduce TABLE [OPTIONS]")
-        show_in_help(parser, "Tables", {name: table.title for name, table in TABLES.items()})
-        if not asks_help(rest):
-            raise UserError(f"name a table: {', '.join(TABLES)}")
-        return int(parser(rest) or SUCCESS)
+        return show_topics(parser, "table", {n: table.title for n, table in TABLES.items()}, rest)
     if name not in TABLES:
         raise UserError(f"unknown table {name!r}: {nearest(name, TABLES)}")
     ours = Options(run)
     scale: Scale = read_ahead(rest, ours.only("scale")).get("scale", "full")
     options = _recipe_options(TABLES[name], scale)
-    parameters = [*ours.parameters, *options.values()]
 
     def start(given: dict[str, Any]) -> int:
         asked = {option: value for option, value in given.items() if option in options}
         return run(name, asked, **ours.group(given))
 
     parser = new_app(f"reproduce {name}", _describe(TABLES[name], scale))
-    parser.default(command(start, parameters))
-    return int(parser(modernise(rest, parameters)) or SUCCESS)
+    return run_command(parser, start, [*ours.parameters, *options.values()], rest)
 
 
 def run(

@@ -7,19 +7,16 @@ from typing import Any
 
 from foveal.cli import _recipes
 from foveal.cli._console import SUCCESS, log
-from foveal.cli._options import (
-    Options,
+from foveal.cli._options import Options, flag, show
+from foveal.cli._parsers import (
     Token,
     asks_help,
-    command,
-    flag,
+    list_in_help,
     new_app,
     read_ahead,
-    show,
-    show_in_help,
+    run_command,
     split_target,
 )
-from foveal.cli._spellings import modernise
 from foveal.errors import UserError
 from foveal.paper import recipes
 from foveal.settings import Hardware
@@ -45,21 +42,19 @@ def train(*tokens: Token) -> int:
     hidden = ("data",) if name == "folder" and target != "folder" else ()
     recipe = Options(recipes.find(name), without=hidden, required=not resume)
     ours = Options(run)
-    parameters = [*recipe.parameters, *ours.parameters]
 
     def start(given: dict[str, Any]) -> int:
         asked = recipe.select(given) | ({} if data is None else {"data": data})
         return run(name, asked, **ours.group(given))
 
     parser = new_app(
-        f"train {target or ''}".strip(),
+        f"train {target or ''}",
         OWN_IMAGES if name == "folder" else _recipes.described(name),
         usage=f"train {target or 'DATA|RECIPE'} [OPTIONS]",
     )
-    parser.default(command(start, parameters))
     if target is None:
-        show_in_help(parser, "Recipes", _recipes.summaries())
-    return int(parser(modernise(rest, parameters)) or SUCCESS)
+        list_in_help(parser, "Recipes", _recipes.summaries())
+    return run_command(parser, start, [*recipe.parameters, *ours.parameters], rest)
 
 
 def run(
@@ -80,13 +75,14 @@ def run(
         resume: go on with the run in the output folder.
         hardware: what to train on.
     """
-    from foveal._processes import is_rank_zero
-
     output = output or Path("runs") / (Path(given["data"]).stem if name == "folder" else name)
     if resume:
         _resume(output, name, given, hardware)
     else:
         _start(output, name, given, hardware)
+
+    from foveal._processes import is_rank_zero
+
     if is_rank_zero():
         _evaluate(output)
     return SUCCESS

@@ -22,6 +22,7 @@ from foveal.data.loader import Pixels, pixels, stack
 from foveal.errors import UserError
 from foveal.evaluation.metrics import Hits, Result, Window, box_hits
 from foveal.images import FileImage, Image
+from foveal.nn import modes
 from foveal.prediction import Prediction
 
 OnPrediction = Callable[[Prediction, list[tuple[int, int]]], None]
@@ -43,14 +44,8 @@ class Input(NamedTuple):
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; the mode of every submodule is restored afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
+    with modes.evaluation_mode(model), torch.inference_mode():
+        yield
 
 
 def chosen_windows(prediction: Prediction) -> Int[Tensor, "B K 4"]:

@@ -1,8 +1,8 @@
-"""Image files of every kind become upright uint8 RGB, or one line that says why they cannot.
+"""Image files decoded to upright uint8 RGB, or a one-line error that says why they cannot be.
 
-The EXIF orientation is applied, gray and palette are spread over three channels, 16 bits are scaled
-to 8 (65535 is white), CMYK is converted, and what is transparent shows white, as on a page. A file
-of several pictures is refused, unless the others are smaller copies of the first.
+The EXIF orientation is applied, gray and palette become three channels, 16 bits are scaled to 8
+(65535 is white), CMYK is converted, and transparent pixels are blended with white. A file of
+several images is refused, unless the others are smaller copies of the first.
 """
 
 import struct
@@ -21,12 +21,12 @@ from torch import Tensor
 
 from foveal.errors import UserError
 
-LARGEST = 2**30  # pixels in the largest file that is decoded, 3 GiB of memory
+LARGEST = 2**30  # pixels; 3 GiB when decoded
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000", "PPM")
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 _SCALED = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # 0 .. 65535 to 0 .. 255, rounded
-# what Pillow raises on damaged files; a warning is one where a program turns warnings into errors
+# what Pillow raises on damaged files; Warning: programs may turn warnings into errors
 _DAMAGE: tuple[type[Exception], ...] = (
     OSError,
     SyntaxError,
@@ -44,11 +44,11 @@ _DAMAGE: tuple[type[Exception], ...] = (
 
 
 class ImageError(UserError):
-    """A file that cannot be used as an image: one line that names it, the fault and the remedy."""
+    """A file that cannot be used as an image; one line names the file, the fault and the remedy."""
 
 
 def decoded(path: Path, at_least: tuple[int, int] | None = None) -> UInt8[Tensor, "3 h w"]:
-    """Decode a file; a JPEG at 1/2, 1/4 or 1/8 of its size if that is still `at_least` so large."""
+    """Decode a file; a JPEG at 1/2, 1/4 or 1/8 of its size if that is at least `at_least`."""
     with opened(path) as image:
         if at_least is not None:
             height, width = at_least
@@ -57,16 +57,16 @@ def decoded(path: Path, at_least: tuple[int, int] | None = None) -> UInt8[Tensor
 
 
 def rgb_pixels(image: PIL.Image.Image) -> UInt8[Tensor, "3 h w"]:
-    """The pixels of a Pillow image, upright. Strides are as in memory, channels last.
+    """The pixels of a Pillow image, upright; strides are channels last.
 
     Raises:
-        ValueError: its pixels have no fixed black and white.
+        ValueError: its pixels have no fixed range.
     """
     if not _has_fixed_range(image):
-        raise ValueError(f"pixels of mode {image.mode} have no fixed black and white")
+        raise ValueError(f"pixels of mode {image.mode} have no fixed range")
     image.load()
     upright = _rgb(image)
-    # TIFF is turned by Pillow
+    # Pillow turns a TIFF itself
     if not isinstance(image, TiffImageFile):
         upright = _turned(upright, _orientation(image))
     pixels = np.empty((upright.height, upright.width, 3), np.uint8)
@@ -91,9 +91,9 @@ def _rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
     image = image.convert("RGBA")
-    page = PIL.Image.new("RGB", image.size, "white")
-    page.paste(image, mask=image.getchannel("A"))
-    return page
+    opaque = PIL.Image.new("RGB", image.size, "white")
+    opaque.paste(image, mask=image.getchannel("A"))
+    return opaque
 
 
 def _white_is_zero(image: PIL.Image.Image) -> bool:
@@ -103,7 +103,7 @@ def _white_is_zero(image: PIL.Image.Image) -> bool:
 def _orientation(image: PIL.Image.Image) -> int:
     """EXIF orientation 1..8; 5 and above swap height and width. Read without decoding."""
     try:
-        # not image.getexif(): PNG's would decode the file
+        # not image.getexif(), which decodes a PNG
         return int(PIL.Image.Image.getexif(image).get(274, 1))
     except _DAMAGE:
         return 1
@@ -126,7 +126,7 @@ def _turned(image: PIL.Image.Image, orientation: int) -> PIL.Image.Image:
 def upright_size(image: PIL.Image.Image) -> tuple[int, int]:
     """Height and width once the orientation is applied, from the header."""
     width, height = image.size
-    # versions of Pillow differ in which size they give before a TIFF is decoded
+    # versions of Pillow differ in the size they report before a TIFF is decoded
     if isinstance(image, TiffImageFile):
         width, height = image.tag_v2[256], image.tag_v2[257]
     return (width, height) if 5 <= _orientation(image) <= 8 else (height, width)
@@ -134,7 +134,7 @@ def upright_size(image: PIL.Image.Image) -> tuple[int, int]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[PIL.Image.Image]:
-    """Open a file whose header is in order; what goes wrong in the body is an `ImageError` too."""
+    """Open a file and check its header; errors inside the `with` block become `ImageError` too."""
     try:
         with (
             _without_pillow_limit(),
@@ -151,12 +151,12 @@ def opened(path: Path) -> Iterator[PIL.Image.Image]:
     except IsADirectoryError:
         raise ImageError(_line(f"{path}: a folder, not an image; name a file in it")) from None
     except PermissionError:
-        raise ImageError(_line(f"{path}: may not be read; change its permissions")) from None
+        raise ImageError(_line(f"{path}: permission denied; change its permissions")) from None
     except PIL.UnidentifiedImageError:
         raise ImageError(_line(f"{path}: {_unidentified(path)}")) from None
     except _DAMAGE as error:
         remedy = "copy it again or leave it out"
-        raise ImageError(_line(f"{path}: damaged or cut short ({error}); {remedy}")) from error
+        raise ImageError(_line(f"{path}: damaged or truncated ({error}); {remedy}")) from error
 
 
 def _line(message: str) -> str:
@@ -166,7 +166,7 @@ def _line(message: str) -> str:
 def _unidentified(path: Path) -> str:
     if path.stat().st_size == 0:
         return "empty file (0 bytes); copy it again or leave it out"
-    return "not an image, or of an unusual kind; convert it to JPEG, PNG, WebP or TIFF of 8 bits"
+    return "not an image, or an unsupported format; convert it to 8-bit JPEG, PNG, WebP or TIFF"
 
 
 def _check_header(image: PIL.Image.Image) -> None:
@@ -179,14 +179,14 @@ def _check_header(image: PIL.Image.Image) -> None:
         raise ImageError(
             f"pixels of mode {image.mode} have no fixed range; save it with 8 or 16 bits"
         )
-    # what a camera adds to a JPEG (format MPO) is a preview, a depth map or the like
+    # further images in a camera's JPEG (format MPO) are previews, depth maps and the like
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if frames > 1 and not (isinstance(image, TiffImageFile) and _is_pyramid(image, frames)):
         raise ImageError(f"holds {frames} images; save the one you want as a file of its own")
 
 
 def _is_pyramid(image: TiffImageFile, frames: int) -> bool:
-    """Whether all further pages are smaller copies (or masks) of the first, which stays current."""
+    """Whether all further pages are smaller copies or masks of the first."""
     width, height = image.size
     smaller = []
     for frame in range(1, frames):
@@ -206,7 +206,7 @@ _pillow_limit: int | None = None
 
 @contextmanager
 def _without_pillow_limit() -> Iterator[None]:
-    """Lift Pillow's own, lower limit while any thread is in here, then restore it."""
+    """Lift Pillow's own, lower limit while any thread is inside, then restore it."""
     global _inside, _pillow_limit
     with _lock:
         if _inside == 0:

@@ -1,4 +1,4 @@
-"""The paper's model (its Fig. 2): score a small view, look at K patches, answer once."""
+"""The model of the paper (Fig. 2): score a small view, encode K patches, classify once."""
 
 from collections.abc import Mapping
 

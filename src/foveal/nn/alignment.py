@@ -1,4 +1,4 @@
-"""Where the cells of a network's feature map look: the offset of cell 0, in pixels of the image.
+"""Geometry of a network's feature map: the offset of cell 0, in pixels of the image.
 
     centre of cell i = offset + stride x i
 
@@ -67,7 +67,7 @@ def _energy(network: nn.Module, side: int) -> tuple[Tensor, int]:
 
 @torch.no_grad()
 def _flatten_kernels(network: nn.Module) -> None:
-    """Make a network's kernels constant in space, and take away what looks at the whole image.
+    """Make kernels constant in space, and cut the gradient through averages of the whole image.
 
     On a grey image its activations are then constant in space too, and the gradient is symmetric
     about its centre.
@@ -75,7 +75,7 @@ def _flatten_kernels(network: nn.Module) -> None:
     for name, weight in network.named_parameters():
         if name.endswith("bias"):
             weight.zero_()
-        elif weight.ndim == 1:  # norms and layer scales, some of which start at nought
+        elif weight.ndim == 1:  # norms and layer scales, some of which start at zero
             weight.fill_(1)
         elif weight.ndim == 4 and weight.shape[-1] > 1:
             weight.copy_(torch.rand(*weight.shape[:2], 1, 1).expand_as(weight) / weight[0].numel())
