@@ -143,7 +143,7 @@ def test_what_is_not_the_folder_is_answered_with_where_to_get_it(tmp_path: Path)
     with pytest.raises(UserError, match="a file; unpack it"):
         read_birds(tmp_path / "birds.tgz")
     root = birds(tmp_path / "small", train=1)
-    with pytest.raises(UserError, match="3 images to learn from and 6 to test on are too few"):
+    with pytest.raises(UserError, match="3 training and 6 test images are too few"):
         read_birds(root)
     (root / "classes.txt").unlink()
     with pytest.raises(UserError, match=r"classes.txt: no such file; unpack"):
@@ -225,7 +225,7 @@ def test_the_recipe_has_the_papers_settings(tmp_path: Path):
     model, training = experiment.model, experiment.training.optimisation
     augmentation = experiment.training.augmentation
     assert model.anchors.shape == (1614, 4)
-    assert (model.select.k, model.patch, model.dropout.p) == (4, (224, 224), 0.5)
+    assert (model.select.k, model.patch, model.dropout) == (4, (224, 224), 0.5)
     assert (training.optimiser, training.momentum, training.steps) == ("sgd", 0.9, 31_300)
     assert [training.steps * share for share in training.milestones] == [18_780, 25_040]
     assert augmentation.shift_fraction * 600 == pytest.approx(76)

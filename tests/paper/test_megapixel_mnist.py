@@ -14,18 +14,17 @@ from hypothesis import strategies as st
 import miniatures
 from foveal.data.folder import read_folder
 from foveal.errors import UserError
-from foveal.paper.data.megapixel_mnist import (
-    Digit,
-    MegapixelMNIST,
-    largest,
-    majority,
-    presence,
-    splits,
-    uppermost,
-)
+from foveal.paper.data.megapixel_mnist import MegapixelMNIST, splits
 from foveal.paper.data.megapixel_mnist.digits import read
 from foveal.paper.data.megapixel_mnist.files import write
 from foveal.paper.data.megapixel_mnist.noise import patterns
+from foveal.paper.data.megapixel_mnist.questions import (
+    Digit,
+    largest,
+    majority,
+    presence,
+    uppermost,
+)
 
 MNIST = Path(__file__).parent.parent.parent / "shared" / "data" / "mnist"
 needs_mnist = pytest.mark.skipif(not MNIST.exists(), reason="MNIST is not in ../shared/data")

@@ -206,7 +206,7 @@ def test_a_damaged_archive_is_fetched_anew(server: Server, tmp_path: Path) -> No
     with serving(server):
         for bad in (bytes(broken), good[:-30], b"<html>moved</html>"):
             server.files["/Set2/Set2Part0.zip"] = bad
-            with pytest.raises(UserError, match=r"damaged.*run the same again"):
+            with pytest.raises(UserError, match=r"damaged.*run this again"):
                 traffic_signs.download(here, server.address)
         server.files["/Set2/Set2Part0.zip"] = good
         traffic_signs.download(here, server.address)

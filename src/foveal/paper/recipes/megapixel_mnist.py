@@ -134,6 +134,7 @@ def megapixel_mnist(
         seed: seed of the pictures and of all random numbers.
     """
     from foveal.paper.data import megapixel_mnist as painted
+    from foveal.paper.data.megapixel_mnist.questions import CLASSES
 
     data = data.resolve()
     splits = CachedCall(painted.splits, folder=data, **asdict(pictures), seed=seed)
@@ -143,7 +144,7 @@ def megapixel_mnist(
         "iterative": _iterative,
     }[model.model]
     with seeded(seed):
-        network = build(model, selection, pictures.size, len(painted.CLASSES))
+        network = build(model, selection, pictures.size, len(CLASSES))
     every = optimisation.validate_every or max(1, optimisation.steps // 50)
     return Experiment(
         recipe="megapixel_mnist",
@@ -155,7 +156,7 @@ def megapixel_mnist(
             "optimisation": optimisation,
             "seed": seed,
         },
-        classes=painted.CLASSES,
+        classes=CLASSES,
         model=network,
         splits=splits,
         multilabel=pictures.task == "present",

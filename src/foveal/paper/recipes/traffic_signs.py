@@ -9,10 +9,10 @@ from foveal.errors import UserError
 from foveal.experiment import CachedCall, Experiment, seeded
 from foveal.paper.recipes import AS_PUBLISHED, NO_WEIGHTS
 from foveal.paper.recipes.model_factory import ComparisonSelection
-from foveal.paper.recipes.traffic_signs_models import (
+from foveal.paper.recipes.traffic_signs_models import build
+from foveal.paper.recipes.traffic_signs_settings import (
     SignsModel,
     SignsOptimisation,
-    build,
     complete,
     optimisation_of,
 )

@@ -8,64 +8,22 @@ A picture is kept as what is pasted and where, and made when it is asked for. It
 """
 
 import os
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from foveal.data import Example, Splits
-from foveal.data.labels import Label as AnyLabel
 from foveal.data.labels import Labels, label_name, text
 from foveal.images import TensorImage
 from foveal.paper.data.megapixel_mnist.digits import SIDE, Digits, read
 from foveal.paper.data.megapixel_mnist.noise import PATTERNS, patterns
+from foveal.paper.data.megapixel_mnist.questions import CLASSES, TASKS, Digit, Label, majority
 
-CLASSES: tuple[str, ...] = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 STREAMS = ("train", "val", "test")
 _TRIES = 1000  # to find a free place for a digit
-
-
-@dataclass(frozen=True)
-class Digit:
-    """A digit of a picture.
-
-    Attributes:
-        value: 0 to 9.
-        box: top, left, bottom, right in pixels, end excluded.
-    """
-
-    value: int
-    box: tuple[int, int, int, int]
-
-
-Label = Callable[[Sequence[Digit]], AnyLabel]
-
-
-def majority(digits: Sequence[Digit]) -> int:
-    """The digit that there is most of: the published task."""
-    return Counter(digit.value for digit in digits).most_common(1)[0][0]
-
-
-def largest(digits: Sequence[Digit]) -> int:
-    """The largest digit."""
-    return max(digit.value for digit in digits)
-
-
-def uppermost(digits: Sequence[Digit]) -> int:
-    """The digit nearest to the upper border."""
-    return min(digits, key=lambda digit: digit.box[0]).value
-
-
-def presence(digits: Sequence[Digit]) -> Bool[Tensor, "10"]:
-    """Which digits there are."""
-    present = torch.zeros(len(CLASSES), dtype=torch.bool)
-    present[[digit.value for digit in digits]] = True
-    return present
 
 
 class MegapixelMNIST:
@@ -167,15 +125,6 @@ class MegapixelMNIST:
     def __repr__(self) -> str:
         """Number and size of the pictures."""
         return f"MegapixelMNIST({len(self)} pictures of {self.size} x {self.size})"
-
-
-TASKS: dict[str, Label] = {
-    "majority": majority,
-    "max": largest,
-    "top": uppermost,
-    "present": presence,
-}
-"""The questions that can be asked, by name."""
 
 
 def splits(
