@@ -23,6 +23,7 @@ ORDER = (
     "patches",
     "prediction",
     "nn",
+    "proposals",
     "models",
     "data",
     "objectives",
