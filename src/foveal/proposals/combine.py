@@ -128,9 +128,8 @@ def _shown(
     chosen = answer.detector.candidates[:_SHOWN]
     nats = answer.detector.nats[:_SHOWN].tolist()
     for candidate, each in zip(chosen.tolist(), nats, strict=True):
-        number = int(trial.image[candidate])
+        number, place = trial.where(candidate, answer.question)
         image = images[number]
-        place = trial.rare.places[number, trial.rank[candidate]]
         window = windows_about(place[None], trunk, patch, image.size)[0].tolist()
         size = (window[2] - window[0], window[3] - window[1])
         crop = image.crops(torch.tensor([window]), size)[0]

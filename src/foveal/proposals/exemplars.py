@@ -1,8 +1,10 @@
-"""Which rare cells tell a label: each is tried as a detector, and judged by how it ranks images.
+"""Which cells tell a label: each is tried as a detector, and judged by how it ranks images.
 
-An exemplar answers to an image with its largest similarity to any of the image's rare cells. Those
-whose first images bear one label are kept (`purity`). How far a question can be trusted is measured
-on images not used: exemplars are chosen without one fold, and rank the images of that fold.
+Candidates are the rare cells of all images, and the centres of common ones, for evidence that is
+not rare. A candidate answers to an image with its largest similarity to any cell of the image, as
+far as the survey kept these. Those whose first images bear one label are kept (`purity`): the
+exemplars. How far they can be trusted is measured on images not used: exemplars are chosen without
+one fold, and rank the images of that fold.
 
 References:
     Singh, Gupta, Efros: Unsupervised discovery of mid-level discriminative patches, ECCV 2012.
@@ -15,9 +17,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from foveal.proposals.ranking import auc, purity
-from foveal.proposals.survey import RareCells
+from foveal.proposals.survey import Survey
 
 _CANDIDATES = 40_000  # most cells that are tried as exemplars
+_COMPARABLE = 0.5  # least purity of an exemplar beside the best one's
 _AT_ONCE = 2**24  # most similarities in memory
 
 
@@ -52,10 +55,11 @@ class Detector:
 
 
 class Trial:
-    """Rare cells of n images as candidate exemplars, and how purely each ranks the images.
+    """Cells of n images as candidate exemplars, and how purely each ranks the images.
 
     Args:
-        rare: the images' rare cells.
+        survey: of the images.
+        centres: (c, d) of the survey's common cells.
         questions: asked of all images.
         folds: fold number of each image.
         groups: group number of each image. A candidate does not rank its own group.
@@ -66,44 +70,62 @@ class Trial:
 
     def __init__(
         self,
-        rare: RareCells,
+        survey: Survey,
+        centres: Float[Tensor, "c d"],
         questions: list[Question],
         *,
         folds: Int[Tensor, "n"],
         groups: Int[Tensor, "n"],
         within: bool,
     ) -> None:
-        n, count, _ = rare.cells.shape
-        self.rare, self.questions, self.within = rare, questions, within
+        n, count, _ = survey.cells.shape
+        self.survey, self.questions, self.within = survey, questions, within
         self.folds, self.groups = folds, groups
         per_image = max(min(count, _CANDIDATES // n), 1)
-        self.cells = rare.cells[:, :per_image].flatten(0, 1)  # (E, d)
-        self.image = torch.arange(n).repeat_interleave(per_image).to(folds.device)  # (E,)
-        self.rank = torch.arange(per_image).repeat(n).to(folds.device)  # among its image's cells
-        self.positive = torch.stack([question.positive for question in questions], dim=1)
+        rare = survey.cells[:, :per_image].flatten(0, 1)
+        self.cells = torch.cat((centres, rare))  # (E, d)
+        self.first = len(centres)  # number of the first rare cell
+        images = torch.arange(n, device=folds.device).repeat_interleave(per_image)
+        self.image = torch.cat((images.new_full((self.first,), -1), images))  # (E,); -1: none
+        self.places = survey.places[:, :per_image].flatten(0, 1)  # (E - c, 2)
+        self.positive = torch.zeros(n, len(questions), dtype=torch.bool, device=folds.device)
+        for number, question in enumerate(questions):
+            self.positive[:, number] = question.positive
         self.parts = [*folds.unique().tolist(), None]  # the fold left out; None: none
         self.nats = self._judge()  # (parts, E, q)
 
     def responses(self, candidates: Int[Tensor, "E"]) -> Float[Tensor, "E n"]:
-        """The largest similarity of each candidate to the rare cells of each image."""
-        _, count, width = self.rare.cells.shape
+        """The largest similarity of each candidate to a cell of each image."""
+        _, count, width = self.survey.cells.shape
         cells = self.cells[candidates]
         images = max(_AT_ONCE // (max(len(cells), 1) * count), 1)
         parts = [
             (cells @ part.reshape(-1, width).T).view(len(cells), len(part), count).amax(dim=2)
-            for part in self.rare.cells.split(images)
+            for part in self.survey.cells.split(images)
         ]
-        return torch.cat(parts, dim=1)
+        to_rare = torch.cat(parts, dim=1)  # (E, n)
+        is_centre = candidates < self.first
+        to_rare[is_centre] = self.survey.common[:, candidates[is_centre]].T
+        return to_rare
+
+    def where(self, candidate: int, question: int) -> tuple[int, Int[Tensor, "2"]]:
+        """Number of an image that shows a candidate, one with the label, and its row and column."""
+        if candidate >= self.first:
+            return int(self.image[candidate]), self.places[candidate - self.first]
+        common = self.survey.common[:, candidate]
+        image = int(common.masked_fill(~self.positive[:, question], -torch.inf).argmax())
+        return image, self.survey.common_places[image, candidate]
 
     def detector(self, question: int, left_out: int | None, count: int) -> Detector:
-        """The purest candidates from positive images, without the images of a fold."""
+        """The purest candidates, centres or from positive images, without the images of a fold."""
         part = self.parts.index(left_out)
         seen = self.folds != (-1 if left_out is None else left_out)
         positive = self.positive[:, question]
-        allowed = (positive & seen)[self.image]
+        allowed = (positive & seen)[self.image] | (self.image < 0)
         nats = self.nats[part, :, question].masked_fill(~allowed, -torch.inf)
         best = nats.topk(min(count, len(nats)))
-        chosen = best.indices[best.values > 0]
+        least = max(_COMPARABLE * float(best.values[0]), 1e-6)
+        chosen = best.indices[best.values >= least]
         if len(chosen) == 0:
             nothing = nats[:0]
             return Detector(chosen, nothing, nothing, nothing)
@@ -136,13 +158,14 @@ class Trial:
         return area, deviation, heights
 
     def _judge(self) -> Float[Tensor, "parts E q"]:
-        n, count, _ = self.rare.cells.shape
+        n, count, _ = self.survey.cells.shape
         chunk = max(_AT_ONCE // (n * count), 1)
         everyone = torch.arange(len(self.cells), device=self.image.device)
         judged = []
         for some in everyone.split(chunk):
             responses = self.responses(some)
             own = self.groups[self.image[some]][:, None] == self.groups  # (E, n)
+            own &= self.image[some][:, None] >= 0
             if self.within:
                 responses = responses - self._group_means(responses)
             responses = responses.masked_fill(own, -torch.inf)

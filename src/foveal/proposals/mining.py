@@ -16,7 +16,7 @@ from foveal.proposals.found import Proposals
 from foveal.proposals.labels import questions_of, read_groups, read_labels
 from foveal.proposals.places import single
 from foveal.proposals.ranking import stratified_folds
-from foveal.proposals.survey import Progress, survey_background, survey_rare_cells
+from foveal.proposals.survey import Progress, survey_background, survey_cells
 from foveal.proposals.trunk import Trunk, trunk_by_name, trunk_of
 
 Labels = Sequence[int] | Sequence[str] | Int[Tensor, "n"] | Bool[Tensor, "n classes"]
@@ -99,12 +99,13 @@ def mine(
     report = progress or (lambda done, total: None)
     background = survey_background(network, sources, generator, report)
     reach = max(min(side) // network.stride // 2 - 1, 1)
-    rare = survey_rare_cells(
+    survey = survey_cells(
         network, background, sources, count=_RARE_CELLS, reach=reach, progress=report
     )
     device = network.device
     trial = Trial(
-        rare,
+        survey,
+        background.centres,
         questions_of(bearing.to(device), names),
         folds=stratified_folds(bearing, group, folds, generator).to(device),
         groups=group.to(device),

@@ -19,18 +19,20 @@ _SAMPLED_IMAGES, _SAMPLED_CELLS = 64, 1000  # that the background is fitted to; 
 
 
 @dataclass(frozen=True)
-class RareCells:
-    """The Q rarest cells of each of n images, the rarest first.
+class Survey:
+    """What is kept of n images: the Q rarest cells of each, and the best cell for each centre.
 
     Attributes:
-        cells: (n, Q, d), of length 1.
-        places: (n, Q, 2), row and column in the image's map.
-        rarity: (n, Q).
+        cells: (n, Q, d), of length 1, the rarest first.
+        places: (n, Q, 2), their row and column in the image's map.
+        common: (n, c), the largest similarity of a cell to each centre of common cells.
+        common_places: (n, c, 2), where it is.
     """
 
     cells: Float[Tensor, "n Q d"]
     places: Int[Tensor, "n Q 2"]
-    rarity: Float[Tensor, "n Q"]
+    common: Float[Tensor, "n c"]
+    common_places: Int[Tensor, "n c 2"]
 
 
 def survey_background(
@@ -48,7 +50,7 @@ def survey_background(
     return fit_background(torch.cat(sample), generator)
 
 
-def survey_rare_cells(
+def survey_cells(
     trunk: Trunk,
     background: Background,
     images: Sequence[Image],
@@ -56,36 +58,47 @@ def survey_rare_cells(
     count: int,
     reach: int,
     progress: Progress,
-) -> RareCells:
+) -> Survey:
     """The `count` rarest cells of each image, of which none is within `reach` of a rarer one.
 
     An image with fewer peaks has some of them several times.
     """
     found = []
     for done, image in enumerate(images, start=1):
-        found.append(rare_cells(trunk, background, image, count=count, reach=reach))
+        found.append(survey_image(trunk, background, image, count=count, reach=reach))
         progress(done, len(images))
-    return RareCells(*(torch.stack(each) for each in zip(*found, strict=True)))
+    return Survey(*(torch.stack(each) for each in zip(*found, strict=True)))
 
 
-def rare_cells(
+def survey_image(
     trunk: Trunk, background: Background, image: Image, *, count: int, reach: int
-) -> tuple[Float[Tensor, "Q d"], Int[Tensor, "Q 2"], Float[Tensor, "Q"]]:
-    """Cells, places and rarity of the peaks of one image."""
-    best: list[tuple[Tensor, Tensor, Tensor]] = []
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The rows of one image in a `Survey`."""
+    rare: list[tuple[Tensor, Tensor, Tensor]] = []
+    common: list[tuple[Tensor, Tensor]] = []
     for piece in trunk.pieces(image, margin=reach):
         cells = background.cells(piece.features)  # (h, w, d)
         peaks = rare_peaks(background.rarity(cells), reach)[piece.core]
+        inner = cells[piece.core].flatten(0, 1)
+        corner = torch.tensor([place.start for place in piece.place], device=inner.device)
         rarity, index = peaks.flatten().topk(min(count, peaks.numel()))
-        places = torch.stack((index // peaks.shape[1], index % peaks.shape[1]), dim=1)
-        corner = torch.tensor([place.start for place in piece.place], device=places.device)
-        kept = rarity > -torch.inf
-        inner = cells[piece.core][places[:, 0], places[:, 1]]
-        best.append((inner[kept], (places + corner)[kept], rarity[kept]))
-    cells, places, rarity = (torch.cat(each) for each in zip(*best, strict=True))
+        kept = index[rarity > -torch.inf]
+        rare.append((inner[kept], _place(kept, peaks) + corner, peaks.flatten()[kept]))
+        best = (inner @ background.centres.T).max(dim=0)
+        common.append((best.values, _place(best.indices, peaks) + corner))
+    cells, places, rarity = (torch.cat(each) for each in zip(*rare, strict=True))
     order = rarity.argsort(descending=True, stable=True)[:count]
     order = order.repeat(math.ceil(count / len(order)))[:count]
-    return cells[order], places[order], rarity[order]
+    values, where = (torch.stack(each) for each in zip(*common, strict=True))
+    most = values.max(dim=0)
+    centre = torch.arange(len(most.values), device=where.device)
+    return cells[order], places[order], most.values, where[most.indices, centre]
+
+
+def _place(index: Int[Tensor, "n"], grid: Float[Tensor, "h w"]) -> Int[Tensor, "n 2"]:
+    """Rows and columns of numbers of cells."""
+    width = grid.shape[1]
+    return torch.stack((index // width, index % width), dim=1)
 
 
 def _sample(trunk: Trunk, image: Image, generator: Generator) -> Float[Tensor, "n D"]:
