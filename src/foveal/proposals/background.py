@@ -75,7 +75,7 @@ def best_similarity(
     cells: Float[Tensor, "n d"], others: Float[Tensor, "c d"]
 ) -> Float[Tensor, "n"]:
     """The largest inner product of every cell with any of the others."""
-    parts = [(part @ others.T).amax(dim=1) for part in cells.split(_CHUNK)]
+    parts = [(part @ others.T).amax(dim=1) for part in torch.split(cells, _CHUNK)]
     return torch.cat(parts)
 
 
@@ -84,7 +84,8 @@ def _k_means(cells: Float[Tensor, "n d"], generator: Generator) -> Float[Tensor,
     first = torch.randperm(len(cells), generator=generator)[:_CENTRES]
     centres = cells[first.to(cells.device)].clone()
     for _ in range(_ROUNDS):
-        nearest = torch.cat([(part @ centres.T).argmax(dim=1) for part in cells.split(_CHUNK)])
+        parts = torch.split(cells, _CHUNK)
+        nearest = torch.cat([(part @ centres.T).argmax(dim=1) for part in parts])
         sums = torch.zeros_like(centres).index_add_(0, nearest, cells)
         held = torch.bincount(nearest, minlength=len(centres)) > 0
         centres = torch.where(held[:, None], normalize(sums, dim=-1), centres)

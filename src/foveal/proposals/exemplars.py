@@ -91,7 +91,7 @@ class Trial:
         self.positive = torch.zeros(n, len(questions), dtype=torch.bool, device=folds.device)
         for number, question in enumerate(questions):
             self.positive[:, number] = question.positive
-        self.parts = [*folds.unique().tolist(), None]  # the fold left out; None: none
+        self.parts = [*torch.unique(folds).tolist(), None]  # the fold left out; None: none
         self.nats = self._judge()  # (parts, E, q)
 
     def responses(self, candidates: Int[Tensor, "E"]) -> Float[Tensor, "E n"]:
@@ -101,7 +101,7 @@ class Trial:
         images = max(_AT_ONCE // (max(len(cells), 1) * count), 1)
         parts = [
             (cells @ part.reshape(-1, width).T).view(len(cells), len(part), count).amax(dim=2)
-            for part in self.survey.cells.split(images)
+            for part in torch.split(self.survey.cells, images)
         ]
         to_rare = torch.cat(parts, dim=1)  # (E, n)
         is_centre = candidates < self.first
@@ -162,7 +162,7 @@ class Trial:
         chunk = max(_AT_ONCE // (n * count), 1)
         everyone = torch.arange(len(self.cells), device=self.image.device)
         judged = []
-        for some in everyone.split(chunk):
+        for some in torch.split(everyone, chunk):
             responses = self.responses(some)
             own = self.groups[self.image[some]][:, None] == self.groups  # (E, n)
             own &= self.image[some][:, None] >= 0

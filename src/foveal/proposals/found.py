@@ -172,6 +172,6 @@ class Proposals(nn.Module):
         flat = cells.flatten(0, 1)
         parts = [
             (part @ self.cells.T * self.gain + self.bias).amax(dim=1)
-            for part in flat.split(max(_CHUNK // len(self.cells), 1))
+            for part in torch.split(flat, max(_CHUNK // len(self.cells), 1))
         ]
         return torch.cat(parts).view(cells.shape[:2])

@@ -17,7 +17,8 @@ from foveal.proposals.labels import questions_of, read_groups, read_labels
 from foveal.proposals.places import single
 from foveal.proposals.ranking import stratified_folds
 from foveal.proposals.survey import Progress, survey_background, survey_cells
-from foveal.proposals.trunk import Trunk, trunk_by_name, trunk_of
+from foveal.proposals.trunk import Trunk
+from foveal.proposals.trunk_choice import trunk_by_name, trunk_of
 
 Labels = Sequence[int] | Sequence[str] | Int[Tensor, "n"] | Bool[Tensor, "n classes"]
 
@@ -155,6 +156,6 @@ def _trunk(
 def _mixed(bearing: Bool[Tensor, "n classes"], groups: Int[Tensor, "n"]) -> bool:
     """Whether most images belong to a group with images of another label."""
     numbers = torch.unique(bearing, dim=0, return_inverse=True)[1]
-    pairs = torch.stack((groups, numbers), dim=1).unique(dim=0)
+    pairs = torch.unique(torch.stack((groups, numbers), dim=1), dim=0)
     kinds = torch.bincount(pairs[:, 0], minlength=int(groups.max()) + 1)
     return bool((kinds[groups] > 1).float().mean() > 0.5)

@@ -56,7 +56,7 @@ def auc(
         infinity where there are no pairs.
     """
     right = pairs = variance = 0.0
-    for stratum in strata.unique().tolist():
+    for stratum in torch.unique(strata).tolist():
         inside = strata == stratum
         high, low = scores[inside & positive], scores[inside & ~positive]
         count = len(high) * len(low)
@@ -79,7 +79,7 @@ def stratified_folds(
 
     Large groups are dealt first, each to the fold that lacks most of the classes it bears.
     """
-    numbers, members = groups.unique(return_inverse=True)
+    numbers, members = torch.unique(groups, return_inverse=True)
     content = torch.zeros(len(numbers), bearing.shape[1] + 1, dtype=torch.float64)
     # the last column counts images, so that those without a class are spread too
     content.index_add_(0, members, torch.cat((bearing, torch.ones(len(groups), 1)), 1).double())

@@ -7,7 +7,6 @@ as many pixels around it as its cells depend on, so its features are those of th
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -15,12 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from foveal.errors import UserError
 from foveal.images import Image
-from foveal.nn.encoders import Backbone, backbone
 
-_CELLS_PER_PATCH = 8  # of a layer chosen by the patch size, along a side
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _PROBE = 2048  # pixels; a cell that depends on more depends on the whole image
 
 
@@ -74,8 +70,8 @@ class Trunk(nn.Module):
         self,
         network: nn.Module,
         *,
-        mean: Sequence[float] = _MEAN,
-        deviation: Sequence[float] = _DEVIATION,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        deviation: Sequence[float] = IMAGENET_DEVIATION,
         pixels: int = 3 * 2**19,
     ) -> None:
         super().__init__()
@@ -192,52 +188,6 @@ class Trunk(nn.Module):
                 return float(centre.mean()), int(reach.max())
             height *= 2
         return stride / 2, None
-
-
-def trunk_by_name(
-    name: str, *, patch: tuple[int, int], channels: int = 3, weights: Path | None = None
-) -> Trunk:
-    """A timm network up to the layer that sees a patch as about 8 x 8 cells.
-
-    Args:
-        name: a timm network that gives feature maps, "resnet18" for instance.
-        patch: (h, w) in pixels.
-        channels: of the images.
-        weights: a state dict (.pt or .safetensors) with the network's key names; None: timm's
-            own, from its hub.
-
-    Raises:
-        UserError: no such network, or the weights do not fit or cannot be had.
-    """
-    layers = backbone(name, 0, None, channels).feature_info.info
-    stride = min(patch) / _CELLS_PER_PATCH
-    stage = max((i for i, each in enumerate(layers) if each["reduction"] <= stride), default=0)
-    try:
-        return trunk_of(
-            Backbone(
-                name,
-                stage=stage,
-                weights=weights,
-                pretrained=weights is None,
-                channels=channels,
-            )
-        )
-    except OSError as error:
-        raise UserError(
-            f"timm's weights of {name!r} cannot be had ({error}); give a file of weights"
-        ) from error
-
-
-def trunk_of(encoder: Backbone) -> Trunk:
-    """The frozen copy of an encoder's network, with the normalisation of its weights' config."""
-    network = encoder.network
-    config = getattr(network, "pretrained_cfg", None) or {}
-    mean, deviation = config.get("mean", _MEAN), config.get("std", _DEVIATION)
-    convolutions = (part for part in network.modules() if isinstance(part, nn.Conv2d))
-    channels = next(convolutions).in_channels
-    if channels != len(mean):
-        mean, deviation = ((sum(values) / len(values),) * channels for values in (mean, deviation))
-    return Trunk(network, mean=mean, deviation=deviation)
 
 
 def _grown(
