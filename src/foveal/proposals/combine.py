@@ -65,14 +65,15 @@ def combine(
 def _answers(trial: Trial) -> list[_Answer]:
     found = []
     for number, question in enumerate(trial.questions):
-        area, deviation, heights = trial.proof(number, _EXEMPLARS)
+        detectors = trial.detectors(number, _EXEMPLARS)
+        area, deviation, heights = trial.proof(number, detectors)
         against = heights[~question.positive]
         images = int(question.positive.sum())
         found.append(
             _Answer(
                 Finding(question.name, area, deviation, images, weight=0.0),
                 number,
-                trial.detector(number, None, _EXEMPLARS),
+                detectors[None],
                 against.mean(),
                 against.std().clamp(min=1e-3),
             )

@@ -59,9 +59,10 @@ def mine(
 ) -> Proposals:
     """Find places that tell the labels, without training.
 
-    1. One pass of a frozen trunk over each image; the 100 rarest cells of each are kept.
-    2. Each of them is tried as an exemplar: which images have something like it? Those whose first
-       images bear one label are kept, of every class and of everything but that class.
+    1. One pass of a frozen trunk over each image; the rarest cells of each are kept.
+    2. The 100 peaks of rarity in each are tried as exemplars: which images have something like it?
+       Those whose first images bear one label are kept, of every class and of everything but that
+       class.
     3. Each question is judged on images not used. What proves itself makes the evidence; where
        nothing does, evidence is rarity. A class that means "nothing here" need not be named.
 
@@ -100,9 +101,7 @@ def mine(
     report = progress or (lambda done, total: None)
     background = survey_background(network, sources, generator, report)
     reach = max(min(side) // network.stride // 2 - 1, 1)
-    survey = survey_cells(
-        network, background, sources, count=_RARE_CELLS, reach=reach, progress=report
-    )
+    survey = survey_cells(network, background, sources, count=_PEAKS, reach=reach, progress=report)
     device = network.device
     trial = Trial(
         survey,
@@ -115,7 +114,7 @@ def mine(
     return combine(trial, network, background, side, sources)
 
 
-_RARE_CELLS = 100
+_PEAKS = 100
 
 
 class _Sources(Sequence[Image]):
