@@ -429,8 +429,8 @@ def test_several_classes_need_not_be_told_which_means_nothing():
 def test_several_labels_an_image():
     names = ("none", "red", "blue", "both")
     g = torch.Generator().manual_seed(0)
-    data = painted(96, seed=1, names=names[:1])
-    bearing = torch.tensor([[i % 4 in (1, 3), i % 4 in (2, 3)] for i in range(96)])
+    data = painted(64, seed=1, names=names[:1])
+    bearing = torch.tensor([[i % 4 in (1, 3), i % 4 in (2, 3)] for i in range(64)])
     for image, (red, blue) in zip(data.images, bearing.tolist(), strict=True):
         for name, borne in (("red", red), ("blue", blue)):
             if borne:

@@ -55,13 +55,16 @@ def fit_background(sample: Float[Tensor, "n D"], generator: Generator) -> Backgr
         generator: of the first centres, on the CPU.
     """
     mean = sample.mean(dim=0)
-    spread = (sample - mean).double()
-    variance, axes = torch.linalg.eigh(spread.T @ spread / len(sample))
+    spread = sample - mean
+    # on the CPU: not every device has float64
+    covariance = (spread.T @ spread / len(sample)).cpu().double()
+    variance, axes = torch.linalg.eigh(covariance)
     largest = slice(max(len(variance) - _DIMENSIONS, 0), None)
     deviation = variance[largest].clamp(min=0).sqrt()
     # weak axes are mostly noise: their deviation is not taken below a thousandth of the largest
     whitening = (axes[:, largest] / deviation.clamp(min=1e-3 * deviation[-1] + 1e-12)).float()
-    cells = normalize((sample - mean) @ whitening, dim=-1)
+    whitening = whitening.to(sample.device)
+    cells = normalize(spread @ whitening, dim=-1)
     return Background(mean, whitening, _k_means(cells, generator))
 
 

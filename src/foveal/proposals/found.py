@@ -152,8 +152,9 @@ class Proposals(nn.Module):
         best = self.findings[0]
         if not self.trusted:
             return (
-                f"exemplars do not predict the label of images not used (AUC {best.auc:.2f}); "
-                "windows are ranked by rarity"
+                "exemplars do not prove themselves on images not used (best AUC "
+                f"{best.auc:.2f}, by chance 0.50 +- {best.deviation:.2f}); windows are ranked by "
+                "rarity"
             )
         used = [
             f"{each.question} {each.auc:.2f} ({each.images} images)"

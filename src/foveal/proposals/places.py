@@ -14,7 +14,7 @@ def windows_about(
     """Windows of the patch size about the pixels that made cells, moved into the image."""
     extent = torch.tensor(size, device=cells.device)
     side = torch.tensor(patch, device=cells.device).minimum(extent)
-    points = trunk.offset + trunk.stride * cells.double()
+    points = trunk.offset + trunk.stride * cells.float()
     top_left = (points - side / 2).round().long()
     top_left = top_left.clamp(min=0).minimum(extent - side)
     return torch.cat((top_left, top_left + side), dim=1)

@@ -77,8 +77,9 @@ class Trunk(nn.Module):
         super().__init__()
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.channels, self.pixels = len(mean), pixels
-        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
-        self.register_buffer("deviation", torch.tensor(deviation)[:, None, None])
+        device = next(network.parameters(), torch.empty(0)).device
+        self.register_buffer("mean", torch.tensor(mean, device=device)[:, None, None])
+        self.register_buffer("deviation", torch.tensor(deviation, device=device)[:, None, None])
         self.features, self.stride = self._shape()
         self.offset, self.reach = self._receptive_field()
 
