@@ -26,6 +26,7 @@ ORDER = (
     "patches",
     "prediction",
     "nn",
+    "proposals",
     "models",
     "data",
     "objectives",

@@ -1,0 +1,178 @@
+"""What mining found: evidence maps and windows of any image, and how far they can be trusted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from foveal.images import Image
+from foveal.proposals.background import Background
+from foveal.proposals.findings import Exemplar, Finding
+from foveal.proposals.places import single, windows_about
+from foveal.proposals.trunk import Trunk
+from foveal.windows import nms
+
+_LARGEST_OVERLAP = 0.25  # intersection over union of two windows of an image
+_CHUNK = 2**24  # similarities at a time
+
+
+class Proposals(nn.Module):
+    """Where the evidence could be, in any image, before anything is trained.
+
+        evidence of a cell = max over exemplars of  gain x similarity + bias
+
+    or, where exemplars prove nothing on images not used, its rarity.
+
+    Args:
+        trunk: gives the features.
+        background: whitens them and knows what is common.
+        patch: (h, w) of the windows, in pixels.
+        cells: (E, d) whitened features of the exemplars; none: evidence is rarity.
+        gain: (E,) per unit of similarity.
+        bias: (E,).
+        findings: what each question was worth, the surest first.
+        exemplars: some to look at.
+    """
+
+    cells: Tensor
+    gain: Tensor
+    bias: Tensor
+
+    def __init__(
+        self,
+        trunk: Trunk,
+        background: Background,
+        *,
+        patch: tuple[int, int],
+        cells: Float[Tensor, "E d"],
+        gain: Float[Tensor, "E"],
+        bias: Float[Tensor, "E"],
+        findings: Sequence[Finding] = (),
+        exemplars: Sequence[Exemplar] = (),
+    ) -> None:
+        super().__init__()
+        self.trunk, self.background, self.patch = trunk, background, patch
+        for name, tensor in (("cells", cells), ("gain", gain), ("bias", bias)):
+            self.register_buffer(name, tensor)
+        self.findings, self.exemplars = tuple(findings), tuple(exemplars)
+
+    @property
+    def auc(self) -> float:
+        """AUC of the surest question on images not used; 0.5: exemplars know nothing."""
+        return self.findings[0].auc if self.findings else 0.5
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the evidence is similarity to exemplars; otherwise it is rarity."""
+        return len(self.cells) > 0
+
+    @torch.no_grad()
+    def evidence(self, image: Image | Tensor) -> Float[Tensor, "h w"]:
+        """The evidence in every cell of an image, `trunk.stride` pixels apart.
+
+        Args:
+            image: of any size; a tensor (C, H, W) is uint8 or in [0, 1].
+        """
+        source = single(image, self.trunk.channels)
+        evidence = torch.empty(self.trunk.grid(source.size), device=self.trunk.device)
+        for piece in self.trunk.pieces(source):
+            evidence[piece.place] = self._evidence(piece.features[(slice(None), *piece.core)])
+        return evidence
+
+    def windows(self, image: Image | Tensor, k: int) -> Int[Tensor, "k 4"]:
+        """The k windows of most evidence, best first.
+
+        Returns:
+            Top, left, bottom, right in pixels of the image, inside it, of the patch size or of
+            the image's where that is smaller. Two share at most a quarter of their union, as long
+            as the image has room.
+
+        Raises:
+            ValueError: k lies outside 1..number of cells.
+        """
+        source = single(image, self.trunk.channels)
+        evidence = self.evidence(source)
+        if not 1 <= k <= evidence.numel():
+            raise ValueError(f"k must lie in 1..{evidence.numel()} cells: got k={k}")
+        # a window passes over fewer cells than lie in twice its side
+        passed_over = 4 * self.patch[0] * self.patch[1] // self.trunk.stride**2 + 1
+        best = evidence.flatten().topk(min(k * passed_over, evidence.numel()))
+        rows, columns = best.indices // evidence.shape[1], best.indices % evidence.shape[1]
+        windows = self.window_of(torch.stack((rows, columns), dim=1), source.size)
+        return windows[nms(windows, best.values[None], k, _LARGEST_OVERLAP)[0]]
+
+    def window_of(self, cells: Int[Tensor, "n 2"], size: tuple[int, int]) -> Int[Tensor, "n 4"]:
+        """Windows about cells (row, column), moved into an image of this size."""
+        return windows_about(cells, self.trunk, self.patch, size)
+
+    def state(self) -> dict[str, Any]:
+        """Everything but the trunk, as tensors, numbers and strings.
+
+        `torch.save` writes it, `torch.load(..., weights_only=True)` reads it.
+        """
+        return {
+            "patch": list(self.patch),
+            "tensors": {
+                name: tensor.cpu()
+                for name, tensor in self.state_dict().items()
+                if not name.startswith("trunk.")
+            },
+            "findings": [asdict(finding) for finding in self.findings],
+            "exemplars": [
+                {**vars(exemplar), "window": list(exemplar.window)} for exemplar in self.exemplars
+            ],
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], trunk: Trunk) -> "Proposals":
+        """The proposals that gave this state, with the trunk they were made with."""
+        tensors = {name: each.to(trunk.device) for name, each in state["tensors"].items()}
+        background = Background(
+            *(tensors[f"background.{name}"] for name in ("mean", "axes", "centres"))
+        )
+        return cls(
+            trunk,
+            background,
+            patch=(state["patch"][0], state["patch"][1]),
+            cells=tensors["cells"],
+            gain=tensors["gain"],
+            bias=tensors["bias"],
+            findings=[Finding(**finding) for finding in state["findings"]],
+            exemplars=[
+                Exemplar(**{**each, "window": tuple(each["window"])}) for each in state["exemplars"]
+            ],
+        )
+
+    def __str__(self) -> str:
+        if not self.findings:
+            return "no label has enough images for exemplars; windows are ranked by rarity"
+        best = self.findings[0]
+        if not self.trusted:
+            return (
+                "exemplars do not prove themselves on images not used (best AUC "
+                f"{best.auc:.2f}, by chance 0.50 +- {best.deviation:.2f}); windows are ranked by "
+                "rarity"
+            )
+        used = [
+            f"{each.question} {each.auc:.2f} ({each.images} images)"
+            for each in self.findings
+            if each.weight > 0
+        ]
+        return (
+            f"exemplars predict the label of images not used with AUC {best.auc:.2f}; "
+            f"{len(self.cells)} exemplars of: {', '.join(used)}"
+        )
+
+    def _evidence(self, features: Float[Tensor, "D h w"]) -> Float[Tensor, "h w"]:
+        cells = self.background.cells(features)
+        if not self.trusted:
+            return self.background.rarity(cells)
+        flat = cells.flatten(0, 1)
+        parts = [
+            (part @ self.cells.T * self.gain + self.bias).amax(dim=1)
+            for part in torch.split(flat, max(_CHUNK // len(self.cells), 1))
+        ]
+        return torch.cat(parts).view(cells.shape[:2])

@@ -1,0 +1,208 @@
+"""Frozen early features of a full-size image, computed piece by piece with bounded memory.
+
+An image (C, H, W) becomes a map (D, h, w) with a cell every `stride` pixels. A piece is read with
+as many pixels around it as its cells depend on, so its features are those of the whole image.
+"""
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from foveal.images import Image
+
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_PROBE = 2048  # pixels; a cell that depends on more depends on the whole image
+
+
+class Piece(NamedTuple):
+    """Features of a part of an image.
+
+    Attributes:
+        features: (D, h, w), of the core and of up to `margin` cells around it.
+        top: row of the first cell in the map of the whole image.
+        left: column of the first cell.
+        core: rows and columns of `features` that belong to no other piece.
+    """
+
+    features: Float[Tensor, "D h w"]
+    top: int
+    left: int
+    core: tuple[slice, slice]
+
+    @property
+    def place(self) -> tuple[slice, slice]:
+        """Rows and columns of the core in the map of the whole image."""
+        rows, columns = self.core
+        return (
+            slice(self.top + rows.start, self.top + rows.stop),
+            slice(self.left + columns.start, self.left + columns.stop),
+        )
+
+
+class Trunk(nn.Module):
+    """A frozen network that maps images of any size to features, always in evaluation mode.
+
+    Stride, number of features and receptive field are measured, not asked for. Networks that look
+    at the whole image in every cell (squeeze-excitation, attention) are run in one piece: their
+    memory grows with the image.
+
+    Args:
+        network: standardised images (B, C, H, W) -> (B, D, h, w), or a sequence that ends with it.
+            It is copied.
+        mean: of the pixels that the weights were made for, per channel, in [0, 1].
+        deviation: of the same pixels.
+        pixels: the most pixels of an image in one piece, unless the receptive field asks for more.
+
+    Raises:
+        ValueError: the network gives no feature maps.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        deviation: Sequence[float] = IMAGENET_DEVIATION,
+        pixels: int = 3 * 2**19,
+    ) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.channels, self.pixels = len(mean), pixels
+        device = next(network.parameters(), torch.empty(0)).device
+        self.register_buffer("mean", torch.tensor(mean, device=device)[:, None, None])
+        self.register_buffer("deviation", torch.tensor(deviation, device=device)[:, None, None])
+        self.features, self.stride = self._shape()
+        self.offset, self.reach = self._receptive_field()
+
+    def train(self, mode: bool = True) -> "Trunk":
+        """Stay in evaluation mode: batch norms keep the statistics of the weights."""
+        return super().train(False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the features are computed."""
+        return self.mean.device
+
+    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of the map of an image of this height and width."""
+        return math.ceil(size[0] / self.stride), math.ceil(size[1] / self.stride)
+
+    def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
+        """Features of images in [0, 1], padded to whole cells at the bottom and the right."""
+        below, right = (-side % self.stride for side in images.shape[2:])
+        inputs = pad((images - self.mean) / self.deviation, (0, right, 0, below))
+        return self._maps(inputs.contiguous(memory_format=torch.channels_last))
+
+    @torch.no_grad()
+    def pieces(self, image: Image, margin: int = 0) -> Iterator[Piece]:
+        """Features of an image, part by part; the cores cover the map once.
+
+        Args:
+            image: with the trunk's number of channels.
+            margin: cells around the core that are wanted too, where the image has them.
+        """
+        grid = self.grid(image.size)
+        halo = margin + (0 if self.reach is None else math.ceil(self.reach / self.stride))
+        height, width = self._core(grid, halo)
+        for top in range(0, grid[0], height):
+            for left in range(0, grid[1], width):
+                core = (top, left, min(top + height, grid[0]), min(left + width, grid[1]))
+                yield self._piece(image, core, halo, margin)
+
+    def _piece(
+        self, image: Image, core: tuple[int, int, int, int], halo: int, margin: int
+    ) -> Piece:
+        grid = self.grid(image.size)
+        read, kept = _grown(core, halo, grid), _grown(core, margin, grid)
+        ends = [min(read[axis] * self.stride, image.size[axis - 2]) for axis in (2, 3)]
+        window = torch.tensor([[read[0] * self.stride, read[1] * self.stride, *ends]])
+        size = (ends[0] - int(window[0, 0]), ends[1] - int(window[0, 1]))
+        features = self(image.crops(window, size).to(self.device))[0]
+        features = features[
+            :, kept[0] - read[0] : kept[2] - read[0], kept[1] - read[1] : kept[3] - read[1]
+        ]
+        inner = (
+            slice(core[0] - kept[0], core[2] - kept[0]),
+            slice(core[1] - kept[1], core[3] - kept[1]),
+        )
+        return Piece(features, kept[0], kept[1], inner)
+
+    def _core(self, grid: tuple[int, int], halo: int) -> tuple[int, int]:
+        """Rows and columns of a piece without its halo: strips of full width where these fit."""
+        most = self.pixels // self.stride**2  # cells
+        if self.reach is None or grid[0] * grid[1] <= most:
+            return grid
+        least = 2 * halo + 1
+        width = grid[1] if grid[1] * 2 * least <= most else max(math.isqrt(most) - 2 * halo, least)
+        height = max(most // min(width + 2 * halo, grid[1]) - 2 * halo, least)
+        return _even(grid[0], height), _even(grid[1], width)
+
+    def _maps(self, inputs: Tensor) -> Tensor:
+        maps = self.network(inputs)
+        features = maps if isinstance(maps, Tensor) else maps[-1]
+        if features.ndim != 4:
+            raise ValueError(f"a trunk must give maps (B, D, h, w): got {tuple(features.shape)}")
+        return features
+
+    @torch.no_grad()
+    def _shape(self) -> tuple[int, int]:
+        """Number of features, and pixels from cell to cell."""
+        side = 256
+        try:
+            maps = self._maps(self.mean.new_zeros(1, self.channels, side, side))
+        except (AssertionError, RuntimeError) as error:
+            raise ValueError(f"a trunk must take images of any size: {error}") from error
+        stride = side / maps.shape[3]
+        if maps.shape[2] != maps.shape[3] or stride != int(stride):
+            raise ValueError(
+                f"a trunk must give a cell every so many pixels: got a map of "
+                f"{tuple(maps.shape[2:])} from {side} x {side} pixels"
+            )
+        return maps.shape[1], int(stride)
+
+    @torch.no_grad()
+    def _receptive_field(self) -> tuple[float, int | None]:
+        """The centre of cell 0 and the reach of any cell, in pixels; reach None: the whole image.
+
+        A row of pixels that is not a number makes every cell that depends on it not a number.
+        """
+        stride, height = self.stride, 32 * self.stride
+        while height <= _PROBE:
+            rows = height // 2 + torch.arange(stride)
+            inputs = self.mean.new_zeros(stride, self.channels, height, max(4 * stride, 32))
+            inputs[torch.arange(stride), :, rows] = torch.nan
+            struck = self._maps(inputs).isnan().any(dim=3).any(dim=1).cpu()  # (stride, cells)
+            first = struck.int().argmax(dim=1)
+            last = struck.shape[1] - 1 - struck.flip(1).int().argmax(dim=1)
+            if not (struck[:, 0].any() or struck[:, -1].any()):
+                centre = rows + 0.5 - stride * (first + last) / 2
+                reach = torch.maximum(rows + 1 - first * stride, last * stride - rows)
+                return float(centre.mean()), int(reach.max())
+            height *= 2
+        return stride / 2, None
+
+
+def _grown(
+    core: tuple[int, int, int, int], by: int, grid: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    top, left, bottom, right = core
+    return (
+        max(top - by, 0),
+        max(left - by, 0),
+        min(bottom + by, grid[0]),
+        min(right + by, grid[1]),
+    )
+
+
+def _even(length: int, most: int) -> int:
+    """The size of equal parts that are at most so long."""
+    return math.ceil(length / math.ceil(length / most))
