@@ -216,7 +216,7 @@ def test_the_sizes_are_the_published_ones(model: str, kind: type, grid: tuple[in
         experiment.splits()
 
 
-SMALL = ["--patch", "27", "--view", "40", "40", "--k", "3", "--width", "8", "--folds", "5"]
+SMALL = ["--view", "40", "40", "--k", "3", "--width", "8", "--folds", "5"]
 
 
 @pytest.mark.parametrize(
