@@ -489,7 +489,7 @@ def test_classes_are_matched_by_name():
 
 def test_a_class_the_model_does_not_know_is_a_users_mistake():
     dataset = replace(listed([0], [0]), classes=("red", "green", "mauve"))
-    with pytest.raises(UserError, match="does not know: mauve; it knows red, green, blue"):
+    with pytest.raises(UserError, match="unknown to the model: mauve; it knows red, green, blue"):
         evaluate(Brightest(), dataset, classes=COLOURS)
 
 

@@ -102,8 +102,9 @@ def _finite(number: float) -> float | None:
 
 def _csv_line(cells: Iterable[str]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(map(_encodable, cells))
-    return line.getvalue()
+    # only what is in the line's end is quoted: a name may hold either character
+    csv.writer(line, lineterminator="\r\n").writerow(map(_encodable, cells))
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _encodable(text: str) -> str:
