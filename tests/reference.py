@@ -22,8 +22,8 @@ _DENSITY = torch.exp(-_NODES.square() / 2) * (_STEP / math.sqrt(2 * math.pi))  #
 
 
 def subset_probabilities(
-    scores: Float[Tensor, "N"], k: int, sigma: float | Tensor
-) -> tuple[Int[Tensor, "T K"], Float[Tensor, "T"]]:
+    scores: Float[Tensor, " N"], k: int, sigma: float | Tensor
+) -> tuple[Int[Tensor, "T K"], Float[Tensor, " T"]]:
     """All T = N choose K sets, ascending, and the probability that each is the Top-K.
 
     P(S) = sum_{m in S} ∫ f_m(t) prod_{i in S, i != m} P(u_i > t) prod_{i not in S} P(u_i < t) dt:
@@ -47,7 +47,7 @@ def subset_probabilities(
 
 
 def expected(
-    scores: Float[Tensor, "N"], k: int, sigma: float | Float[Tensor, ""]
+    scores: Float[Tensor, " N"], k: int, sigma: float | Float[Tensor, ""]
 ) -> Float[Tensor, "K N"]:
     """E[Y]: the smoothed Top-K, slots in index order, by enumeration; differentiable."""
     sets, probabilities = subset_probabilities(scores.double(), k, sigma)
@@ -56,8 +56,8 @@ def expected(
 
 
 def gradient(
-    scores: Float[Tensor, "N"], k: int, sigma: float, incoming: Float[Tensor, "K N"]
-) -> Float[Tensor, "N"]:
+    scores: Float[Tensor, " N"], k: int, sigma: float, incoming: Float[Tensor, "K N"]
+) -> Float[Tensor, " N"]:
     """The gradient of <G, E[Y]>, differentiated under the integral."""
     leaf = scores.detach().double().requires_grad_()
     (slope,) = torch.autograd.grad((expected(leaf, k, sigma) * incoming).sum(), leaf)
@@ -65,8 +65,8 @@ def gradient(
 
 
 def diagonal(
-    scores: Float[Tensor, "N"], k: int, sigma: float, incoming: Float[Tensor, "K N"]
-) -> Float[Tensor, "N"]:
+    scores: Float[Tensor, " N"], k: int, sigma: float, incoming: Float[Tensor, "K N"]
+) -> Float[Tensor, " N"]:
     """What the paper's released code estimates: sum_k G[k, i] dE[Y[k, i]] / ds_i."""
     jacobian = torch.autograd.functional.jacobian(
         lambda s: expected(s, k, sigma), scores.detach().double()
@@ -74,7 +74,7 @@ def diagonal(
     return torch.einsum("kn,knn->n", incoming, jacobian)
 
 
-def inclusion(scores: Float[Tensor, "N"], k: int, sigma: float) -> Float[Tensor, "N"]:
+def inclusion(scores: Float[Tensor, " N"], k: int, sigma: float) -> Float[Tensor, " N"]:
     """P(i is chosen) = ∫ f_i(t) P(fewer than K others stand above t) dt, i by i."""
     scores = scores.double()
     chosen = torch.zeros_like(scores)
@@ -91,7 +91,7 @@ def inclusion(scores: Float[Tensor, "N"], k: int, sigma: float) -> Float[Tensor,
 
 
 def monte_carlo(
-    scores: Float[Tensor, "N"], k: int, sigma: float, samples: int, seed: int = 0
+    scores: Float[Tensor, " N"], k: int, sigma: float, samples: int, seed: int = 0
 ) -> Float[Tensor, "K N"]:
     """E[Y] as the mean of one-hots over simulated noise."""
     random = np.random.default_rng(seed)

@@ -16,10 +16,10 @@ Objective = Callable[..., Tensor]
 
 def classification(
     prediction: Prediction,
-    labels: Int[Tensor, "B"],
+    labels: Int[Tensor, " B"],
     *,
     entropy: float = 0.01,
-    class_weights: Float[Tensor, "classes"] | None = None,
+    class_weights: Float[Tensor, " classes"] | None = None,
 ) -> Float[Tensor, ""]:
     """Cross-entropy, minus a reward for a high entropy of the scores.
 
@@ -47,7 +47,7 @@ def multilabel(
     labels: Bool[Tensor, "B classes"],
     *,
     entropy: float = 0.01,
-    class_weights: Float[Tensor, "classes"] | None = None,
+    class_weights: Float[Tensor, " classes"] | None = None,
 ) -> Float[Tensor, ""]:
     """Binary cross-entropy of every class, minus the reward of `classification`.
 

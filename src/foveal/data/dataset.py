@@ -23,7 +23,7 @@ class Example:
     """
 
     image: Image
-    label: int | Bool[Tensor, "classes"]
+    label: int | Bool[Tensor, " classes"]
     file: str
     boxes: Int[Tensor, "n 4"] | None = None
 
@@ -40,7 +40,7 @@ class Dataset(Protocol):
     classes: tuple[str, ...]
 
     @property
-    def labels(self) -> Int[Tensor, "n"] | Bool[Tensor, "n classes"]:
+    def labels(self) -> Int[Tensor, " n"] | Bool[Tensor, "n classes"]:
         """Class number of each image, or the classes of each."""
 
     def __len__(self) -> int: ...

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-Label = int | Bool[Tensor, "classes"]
-Labels = Int[Tensor, "B"] | Bool[Tensor, "B classes"]
+Label = int | Bool[Tensor, " classes"]
+Labels = Int[Tensor, " B"] | Bool[Tensor, "B classes"]
 LabelName = str | tuple[str, ...]
 
 
@@ -36,7 +36,7 @@ def predicted(logits: Float[Tensor, "B classes"], *, multilabel: bool) -> Labels
     return logits > 0 if multilabel else logits.argmax(dim=1)
 
 
-def is_correct(logits: Float[Tensor, "B classes"], labels: Labels) -> Bool[Tensor, "B"]:
+def is_correct(logits: Float[Tensor, "B classes"], labels: Labels) -> Bool[Tensor, " B"]:
     """Whether the predicted class, or the whole predicted set, equals the label."""
     same = predicted(logits, multilabel=is_multilabel(labels)) == labels
     return same.all(dim=1) if is_multilabel(labels) else same

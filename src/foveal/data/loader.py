@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
     images: Pictures
     labels: Labels
-    indices: Int[Tensor, "B"]
+    indices: Int[Tensor, " B"]
 
 
 def batches(

@@ -80,7 +80,7 @@ class ViewGeometry:
         covered = [max(1, round(side * scale)) for side in size]
         return scale, (min(covered[0], self.view[0]), min(covered[1], self.view[1]))
 
-    def _windows_in(self, size: tuple[int, int]) -> tuple[Int[Tensor, "N 4"], Bool[Tensor, "N"]]:
+    def _windows_in(self, size: tuple[int, int]) -> tuple[Int[Tensor, "N 4"], Bool[Tensor, " N"]]:
         if self.place is not None:
             windows = self.place(size, self.grid, self.patch)
             return windows, torch.ones(len(windows), dtype=torch.bool, device=windows.device)

@@ -47,7 +47,7 @@ class LastingDropout(nn.Dropout):
         super().__init__(p)
         self.seed = seed
 
-    def forward(self, x: Float[Tensor, "B *rest"]) -> Float[Tensor, "B *rest"]:
+    def forward(self, x: Float[Tensor, " B *rest"]) -> Float[Tensor, " B *rest"]:
         """Drop entries, and scale up the others."""
         if self.training:
             return super().forward(x)

@@ -170,7 +170,7 @@ class BackboneScorer(nn.Module):
         return scores[:, 0]
 
 
-def entropy(scores: Float[Tensor, "B N"]) -> Float[Tensor, "B"]:
+def entropy(scores: Float[Tensor, "B N"]) -> Float[Tensor, " B"]:
     """Return the entropy of the softmax of raw scores, in nats: log N if all are equal, 0 if one
     is far above the others."""
     log_share = torch.log_softmax(scores, dim=1)

@@ -11,10 +11,10 @@ from foveal.paper.models.parts_prediction import PartsPrediction
 
 def parts(
     prediction: PartsPrediction,
-    labels: Int[Tensor, "B"],
+    labels: Int[Tensor, " B"],
     *,
     entropy: float = 0.05,
-    class_weights: Float[Tensor, "classes"] | None = None,
+    class_weights: Float[Tensor, " classes"] | None = None,
 ) -> Float[Tensor, ""]:
     """`classification`, and the same label asked of the whole image and of every part alone.
 
@@ -42,10 +42,10 @@ def parts(
 
 def ranked_parts(
     prediction: PartsPrediction,
-    labels: Int[Tensor, "B"],
+    labels: Int[Tensor, " B"],
     *,
     entropy: float = 0.0,
-    class_weights: Float[Tensor, "classes"] | None = None,
+    class_weights: Float[Tensor, " classes"] | None = None,
 ) -> Float[Tensor, ""]:
     """`parts`, and the scorer asked to rank the chosen windows by how well each is classified.
 

@@ -79,7 +79,7 @@ class _Group(NamedTuple):
     b: int
     pixels: Tensor | None  # (C, H, W)
     unit: float  # 1/255 for uint8
-    members: slice | Int[Tensor, "n"]
+    members: slice | Int[Tensor, " n"]
     corners: Int[Tensor, "n 2"]
     side: tuple[int, int]
 

@@ -30,7 +30,7 @@ class Background(nn.Module):
     centres: Tensor
 
     def __init__(
-        self, mean: Float[Tensor, "D"], axes: Float[Tensor, "D d"], centres: Float[Tensor, "c d"]
+        self, mean: Float[Tensor, " D"], axes: Float[Tensor, "D d"], centres: Float[Tensor, "c d"]
     ) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
@@ -76,7 +76,7 @@ def rare_peaks(rarity: Float[Tensor, "h w"], reach: int) -> Float[Tensor, "h w"]
 
 def best_similarity(
     cells: Float[Tensor, "n d"], others: Float[Tensor, "c d"]
-) -> Float[Tensor, "n"]:
+) -> Float[Tensor, " n"]:
     """The largest inner product of every cell with any of the others."""
     parts = [(part @ others.T).amax(dim=1) for part in torch.split(cells, _CHUNK)]
     return torch.cat(parts)

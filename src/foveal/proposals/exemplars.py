@@ -37,7 +37,7 @@ class Question:
     """
 
     name: str
-    positive: Bool[Tensor, "n"]
+    positive: Bool[Tensor, " n"]
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class Detector:
         heights: (n,) the most evidence in each image, in such deviations above such means.
     """
 
-    candidates: Int[Tensor, "E"]
-    nats: Float[Tensor, "E"]
-    mean: Float[Tensor, "E"]
-    deviation: Float[Tensor, "E"]
-    heights: Float[Tensor, "n"]
+    candidates: Int[Tensor, " E"]
+    nats: Float[Tensor, " E"]
+    mean: Float[Tensor, " E"]
+    deviation: Float[Tensor, " E"]
+    heights: Float[Tensor, " n"]
 
 
 class Trial:
@@ -79,8 +79,8 @@ class Trial:
         centres: Float[Tensor, "c d"],
         questions: list[Question],
         *,
-        folds: Int[Tensor, "n"],
-        groups: Int[Tensor, "n"],
+        folds: Int[Tensor, " n"],
+        groups: Int[Tensor, " n"],
         within: bool,
     ) -> None:
         n, count, _ = survey.peaks.shape
@@ -99,7 +99,7 @@ class Trial:
         self.nats = self._judge_all()  # (parts, E, q)
 
     def responses(
-        self, candidates: Int[Tensor, "E"], among: Float[Tensor, "n m d"] | None = None
+        self, candidates: Int[Tensor, " E"], among: Float[Tensor, "n m d"] | None = None
     ) -> Float[Tensor, "E n"]:
         """The largest similarity of each candidate to a cell of each image.
 
@@ -119,7 +119,7 @@ class Trial:
         to_rare[is_centre] = self.survey.common[:, candidates[is_centre]].T
         return to_rare
 
-    def where(self, candidate: int, question: int) -> tuple[int, Int[Tensor, "2"]]:
+    def where(self, candidate: int, question: int) -> tuple[int, Int[Tensor, " 2"]]:
         """Number of an image that shows a candidate, one with the label, and its row and column."""
         if candidate >= self.first:
             return int(self.image[candidate]), self.places[candidate - self.first]
@@ -148,7 +148,7 @@ class Trial:
 
     def proof(
         self, question: int, detectors: dict[int | None, Detector]
-    ) -> tuple[float, float, Float[Tensor, "n"]]:
+    ) -> tuple[float, float, Float[Tensor, " n"]]:
         """AUC on images not used, its deviation by chance, and the heights of these images."""
         heights = self.nats.new_zeros(len(self.folds))
         for fold in self.parts[:-1]:
@@ -160,10 +160,10 @@ class Trial:
         area, deviation = auc(heights, self.positive[:, question], strata)
         return area, deviation, heights
 
-    def _seen(self, left_out: int | None) -> Bool[Tensor, "n"]:
+    def _seen(self, left_out: int | None) -> Bool[Tensor, " n"]:
         return self.folds != (-1 if left_out is None else left_out)
 
-    def _shortlist(self, question: int, part: int) -> Int[Tensor, "E"]:
+    def _shortlist(self, question: int, part: int) -> Int[Tensor, " E"]:
         """The best candidates by the peaks alone: centres, and peaks of positive images."""
         usable = self.positive[:, question] & self._seen(self.parts[part])
         allowed = usable[self.image] | (self.image < 0)
@@ -184,7 +184,7 @@ class Trial:
         return torch.cat(judged, dim=1)
 
     def _ranking(
-        self, candidates: Int[Tensor, "E"], responses: Float[Tensor, "E n"]
+        self, candidates: Int[Tensor, " E"], responses: Float[Tensor, "E n"]
     ) -> Float[Tensor, "E n"]:
         """Responses without those to a candidate's own group, and within groups where asked."""
         own = self.groups[self.image[candidates]][:, None] == self.groups  # (E, n)
@@ -198,8 +198,8 @@ class Trial:
 
 
 def _detector(
-    candidates: Int[Tensor, "E"],
-    nats: Float[Tensor, "E"],
+    candidates: Int[Tensor, " E"],
+    nats: Float[Tensor, " E"],
     answers: Float[Tensor, "E n"],
     against: Float[Tensor, "E m"],
 ) -> Detector:

@@ -48,8 +48,8 @@ class Proposals(nn.Module):
         *,
         patch: tuple[int, int],
         cells: Float[Tensor, "E d"],
-        gain: Float[Tensor, "E"],
-        bias: Float[Tensor, "E"],
+        gain: Float[Tensor, " E"],
+        bias: Float[Tensor, " E"],
         findings: Sequence[Finding] = (),
         exemplars: Sequence[Exemplar] = (),
     ) -> None:

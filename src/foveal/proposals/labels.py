@@ -52,7 +52,7 @@ def read_labels(
     return bearing, names
 
 
-def read_groups(groups: Any, *, count: int) -> Int[Tensor, "n"]:
+def read_groups(groups: Any, *, count: int) -> Int[Tensor, " n"]:
     """Group numbers 0, 1, ..; without groups each image is its own.
 
     Raises:

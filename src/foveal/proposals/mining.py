@@ -20,7 +20,7 @@ from foveal.proposals.survey import Progress, survey_background, survey_cells
 from foveal.proposals.trunk import Trunk
 from foveal.proposals.trunk_choice import trunk_by_name, trunk_of
 
-Labels = Sequence[int] | Sequence[str] | Int[Tensor, "n"] | Bool[Tensor, "n classes"]
+Labels = Sequence[int] | Sequence[str] | Int[Tensor, " n"] | Bool[Tensor, "n classes"]
 
 
 @runtime_checkable
@@ -152,7 +152,7 @@ def _trunk(
     return trunk_by_name(trunk, patch=patch, channels=images[0].channels, weights=weights)
 
 
-def _mixed(bearing: Bool[Tensor, "n classes"], groups: Int[Tensor, "n"]) -> bool:
+def _mixed(bearing: Bool[Tensor, "n classes"], groups: Int[Tensor, " n"]) -> bool:
     """Whether most images belong to a group with images of another label."""
     numbers = torch.unique(bearing, dim=0, return_inverse=True)[1]
     pairs = torch.unique(torch.stack((groups, numbers), dim=1), dim=0)

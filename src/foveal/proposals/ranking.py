@@ -42,7 +42,7 @@ def purity(responses: Float[Tensor, "E n"], positive: Bool[Tensor, "n q"]) -> Fl
 
 
 def auc(
-    scores: Float[Tensor, "n"], positive: Bool[Tensor, "n"], strata: Int[Tensor, "n"]
+    scores: Float[Tensor, " n"], positive: Bool[Tensor, " n"], strata: Int[Tensor, " n"]
 ) -> tuple[float, float]:
     """The share of pairs, a positive and a negative image of one stratum, that are ranked rightly.
 
@@ -71,10 +71,10 @@ def auc(
 
 def stratified_folds(
     bearing: Bool[Tensor, "n classes"],
-    groups: Int[Tensor, "n"],
+    groups: Int[Tensor, " n"],
     count: int,
     generator: Generator,
-) -> Int[Tensor, "n"]:
+) -> Int[Tensor, " n"]:
     """A fold number for every image: whole groups, every class spread evenly over the folds.
 
     Large groups are dealt first, each to the fold that lacks most of the classes it bears.

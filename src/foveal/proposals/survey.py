@@ -104,13 +104,13 @@ def survey_image(
     return cells[order], places[order], bank, most.values, where[most.indices, centre]
 
 
-def _first(values: Float[Tensor, "n"], count: int) -> Int[Tensor, "count"]:
+def _first(values: Float[Tensor, " n"], count: int) -> Int[Tensor, " count"]:
     """Numbers of the largest values, again from the first where there are too few."""
     order = values.argsort(descending=True, stable=True)[:count]
     return order.repeat(math.ceil(count / len(order)))[:count]
 
 
-def _place(index: Int[Tensor, "n"], grid: Float[Tensor, "h w"]) -> Int[Tensor, "n 2"]:
+def _place(index: Int[Tensor, " n"], grid: Float[Tensor, "h w"]) -> Int[Tensor, "n 2"]:
     """Rows and columns of numbers of cells."""
     width = grid.shape[1]
     return torch.stack((index // width, index % width), dim=1)

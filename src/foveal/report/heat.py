@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def score_map(
-    scores: Real[Tensor, "N"],
+    scores: Real[Tensor, " N"],
     windows: Int[Tensor, "N 4"],
     image_size: tuple[int, int],
     size: tuple[int, int],

@@ -20,7 +20,7 @@ _BINS_PER_SIGMA, _RANGE = 16, 16
 
 def find_active(
     scores: Float[Tensor, "B N"], k: int, sigma: float
-) -> tuple[Int[Tensor, "B M"], Float[Tensor, "B 4"], Int[Tensor, "B"]]:
+) -> tuple[Int[Tensor, "B M"], Float[Tensor, "B 4"], Int[Tensor, " B"]]:
     """The active candidates, and the interval of the threshold.
 
     The number of candidates above t has the mean m(t) = sum_i p_i(t). Chernoff's bounds on the
@@ -47,7 +47,7 @@ def find_active(
 
 def _interval(
     x: Float[Tensor, "B N"], k: int
-) -> tuple[Float[Tensor, "B"], Float[Tensor, "B"], Float[Tensor, "B"]]:
+) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"], Float[Tensor, " B"]]:
     """Both ends of the threshold's interval, and the lowest active score, on the edges of bins."""
     bin_count = 2 * _RANGE * _BINS_PER_SIGMA
     edges = torch.arange(bin_count + 1, device=x.device)

@@ -61,7 +61,7 @@ def gradients(
     weights: Float[Tensor, "B K M"],
     plan: Float[Tensor, "B 4"],
     counts: Int[Tensor, "B 2"],
-) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B"]]:
+) -> tuple[Float[Tensor, "B N"], Float[Tensor, " B"]]:
     """The gradients with respect to the scores, and per image with respect to sigma."""
     scores, incoming = scores.contiguous(), incoming.contiguous()
     b, k, width = weights.shape

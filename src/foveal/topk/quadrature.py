@@ -77,7 +77,7 @@ def gradients(
     counts: Int[Tensor, "B 2"],
     *,
     integrand: Callable[[Tensor, Tensor], Tensor] | None = None,
-) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B"]]:
+) -> tuple[Float[Tensor, "B N"], Float[Tensor, " B"]]:
     """The gradients with respect to the scores, and per image with respect to sigma.
 
     The arguments after sigma are what `weights` returned; `integrand` is (x - t (M, P), incoming
@@ -106,7 +106,7 @@ def _active_scores(
     sigma: float,
     candidates: Int[Tensor, "B M"],
     plan: Float[Tensor, "B 4"],
-    active: Int[Tensor, "B"],
+    active: Int[Tensor, " B"],
 ) -> Float[Tensor, "B M"]:
     """The active scores in units of sigma; padding is far below the threshold."""
     x = (scores.gather(1, candidates).double() - plan[:, :1]) / sigma
@@ -115,12 +115,12 @@ def _active_scores(
 
 
 def _nodes(
-    images: Int[Tensor, "b"],
+    images: Int[Tensor, " b"],
     plan: Float[Tensor, "B 4"],
     bundles: range,
     candidates: int,
     state: int,
-) -> Iterator[tuple[Int[Tensor, "P"], Float[Tensor, "P"]]]:
+) -> Iterator[tuple[Int[Tensor, " P"], Float[Tensor, " P"]]]:
     """Pairs of an image and a threshold t, in pieces whose states fit into memory.
 
     Bundle 0 has LANES even steps over the interval, bundle 1 the points halfway between, bundles 2

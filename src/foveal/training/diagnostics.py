@@ -177,7 +177,7 @@ def _candidates(prediction: Prediction) -> Int[Tensor, "B K"]:
     return selection.candidates.gather(1, selection.weights.argmax(dim=-1))
 
 
-def _relative_range(scores: Float[Tensor, "B N"]) -> Float[Tensor, "B"]:
+def _relative_range(scores: Float[Tensor, "B N"]) -> Float[Tensor, " B"]:
     """Range of the scores of each image, relative to their size."""
     return (scores.amax(dim=1) - scores.amin(dim=1)) / scores.abs().amax(dim=1).clamp(min=1)
 

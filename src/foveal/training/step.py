@@ -37,7 +37,7 @@ class LossModule(nn.Module):
         objective: see `foveal.objectives`.
     """
 
-    class_weights: Float[Tensor, "classes"] | None
+    class_weights: Float[Tensor, " classes"] | None
 
     def __init__(self, model: nn.Module, settings: Optimisation, objective: Objective) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ def training_step(
     return Outcome(loss / images, correct, images, finite, scorer_gradient, stops > 0)
 
 
-def _backward(fabric: Fabric, loss_module: Any, batch: Batch, parts: int) -> Float[Tensor, "3"]:
+def _backward(fabric: Fabric, loss_module: Any, batch: Batch, parts: int) -> Float[Tensor, " 3"]:
     """Add up the gradients of the mean loss; return sums: of losses, correct labels, images."""
     sums = torch.zeros(3, device=fabric.device)
     n = len(batch.labels)

@@ -59,7 +59,7 @@ def cordonnier_grid(
 
 
 def grid(
-    first: Float[Tensor, "2"], stride: Float[Tensor, "2"], size: tuple[int, int]
+    first: Float[Tensor, " 2"], stride: Float[Tensor, " 2"], size: tuple[int, int]
 ) -> Float[Tensor, "N 2"]:
     """The points first + stride x (row, column), row by row."""
     rows = first[0] + stride[0] * torch.arange(size[0]).to(first)

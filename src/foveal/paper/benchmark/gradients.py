@@ -45,7 +45,7 @@ class Sweep:
     swept: Swept
     values: Sequence[float]
     problem: int
-    scores: Float[Tensor, "N"]
+    scores: Float[Tensor, " N"]
     incoming: Float[Tensor, "V K N"]
 
 
@@ -164,7 +164,7 @@ def brightened(side: int, slots: int, count: int, seed: int) -> Iterator[Sweep]:
 
 
 def _seen(
-    model: PatchClassifier, number: int, pixels: Float[Tensor, "1 C H W"], label: Int[Tensor, "1"]
+    model: PatchClassifier, number: int, pixels: Float[Tensor, "1 C H W"], label: Int[Tensor, " 1"]
 ) -> Sweep:
     prediction = model(pixels)
     loss = cross_entropy(prediction.logits, label)
@@ -197,6 +197,6 @@ def turning(sweep: Sweep, sigma: float, samples: int, draws: int, seed: int) -> 
             yield Turn(sweep.swept, at, sweep.problem, estimator, cosine)
 
 
-def _drawn(values: Float[Tensor, "P *M"], draws: int) -> Float[Tensor, "PD *M"]:
+def _drawn(values: Float[Tensor, " P *M"], draws: int) -> Float[Tensor, " PD *M"]:
     """Each of the first axis once for every draw, in float32 like a model in training."""
     return values.float().repeat_interleave(draws, dim=0)

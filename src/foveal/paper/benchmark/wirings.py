@@ -164,7 +164,9 @@ def predictions(
     return {name: partial(_answer, model.to(device), images) for name, model in models.items()}
 
 
-def _batch(batch: int, size: int, device: str) -> tuple[UInt8[Tensor, "B C H W"], Int[Tensor, "B"]]:
+def _batch(
+    batch: int, size: int, device: str
+) -> tuple[UInt8[Tensor, "B C H W"], Int[Tensor, " B"]]:
     source = torch.Generator().manual_seed(0)
     images = torch.randint(256, (batch, 3, size, size), dtype=torch.uint8, generator=source)
     labels = torch.randint(CLASSES, (batch,), generator=source)
@@ -176,7 +178,7 @@ def _step(
     optimiser: torch.optim.Optimizer,
     objective: Objective,
     images: UInt8[Tensor, "B C H W"],
-    labels: Int[Tensor, "B"],
+    labels: Int[Tensor, " B"],
 ) -> Float[Tensor, "B classes"]:
     model.train()
     optimiser.zero_grad()

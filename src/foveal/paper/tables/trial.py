@@ -10,6 +10,7 @@ import torch
 
 from foveal._files import write
 from foveal.errors import UserError
+from foveal.experiment import option_places
 from foveal.models import WholeImage
 from foveal.paper import recipes
 from foveal.runs.folder import Row, RunFolder

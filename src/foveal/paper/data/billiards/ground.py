@@ -31,7 +31,7 @@ def ground(camera: Camera, size: int, rows: slice, columns: slice) -> tuple[Plan
     return planes[0], planes[1]
 
 
-def depth(camera: Camera, size: int, rows: slice) -> Float32[np.ndarray, "h"]:
+def depth(camera: Camera, size: int, rows: slice) -> Float32[np.ndarray, " h"]:
     """How far along the gaze the table lies, for each row of pixels."""
     b = (0.5 - middles(rows, 0.0) / size) / camera.distance
     return camera.place[2] / (-camera.forward[2] - b * camera.up[2])
@@ -48,7 +48,7 @@ def sharpness(camera: Camera, size: int, rows: slice) -> tuple[Plane, Plane]:
     return x[:, None], y[:, None]
 
 
-def middles(pixels: slice, origin: float) -> Float32[np.ndarray, "n"]:
+def middles(pixels: slice, origin: float) -> Float32[np.ndarray, " n"]:
     """Middles of the pixels, counted from an origin."""
     return np.arange(pixels.start, pixels.stop).astype(np.float32) + np.float32(0.5 - origin)
 

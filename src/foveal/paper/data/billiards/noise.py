@@ -10,7 +10,7 @@ Field = Float32[np.ndarray, "1024 1024"]
 
 
 @functools.cache
-def lines() -> Float32[np.ndarray, "1024"]:
+def lines() -> Float32[np.ndarray, " 1024"]:
     """Noise along a line, about -1 to 1: the year rings of wood."""
     rng = np.random.Generator(np.random.PCG64(11))
     fine = (rng.random(1024) * 2.0 - 1.0).astype(np.float32)

@@ -179,12 +179,12 @@ def splits(
 class _Kinds:
     """Digits by their value."""
 
-    def __init__(self, values: UInt8[np.ndarray, "n"]) -> None:
+    def __init__(self, values: UInt8[np.ndarray, " n"]) -> None:
         self.values = np.unique(values)
         self.equal = [np.flatnonzero(values == value) for value in self.values]
         self.others = [np.flatnonzero(values != value) for value in self.values]
 
-    def draw(self, rng: np.random.Generator, count: int, equal: int) -> Int[np.ndarray, "count"]:
+    def draw(self, rng: np.random.Generator, count: int, equal: int) -> Int[np.ndarray, " count"]:
         """Numbers of so many digits of one value, and of others to make up the count."""
         kind = int(rng.integers(len(self.values)))
         alike = self.equal[kind][rng.integers(len(self.equal[kind]), size=equal)]

@@ -29,7 +29,7 @@ class Digits:
     """
 
     pixels: UInt8[np.ndarray, "n 28 28"]
-    values: UInt8[np.ndarray, "n"]
+    values: UInt8[np.ndarray, " n"]
 
 
 def read(folder: str | os.PathLike[str], part: str) -> Digits:

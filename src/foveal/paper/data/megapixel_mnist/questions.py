@@ -44,7 +44,7 @@ def uppermost(digits: Sequence[Digit]) -> int:
     return min(digits, key=lambda digit: digit.box[0]).value
 
 
-def presence(digits: Sequence[Digit]) -> Bool[Tensor, "10"]:
+def presence(digits: Sequence[Digit]) -> Bool[Tensor, " 10"]:
     """Which digits there are."""
     present = torch.zeros(len(CLASSES), dtype=torch.bool)
     present[[digit.value for digit in digits]] = True
