@@ -180,12 +180,10 @@ def test_a_trunk_stays_frozen_in_evaluation_mode_and_leaves_its_network_alone():
     assert torch.equal(network[1].running_mean, torch.zeros(8))
 
 
-def test_pixels_are_normalised_by_the_config_of_the_weights():
-    encoder = Backbone("test_resnet", stage=0)
-    config = {**encoder.network.pretrained_cfg, "mean": (0.1, 0.2, 0.3), "std": (0.5, 0.4, 0.2)}
-    encoder.network.pretrained_cfg = config
+def test_pixels_are_normalised_as_the_encoder_was_trained():
+    encoder = Backbone("test_resnet", stage=0, mean=(0.1, 0.2, 0.3), std=(0.5, 0.4, 0.2))
     image = torch.rand(1, 3, 32, 32)
-    mean, deviation = (torch.tensor(config[k])[:, None, None] for k in ("mean", "std"))
+    mean, deviation = (torch.tensor(k)[:, None, None] for k in (encoder.mean, encoder.std))
     expected = encoder.eval().network((image - mean) / deviation)[-1]
     torch.testing.assert_close(trunk_of(encoder)(image), expected)
 

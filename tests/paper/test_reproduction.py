@@ -13,6 +13,7 @@ import pytest
 
 from foveal.cli.main import main
 from foveal.errors import UserError
+from foveal.experiment import option_places
 from foveal.paper import recipes
 from foveal.paper.tables.definitions import TABLES
 from foveal.paper.tables.format_table import format_table
@@ -42,7 +43,7 @@ CALLS = [
 def test_every_row_is_a_call_of_a_recipe(name, scale, row):
     size = TABLES[name].sizes[scale]
     recipe = row.recipe or size.recipe
-    known = set(recipes.option_places(recipe))
+    known = set(option_places(recipes.find(recipe)))
     assert set(row.options) <= known
     if not recipes.required(recipe):
         common = {key: value for key, value in size.options.items() if key in known}
@@ -52,7 +53,7 @@ def test_every_row_is_a_call_of_a_recipe(name, scale, row):
 @pytest.mark.parametrize(("name", "scale"), [(n, s) for n in TABLES for s in TABLES[n].sizes])
 def test_what_all_rows_share_is_known_to_some_recipe(name, scale):
     called = TABLES[name].recipes(scale)
-    known = set().union(*(recipes.option_places(recipe) for recipe in called))
+    known = set().union(*(option_places(recipes.find(recipe)) for recipe in called))
     assert set(TABLES[name].sizes[scale].options) <= known
 
 
