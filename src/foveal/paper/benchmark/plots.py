@@ -125,7 +125,7 @@ def _placed(block: Sequence[float], apart: float) -> list[float]:
     return [middle + half - apart * i for i in range(len(block))]
 
 
-COLOURS = ("#0072b2", "#56b4e9", "#999999")  # told apart by the colour-blind, too
+COLOURS = ("#0072b2", "#56b4e9", "#999999")  # distinct to colour-blind readers, too
 
 
 def costs(points: Sequence[Point]) -> Figure:

@@ -1,4 +1,4 @@
-"""Birds: 200 species, told apart by parts that the model finds without ever being shown one."""
+"""Birds: 200 species, classified by parts that the model finds from image labels."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

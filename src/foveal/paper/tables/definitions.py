@@ -163,7 +163,7 @@ TABLES: dict[str, PaperTable] = {
         _BILLIARDS,
     ),
     "table3": PaperTable(
-        "Birds: 200 species, told apart by parts",
+        "Birds: 200 species, classified by their parts",
         "mean and deviation of 5 runs",
         (
             TableRow("NTS-Net, 2 parts", {"variant": "nts_net", "k": 2}, "87.3"),
