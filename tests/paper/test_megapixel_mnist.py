@@ -26,7 +26,7 @@ from foveal.paper.data.megapixel_mnist.questions import (
     uppermost,
 )
 
-MNIST = Path(__file__).parent.parent.parent / "shared" / "data" / "mnist"
+MNIST = Path(__file__).parent.parent.parent.parent / "shared" / "data" / "mnist"
 needs_mnist = pytest.mark.skipif(not MNIST.exists(), reason="MNIST is not in ../shared/data")
 
 

@@ -12,7 +12,7 @@ from foveal.models import PatchClassifier
 from foveal.nn import aggregators, encoders, scorers, selectors
 from foveal.paper import recipes
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 SCENES = ROOT.parent / "shared" / "data" / "gtsdb"
 WEIGHTS = ROOT.parent / "shared" / "data" / "weights" / "resnet18_imagenet1k_v1_to_layer3.pt"
 
