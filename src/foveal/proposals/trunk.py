@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from foveal.images import Image
+from foveal.nn.backbones import IMAGENET_MEAN, IMAGENET_STD
 
-IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _PROBE = 2048  # pixels; a cell that depends on more depends on the whole image
 
 
@@ -71,7 +71,7 @@ class Trunk(nn.Module):
         network: nn.Module,
         *,
         mean: Sequence[float] = IMAGENET_MEAN,
-        deviation: Sequence[float] = IMAGENET_DEVIATION,
+        deviation: Sequence[float] = IMAGENET_STD,
         pixels: int = 3 * 2**19,
     ) -> None:
         super().__init__()

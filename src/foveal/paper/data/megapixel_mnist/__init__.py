@@ -187,9 +187,9 @@ class _Kinds:
     def draw(self, rng: np.random.Generator, count: int, equal: int) -> Int[np.ndarray, " count"]:
         """Numbers of so many digits of one value, and of others to make up the count."""
         kind = int(rng.integers(len(self.values)))
-        alike = self.equal[kind][rng.integers(len(self.equal[kind]), size=equal)]
+        equals = self.equal[kind][rng.integers(len(self.equal[kind]), size=equal)]
         others = self.others[kind][rng.integers(len(self.others[kind]), size=count - equal)]
-        return np.concatenate((alike, others))
+        return np.concatenate((equals, others))
 
 
 def _places(rng: np.random.Generator, count: int, size: int) -> Int[np.ndarray, "count 2"]:
