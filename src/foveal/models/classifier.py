@@ -7,6 +7,7 @@ from torch import nn
 from foveal.images import Images, sources
 from foveal.models.part_shapes import aggregate_width, check_encoder
 from foveal.models.view_geometry import ViewGeometry, mask_padding
+from foveal.nn.aggregators import Vote
 from foveal.nn.encoders import encode
 from foveal.nn.normalisations import Normalisation, min_max
 from foveal.nn.protocols import Aggregate, Encoder, Place, Scorer, Selector, parts_of
@@ -69,7 +70,11 @@ class PatchClassifier(nn.Module):
         check_encoder(encoder, channels, patch)
         n = self.grid[0] * self.grid[1]
         width = aggregate_width(aggregate, select.k, n, encoder.features)
-        self.head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, classes))
+        self.head = (
+            nn.Identity()  # its votes are the logits
+            if isinstance(aggregate, Vote)
+            else nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, classes))
+        )
 
     def roles(self) -> Mapping[str, nn.Module]:
         """Return the parts that can have learning rates of their own."""

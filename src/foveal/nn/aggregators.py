@@ -36,6 +36,52 @@ def concat(
     return features.flatten(1)
 
 
+class Vote(nn.Module):
+    """Classify every patch by itself; an image's logits are a smooth maximum of its patches'.
+
+        logits_c = log( mean_k exp(s votes_kc) ) / s,    s > 0 is learned
+
+    A large s takes the patch that is surest, for things that are in one place; a small one takes
+    the mean, for things that are counted. What every patch says can be read off, so a patch is
+    known to be evidence as soon as the encoder can read it.
+
+    Args:
+        features: D of the encoder.
+        classes: number of classes.
+        dropout: probability of a feature, in [0, 1).
+
+    References:
+        Pinheiro & Collobert, From Image-level to Pixel-level Labeling with Convolutional Networks,
+        CVPR 2015.
+    """
+
+    def __init__(self, features: int, *, classes: int, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.features, self.classes, self.dropout = features, classes, dropout
+        self.layers = nn.Sequential(nn.Dropout(dropout), nn.Linear(features, classes))
+        self.log_sharpness = nn.Parameter(torch.zeros(()))
+
+    def votes(self, features: Float[Tensor, "B K D"]) -> Float[Tensor, "B K classes"]:
+        """Return the logits of every patch."""
+        votes: Tensor = self.layers(features)
+        return votes
+
+    def pool(self, votes: Float[Tensor, "B K classes"]) -> Float[Tensor, "B classes"]:
+        """Return the logits of the images."""
+        sharpness = self.log_sharpness.exp()
+        total = torch.logsumexp(sharpness * votes, dim=1)
+        return (total - math.log(votes.shape[1])) / sharpness
+
+    def forward(
+        self,
+        features: Float[Tensor, "B K D"],
+        selection: Selection,
+        centres: Float[Tensor, "*B N 2"],
+    ) -> Float[Tensor, "B classes"]:
+        """Return the logits of the images."""
+        return self.pool(self.votes(features))
+
+
 class Transformer(nn.Module):
     """Self-attention among the patches and their positions, then a reduction over the patches.
 

@@ -109,7 +109,7 @@ class TanhScorer(nn.Module):
 
 
 class BackboneScorer(nn.Module):
-    """The early stages of a timm network, pretrained or not, and a 3x3 convolution to one score.
+    """The early stages of a timm network, pretrained or not, and convolutions to one score.
 
     Args:
         name: name of the network in timm, "resnet18" for instance.
@@ -117,7 +117,9 @@ class BackboneScorer(nn.Module):
         weights: file of a state dict (.pt or .safetensors) with the network's own key names.
         pretrained: download timm's weights instead.
         channels: channels of the view.
-        frozen: keep the network as it is and train the last convolution alone.
+        frozen: keep the network as it is and train what follows alone.
+        width: filters of a 3x3 convolution before the last one, which then is 1x1; 0: a single 3x3
+            convolution to the score.
         mean: mean of each channel of the pixels that the network was trained on; default: that of
             timm's weights for it.
         std: standard deviation of each channel; default: likewise.
@@ -141,19 +143,28 @@ class BackboneScorer(nn.Module):
         pretrained: bool = False,
         channels: int = 3,
         frozen: bool = False,
+        width: int = 0,
         mean: Statistic | None = None,
         std: Statistic | None = None,
         offset: float | None = None,
     ) -> None:
         super().__init__()
         self.name, self.stage, self.channels, self.frozen = name, stage, channels, frozen
+        self.width = width
         self.network = backbone(
             name, stage, channels=channels, weights=weights, pretrained=pretrained
         )
         self.mean, self.std = pixel_statistics(self.network, channels, mean, std)
         self.stride = int(self.network.feature_info.reduction()[-1])
         self.offset = cell_offset(name, stage) if offset is None else float(offset)
-        self.score = nn.Conv2d(self.network.feature_info.channels()[-1], 1, 3, padding=1)
+        features = self.network.feature_info.channels()[-1]
+        self.score: nn.Module = (
+            nn.Sequential(
+                nn.Conv2d(features, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, 1, 1)
+            )
+            if width
+            else nn.Conv2d(features, 1, 3, padding=1)
+        )
         self.network.requires_grad_(not frozen)
 
     def train(self, mode: bool = True) -> "BackboneScorer":
@@ -165,7 +176,16 @@ class BackboneScorer(nn.Module):
 
     def forward(self, view: Float[Tensor, "B C h w"]) -> Float[Tensor, "B rows columns"]:
         """Score every cell."""
-        features = feature_map(self.network, view, self.mean, self.std)
+        return self.score_features(self.features(view))
+
+    def features(self, view: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D rows columns"]:
+        """Return what the network makes of the view."""
+        return feature_map(self.network, view, self.mean, self.std)
+
+    def score_features(
+        self, features: Float[Tensor, "B D rows columns"]
+    ) -> Float[Tensor, "B rows columns"]:
+        """Score every cell by its features."""
         scores: Tensor = self.score(features)
         return scores[:, 0]
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from foveal.images import Image
@@ -13,6 +14,7 @@ from foveal.proposals.exemplars import Detector, Trial
 from foveal.proposals.findings import Exemplar, Finding
 from foveal.proposals.found import Proposals
 from foveal.proposals.places import windows_about
+from foveal.proposals.survey import Survey
 from foveal.proposals.trunk import Trunk
 
 _EXEMPLARS = 30  # per question
@@ -50,7 +52,7 @@ def combine(
     parts = [_exemplars(trial, answer) for answer in used]
     width = trial.cells.shape[1]
     empty = trial.cells.new_zeros(0)
-    return Proposals(
+    found = Proposals(
         trunk,
         background,
         patch=patch,
@@ -60,6 +62,22 @@ def combine(
         findings=[answer.finding for answer in answers],
         exemplars=[each for answer in used for each in _shown(trial, answer, trunk, patch, images)],
     )
+    found.mined = tuple(
+        found.window_of(places[order], image.size).cpu()
+        for places, order, image in zip(
+            trial.survey.places, _by_evidence(found, trial.survey), images, strict=True
+        )
+    )
+    return found
+
+
+def _by_evidence(found: Proposals, survey: Survey) -> Int[Tensor, "n Q"]:
+    """The order of the peaks of each image, most evidence first; without exemplars as they are."""
+    n, count, _ = survey.peaks.shape
+    if not found.trusted:
+        return torch.arange(count, device=survey.peaks.device).expand(n, -1)
+    order = [found.similarity(peaks).argsort(descending=True, stable=True) for peaks in survey.peaks]
+    return torch.stack(order)
 
 
 def _answers(trial: Trial) -> list[_Answer]:

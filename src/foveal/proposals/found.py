@@ -35,6 +35,10 @@ class Proposals(nn.Module):
         bias: (E,).
         findings: what each question was worth, the surest first.
         exemplars: some to look at.
+
+    Attributes:
+        mined: the windows about the rarest cells of each image that was mined, the one of most
+            evidence first; see `windows` for other images. Not part of `state`.
     """
 
     cells: Tensor
@@ -58,6 +62,7 @@ class Proposals(nn.Module):
         for name, tensor in (("cells", cells), ("gain", gain), ("bias", bias)):
             self.register_buffer(name, tensor)
         self.findings, self.exemplars = tuple(findings), tuple(exemplars)
+        self.mined: tuple[Int[Tensor, "Q 4"], ...] = ()
 
     @property
     def auc(self) -> float:
@@ -170,9 +175,12 @@ class Proposals(nn.Module):
         cells = self.background.cells(features)
         if not self.trusted:
             return self.background.rarity(cells)
-        flat = cells.flatten(0, 1)
+        return self.similarity(cells.flatten(0, 1)).view(cells.shape[:2])
+
+    def similarity(self, cells: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """The evidence of whitened cells by exemplars, of which there must be some."""
         parts = [
             (part @ self.cells.T * self.gain + self.bias).amax(dim=1)
-            for part in torch.split(flat, max(_CHUNK // len(self.cells), 1))
+            for part in torch.split(cells, max(_CHUNK // len(self.cells), 1))
         ]
-        return torch.cat(parts).view(cells.shape[:2])
+        return torch.cat(parts)

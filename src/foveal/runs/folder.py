@@ -202,16 +202,37 @@ class RunFolder:
         Raises:
             UserError: there is none, or it is damaged.
         """
-        import torch
+        return _read_state(self._checkpoint("last") / "state.pt")
 
-        file = self._checkpoint("last") / "state.pt"
-        try:
-            state = torch.load(io.BytesIO(file.read_bytes()), map_location="cpu", weights_only=True)
-        except OSError as error:
-            raise UserError(f"{file}: cannot be read ({error.strerror})") from error
-        except Exception as error:  # torch raises whatever the damage leads to
-            raise UserError(f"{file} is damaged: it cannot be resumed from") from error
-        return dict(state)
+    def keep(self, name: str, content: Mapping[str, Any]) -> None:
+        """Keep what a phase of training found, plain values and tensors, all of it or nothing.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        file = self._phase(name)
+        with explained(file):
+            file.parent.mkdir(exist_ok=True)
+            write(file, _state_bytes(content))
+
+    def kept(self, name: str) -> dict[str, Any] | None:
+        """What a phase of training found, on the CPU; None if it has not ended yet.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        file = self._phase(name)
+        return _read_state(file) if file.is_file() else None
+
+    def phase(self, name: str) -> "RunFolder":
+        """The folder of a phase that is a training of its own."""
+        folder = RunFolder(self.path / "phases" / name)
+        if is_rank_zero():
+            folder.log.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _phase(self, name: str) -> Path:
+        return self.path / "phases" / f"{name}.pt"
 
     def _checkpoint(self, name: Name) -> Path:
         place, old = self.path / "checkpoints" / name, self.path / "checkpoints" / f".{name}.old"
@@ -245,6 +266,18 @@ def _weights_bytes(weights: Mapping[str, Tensor]) -> bytes:
 
     # Copies, since safetensors refuses tensors that share memory.
     return bytes(save({n: w.detach().cpu().contiguous().clone() for n, w in weights.items()}))
+
+
+def _read_state(file: Path) -> dict[str, Any]:
+    import torch
+
+    try:
+        state = torch.load(io.BytesIO(file.read_bytes()), map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror})") from error
+    except Exception as error:  # torch raises whatever the damage leads to
+        raise UserError(f"{file} is damaged: it cannot be resumed from") from error
+    return dict(state)
 
 
 def _state_bytes(state: Mapping[str, Any]) -> bytes:

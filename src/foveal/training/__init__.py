@@ -5,7 +5,8 @@ the selection and dropout. So a run that was stopped and resumed equals, on the 
 run that was not. Lightning Fabric handles devices, precision and gradients.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -45,9 +46,11 @@ def fit(
     *,
     hardware: Hardware = Hardware(),
     objective: Objective | None = None,
+    augment: Sequence[Transform] | None = None,
     run: RunFolder | None = None,
     resume: bool = False,
     progress: bool = True,
+    validate_first: bool = False,
 ) -> list[Row]:
     """Train a model on the training images and validate it on others.
 
@@ -60,10 +63,13 @@ def fit(
         hardware: devices, precision and loading processes.
         objective: loss to minimise, see `foveal.objectives`; called with the settings' entropy and
             class weights. None: `multilabel` if images have sets of classes, else `classification`.
+        augment: random changes of the training images, in place of those of the settings.
         run: folder for checkpoints, metrics and log; the reason of a failure is logged there, too.
             None keeps nothing.
         resume: continue from the run's last checkpoint; without one, from the beginning.
         progress: whether to show progress on standard error.
+        validate_first: validate before the first step, too: weights that training only makes worse
+            are kept as the best.
 
     Returns:
         The rows of metrics.csv, including those before a resumption.
@@ -79,18 +85,35 @@ def fit(
         _check(training, splits.train.classes)
         if objective is None:
             objective = multilabel if is_multilabel(splits.train.labels) else classification
-        return _fit(model, splits, training, hardware, objective, run, resume, progress)
+        if augment is None:
+            augment = augmentations(training.augmentation)
+        stream = partial(_batches, splits.train, training, hardware, augment)
+        return _fit(
+            model,
+            stream,
+            splits.validation,
+            training,
+            hardware=hardware,
+            objective=objective,
+            run=run,
+            resume=resume,
+            progress=progress,
+            validate_first=validate_first,
+        )
 
 
 def _fit(
     model: nn.Module,
-    splits: Splits,
+    stream: Callable[[Fabric, int], Iterator[Batch]],
+    validation: Dataset,
     training: Training,
+    *,
     hardware: Hardware,
     objective: Objective,
     run: RunFolder | None,
     resume: bool,
     progress: bool,
+    validate_first: bool,
 ) -> list[Row]:
     settings = training.optimisation
     # Without the reward for entropy, a step without noise gives the scorer no gradient.
@@ -99,12 +122,17 @@ def _fit(
     wrapped = wrap(fabric, LossModule(model, settings, objective), optimiser)
     checkpointer = Checkpointer(run, fabric, model, optimiser)
     state, rows = checkpointer.restore() if resume else (State(), [])
-    diagnostics, clock = Diagnostics(multilabel=is_multilabel(splits.train.labels)), Clock()
+    diagnostics, clock = Diagnostics(multilabel=is_multilabel(validation.labels)), Clock()
     logger = Logger(run, rows, settings.steps, state.step, verbose=progress)
     model.train()
 
     with stop_on_signal() as stop, isolated_randomness(fabric), logger:
-        for batch in _batches(splits.train, training, hardware, fabric, first=state.step):
+        if validate_first and state.step == 0:
+            report = _validate(fabric, model, validation, settings.batch, diagnostics)
+            state.seconds += clock.lap()
+            logger.add_row(state.row(0.0, None, report, diagnostics.relative_entropy))
+            checkpointer.save(state, best=state.improves(report))
+        for batch in stream(fabric, state.step):
             scheduled = apply_schedules(model, optimiser, settings, state.step)
             torch.manual_seed(derived_seed(training.seed, NOISE, state.step, fabric.global_rank))
             outcome = training_step(fabric, *wrapped, batch, settings, stop=stop.is_set())
@@ -115,7 +143,7 @@ def _fit(
 
             done = state.step == settings.steps
             if done or state.step % settings.validation_interval == 0:
-                report = _validate(fabric, model, splits.validation, settings.batch, diagnostics)
+                report = _validate(fabric, model, validation, settings.batch, diagnostics)
                 state.seconds += clock.lap()
                 logger.add_row(state.row(*scheduled, report, diagnostics.relative_entropy))
                 for warning in diagnostics.warnings(majority=report.majority):
@@ -157,7 +185,12 @@ def _check(training: Training, classes: tuple[str, ...]) -> None:
 
 
 def _batches(
-    dataset: Dataset, training: Training, hardware: Hardware, fabric: Fabric, *, first: int
+    dataset: Dataset,
+    training: Training,
+    hardware: Hardware,
+    augment: Sequence[Transform],
+    fabric: Fabric,
+    first: int,
 ) -> Iterator[Batch]:
     return batches(
         dataset,
@@ -165,7 +198,7 @@ def _batches(
         seed=training.seed,
         first=first,
         steps=training.optimisation.steps,
-        augment=augmentations(training.augmentation),
+        augment=augment,
         workers=hardware.workers,
         rank=fabric.global_rank,
         world=fabric.world_size,

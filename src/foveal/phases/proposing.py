@@ -1,0 +1,81 @@
+"""Propose: windows of all images that may show the evidence, found before any training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Int
+from torch import Tensor
+
+from foveal.data import Splits
+from foveal.proposals import Proposals, Trunk, mine
+from foveal.proposals.survey import Progress
+
+Windows = tuple[Int[Tensor, "Q 4"], ...]
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """What the first phase found.
+
+    Attributes:
+        summary: in words, how far it can be trusted.
+        trusted: whether exemplars prove themselves on images not used.
+        auc: of their evidence on images not used.
+        train: windows of each training image, those of most evidence first.
+        validation: likewise.
+    """
+
+    summary: str
+    trusted: bool
+    auc: float
+    train: Windows
+    validation: Windows
+
+    def state(self) -> dict[str, Any]:
+        """The same as plain values and tensors."""
+        return {
+            "summary": self.summary,
+            "trusted": self.trusted,
+            "auc": self.auc,
+            "train": list(self.train),
+            "validation": list(self.validation),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "Proposed":
+        """What gave this state."""
+        windows = {part: tuple(state[part]) for part in ("train", "validation")}
+        return cls(state["summary"], state["trusted"], state["auc"], **windows)
+
+
+def propose(
+    splits: Splits,
+    trunk: Trunk,
+    *,
+    patch: int,
+    count: int,
+    seed: int,
+    progress: Progress,
+) -> tuple[Proposals, Proposed]:
+    """Mine the training images, and propose windows in the validation images.
+
+    Args:
+        splits: labelled images; groups, where the data set has some, are not torn apart.
+        trunk: frozen network.
+        patch: side of the windows in pixels.
+        count: windows per image.
+        seed: of samples and folds.
+        progress: called with the number of images done, and of all.
+    """
+    groups = getattr(splits.train, "groups", None)
+    found = mine(
+        splits.train, trunk=trunk, patch=patch, groups=groups, seed=seed, progress=progress
+    )
+    total = len(splits.validation)
+    validation = []
+    for index in range(total):
+        validation.append(found.windows(splits.validation[index].image, count).cpu())
+        progress(index + 1, total)
+    train = tuple(windows[:count] for windows in found.mined)
+    return found, Proposed(str(found), found.trusted, found.auc, train, tuple(validation))
