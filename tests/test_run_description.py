@@ -11,11 +11,26 @@ from torch import nn
 from foveal.data.folder import read_folder
 from foveal.errors import UserError
 from foveal.nn import selectors
+from foveal.nn.aggregators import Transformer
+from foveal.nn.encoders import Backbone
 from foveal.nn.normalisations import softmax
+from foveal.nn.scorers import ConvScorer
+from foveal.paper.nn.aggregators import PublishedTransformer, TablePosition
+from foveal.paper.nn.encoders import BareStemResNet, ShallowNet, WhatAndWhere
+from foveal.paper.nn.grids import cordonnier_grid
+from foveal.paper.nn.pyramid import SqueezeExcitation
+from foveal.paper.nn.scorers import TanhScorer
+from foveal.paper.nn.selectors import Mixed
 from foveal.runs.description import build, describe
 from foveal.runs.record import PARTS
 from foveal.windows import grids
 from test_constructors import EACH, ONE_OF_EACH, arguments, flat, seeded
+
+TOP_K = {"class": "foveal.nn.selectors.TopK", "arguments": {"k": 2}}
+TABLE = {
+    "class": "foveal.nn.aggregators.TablePosition",
+    "arguments": {"candidates": 9, "features": 8},
+}
 
 
 def named(description: Any) -> set[str]:
@@ -98,3 +113,52 @@ def test_what_is_not_a_public_part_is_not_described(thing: Any) -> None:
 def test_only_parts_of_models_are_built_as_parts(path: str, kind: str) -> None:
     with pytest.raises(UserError, match="of this version of foveal"):
         build({kind: path}, "model", PARTS)
+
+
+# what version 0.2 wrote while all parts lay in foveal.nn -> the class, and attributes
+SINCE_MOVED: dict[str, tuple[dict[str, Any], type[nn.Module], dict[str, Any]]] = {
+    "encoders.ShallowNet": ({"channels": 2}, ShallowNet, {"channels": 2}),
+    "encoders.WhatAndWhere": ({"widths": [4, 8]}, WhatAndWhere, {"widths": (4, 8)}),
+    "encoders.Backbone": ({"name": "test_resnet", "bare_stem": False}, Backbone, {}),
+    "encoders.Backbone ": ({"stage": 1, "bare_stem": True}, BareStemResNet, {"stage": 1}),
+    "layers.SqueezeExcitation": ({"width": 16}, SqueezeExcitation, {"width": 16}),
+    "scorers.ConvScorer": ({"pool": 4, "excitation": False}, ConvScorer, {"pool": 4}),
+    "scorers.TanhScorer": ({"channels": 3}, TanhScorer, {"channels": 3}),
+    "random_selectors.Random": ({"k": 3, "seed": 1}, selectors.Random, {"seed": 1}),
+    "selectors.Mixed": ({"select": TOP_K, "hard": 0.5}, Mixed, {"hard": 0.5}),
+    "random_selectors.Mixed": ({"select": TOP_K, "random": 0.5}, Mixed, {"random": 0.5}),
+    "aggregators.TablePosition": ({"candidates": 9, "features": 8}, TablePosition, {}),
+    "aggregators.Transformer": (
+        {"features": 8, "width": 16, "dropout_in_evaluation": False, "pool": "amax"},
+        Transformer,
+        {"width": 16, "pool": "amax"},
+    ),
+    "aggregators.Transformer ": (
+        {
+            "features": 8,
+            "width": 16,
+            "num_layers": 1,
+            "heads": 2,
+            "dropout": 0.5,
+            "norm_first": False,
+            "pool": "sum",
+            "position": TABLE,
+            "dropout_in_evaluation": True,
+        },
+        PublishedTransformer,
+        {"width": 16, "num_layers": 1, "heads": 2, "dropout": 0.5},
+    ),
+}
+
+
+@pytest.mark.parametrize("path", SINCE_MOVED)
+def test_parts_that_moved_since_a_run_was_written_are_found(path: str) -> None:
+    given, kind, expected = SINCE_MOVED[path]
+    built = build({"class": f"foveal.nn.{path.strip()}", "arguments": given}, "model", PARTS)
+    assert type(built) is kind
+    assert {name: getattr(built, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("home", ["foveal.windows", "foveal.windows.grids"])
+def test_the_grid_of_the_paper_is_found_where_it_was(home: str) -> None:
+    assert build({"function": f"{home}.cordonnier_grid"}, "place", PARTS) is cordonnier_grid

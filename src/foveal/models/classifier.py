@@ -33,8 +33,8 @@ class PatchClassifier(nn.Module):
         channels: channels of the images.
         normalise: raw scores -> scores in units that sigma is given in; see
             `foveal.nn.normalisations`.
-        place: where the windows lie, from image size, grid size and patch size;
-            `foveal.windows.cordonnier_grid` for the paper's. Default: around the scorer's cells.
+        place: where the windows lie, from image size, grid size and patch size. Default: around the
+            scorer's cells.
 
     Raises:
         ValueError: scorer, encoder or aggregator cannot take what they are given, or the view has

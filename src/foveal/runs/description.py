@@ -24,6 +24,7 @@ from typing import Any
 from torch import nn
 
 from foveal.errors import UserError
+from foveal.runs._moved import current
 
 # say where weights began, and nothing about what the model is
 _BEGINNINGS = frozenset(("weights", "pretrained"))
@@ -72,8 +73,9 @@ def build(description: Any, place: str, within: tuple[str, ...]) -> Any:
             arguments = description.get("arguments", {})
             if set(description) - {kind, "arguments"} or not isinstance(arguments, dict):
                 raise UserError(f"{place}: expected {kind} and arguments: got {description}")
+            path, arguments = current(description[kind], arguments)
             values = {k: build(each, f"{place}.{k}", within) for k, each in arguments.items()}
-            target = _find(description[kind], place, within, is_class=kind == "class")
+            target = _find(path, place, within, is_class=kind == "class")
             return _call(target, values, "arguments" in description, place)
     return {key: build(each, f"{place}.{key}", within) for key, each in description.items()}
 
