@@ -85,7 +85,7 @@ class PatchClassifier(nn.Module):
         scores = mask_padding(scores, inside)
 
         selection = self.select(self.normalise(scores))  # (B, M), (B, K, M)
-        patches = extract(whole, windows, selection, self.patch).to(device)  # (B, K, C, h, w)
+        patches = extract(whole, windows, selection, self.patch)  # (B, K, C, h, w)
         features = encode(self.encoder, patches)  # (B, K, D)
         centres = relative_centres(windows, [image.size for image in whole])
         logits = self.head(self.aggregate(features, selection, centres))
