@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from foveal.nn.alignment import cell_offset
-from foveal.nn.scorers import BackboneScorer, ConvScorer, TanhScorer
+from foveal.nn.scorers import BackboneScorer, ConvScorer
+from foveal.paper.nn.scorers import TanhScorer, excited
 
 # a family each, at the stage that scores and one beside it
 NETWORKS = [
@@ -25,7 +26,7 @@ NETWORKS = [
 SCORERS: dict[str, Callable[[], nn.Module]] = {
     "ConvScorer": ConvScorer,
     "ConvScorer of pool 3": lambda: ConvScorer(pool=3),
-    "ConvScorer with excitation": lambda: ConvScorer(pool=4, excitation=True),
+    "ConvScorer with excitation": lambda: excited(ConvScorer(pool=4)),
     "TanhScorer": lambda: TanhScorer(3),
     **{f"{n}, stage {s}": lambda n=n, s=s: BackboneScorer(n, stage=s) for n, s in NETWORKS},
 }

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from foveal.models import AttentionSampling
 from foveal.nn import encoders, scorers, selectors
+from foveal.paper.nn.encoders import ShallowNet
+from foveal.paper.nn.scorers import TanhScorer
 from foveal.topk.sampling import attention
 from foveal.windows import coordinates
 from model_contract import ModelContract
@@ -111,9 +113,9 @@ def test_the_encoder_is_told_where_it_looks_when_asked_to():
 
 def test_a_model_of_one_channel_sees_the_mean_of_three():
     net = AttentionSampling(
-        scorer=scorers.TanhScorer(),
+        scorer=TanhScorer(),
         select=selectors.Sampling(3),
-        encoder=encoders.ShallowNet(width=8),
+        encoder=ShallowNet(width=8),
         classes=4,
         view=(20, 20),
         patch=(16, 16),

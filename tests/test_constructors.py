@@ -15,21 +15,25 @@ import foveal.models
 import foveal.nn
 import foveal.paper.models
 import foveal.paper.nn
-from foveal import windows
 from foveal.models import AttentionSampling, IterativePatchSelection, PatchClassifier, WholeImage
 from foveal.nn import (
     aggregators,
     cross_attention,
     encoders,
-    layers,
     normalisations,
     scorers,
     selectors,
 )
 from foveal.paper.models.nts_net import NTSNet
 from foveal.paper.models.nts_topk import NTSTopK, concat
+from foveal.paper.nn import aggregators as paper_aggregators
+from foveal.paper.nn import encoders as paper_encoders
+from foveal.paper.nn.dropout import LastingDropout
+from foveal.paper.nn.grids import cordonnier_grid
 from foveal.paper.nn.lenet import LeNet
-from foveal.paper.nn.pyramid import AnchorScorer, Attention
+from foveal.paper.nn.pyramid import AnchorScorer, Attention, SqueezeExcitation
+from foveal.paper.nn.scorers import TanhScorer
+from foveal.paper.nn.selectors import Mixed
 from foveal.topk import hard
 
 NOT_KEPT = {"weights", "pretrained"}  # where weights start from, not what a module is
@@ -67,7 +71,7 @@ def _classifier() -> nn.Module:
             normalisations.in_turn,
             steps=(normalisations.softmax, partial(normalisations.smoothing, share=0.1)),
         ),
-        place=windows.cordonnier_grid,
+        place=cordonnier_grid,
     )
 
 
@@ -80,26 +84,23 @@ def _attention_sampling() -> nn.Module:
         view=(40, 44),
         patch=(24, 20),
         smoothing=0.1,
-        place=windows.cordonnier_grid,
+        place=cordonnier_grid,
     )
 
 
 def _parts(k: int) -> dict[str, Any]:
     encoder = encoders.Backbone("test_resnet")
-    scorer = AnchorScorer(encoder.features, width=16, exchange=layers.SqueezeExcitation(16))
+    scorer = AnchorScorer(encoder.features, width=16, exchange=SqueezeExcitation(16))
     sizes = {"whole": (80, 80), "size": (64, 64), "patch": (32, 32)}
     return {"encoder": encoder, "scorer": scorer, "classes": 3, "dropout": 0.25, **sizes}
 
 
 # one of each, with arguments that are not the defaults, and a call
 ONE_OF_EACH: Mapping[type[nn.Module], tuple[Callable[[], nn.Module], Callable[[Any], Any]]] = {
-    layers.LastingDropout: (lambda: layers.LastingDropout(0.3, seed=3), on(2, 40)),
-    layers.SqueezeExcitation: (lambda: layers.SqueezeExcitation(16, reduction=2), maps),
-    scorers.ConvScorer: (
-        lambda: scorers.ConvScorer(1, pool=4, excitation=True),
-        on(1, 1, 30, 30),
-    ),
-    scorers.TanhScorer: (lambda: scorers.TanhScorer(2), on(1, 2, 9, 9)),
+    LastingDropout: (lambda: LastingDropout(0.3, seed=3), on(2, 40)),
+    SqueezeExcitation: (lambda: SqueezeExcitation(16, reduction=2), maps),
+    scorers.ConvScorer: (lambda: scorers.ConvScorer(1, pool=4), on(1, 1, 30, 30)),
+    TanhScorer: (lambda: TanhScorer(2), on(1, 2, 9, 9)),
     scorers.BackboneScorer: (
         lambda: scorers.BackboneScorer(
             "test_resnet",
@@ -113,8 +114,12 @@ ONE_OF_EACH: Mapping[type[nn.Module], tuple[Callable[[], nn.Module], Callable[[A
         on(1, 2, 40, 40),
     ),
     encoders.Backbone: (
-        lambda: encoders.Backbone(
-            "resnet34", stage=0, channels=1, bare_stem=True, mean=(0.1,), std=(0.3,)
+        lambda: encoders.Backbone("resnet34", stage=0, channels=1, mean=(0.1,), std=(0.3,)),
+        on(1, 1, 40, 40),
+    ),
+    paper_encoders.BareStemResNet: (
+        lambda: paper_encoders.BareStemResNet(
+            "resnet34", stage=0, channels=1, mean=(0.1,), std=(0.3,)
         ),
         on(1, 1, 40, 40),
     ),
@@ -122,9 +127,9 @@ ONE_OF_EACH: Mapping[type[nn.Module], tuple[Callable[[], nn.Module], Callable[[A
         lambda: encoders.ThinResNet(2, width=8, pool="amax"),
         on(1, 2, 20, 20),
     ),
-    encoders.ShallowNet: (lambda: encoders.ShallowNet(2, width=8), on(1, 2, 20, 20)),
-    encoders.WhatAndWhere: (
-        lambda: encoders.WhatAndWhere(2, widths=(4, 4, 8)),
+    paper_encoders.ShallowNet: (lambda: paper_encoders.ShallowNet(2, width=8), on(1, 2, 20, 20)),
+    paper_encoders.WhatAndWhere: (
+        lambda: paper_encoders.WhatAndWhere(2, widths=(4, 4, 8)),
         on(1, 2, 20, 20),
     ),
     LeNet: (lambda: LeNet((20, 24), 2, features=30), on(1, 2, 20, 24)),
@@ -137,13 +142,23 @@ ONE_OF_EACH: Mapping[type[nn.Module], tuple[Callable[[], nn.Module], Callable[[A
             dropout=0.2,
             norm_first=True,
             pool="amax",
-            position=aggregators.TablePosition(12, 16),
-            dropout_in_evaluation=True,
+            position=aggregators.FourierPosition(16, octaves=2),
+        ),
+        attend,
+    ),
+    paper_aggregators.PublishedTransformer: (
+        lambda: paper_aggregators.PublishedTransformer(
+            16,
+            paper_aggregators.TablePosition(12, 16),
+            width=8,
+            num_layers=1,
+            heads=2,
+            dropout=0.2,
         ),
         attend,
     ),
     aggregators.FourierPosition: (lambda: aggregators.FourierPosition(8, octaves=2), place),
-    aggregators.TablePosition: (lambda: aggregators.TablePosition(12, 16), place),
+    paper_aggregators.TablePosition: (lambda: paper_aggregators.TablePosition(12, 16), place),
     cross_attention.CrossAttention: (
         lambda: cross_attention.CrossAttention(
             16,
@@ -156,7 +171,7 @@ ONE_OF_EACH: Mapping[type[nn.Module], tuple[Callable[[], nn.Module], Callable[[A
         attend,
     ),
     AnchorScorer: (
-        lambda: AnchorScorer(4, width=16, exchange=layers.SqueezeExcitation(16)),
+        lambda: AnchorScorer(4, width=16, exchange=SqueezeExcitation(16)),
         on(1, 4, 2, 2),
     ),
     Attention: (
@@ -175,8 +190,8 @@ ONE_OF_EACH: Mapping[type[nn.Module], tuple[Callable[[], nn.Module], Callable[[A
     ),
     selectors.Hard: (lambda: selectors.Hard(2), on(2, 9)),
     selectors.Random: (lambda: selectors.Random(2, seed=4), on(2, 9)),
-    selectors.Mixed: (
-        lambda: selectors.Mixed(selectors.Random(2, seed=4), hard=0.1, random=0.2, dropped=0.3),
+    Mixed: (
+        lambda: Mixed(selectors.Random(2, seed=4), hard=0.1, random=0.2, dropped=0.3),
         on(2, 9),
     ),
     selectors.Sampling: (
@@ -187,7 +202,7 @@ ONE_OF_EACH: Mapping[type[nn.Module], tuple[Callable[[], nn.Module], Callable[[A
     AttentionSampling: (_attention_sampling, on(1, 3, 90, 80)),
     IterativePatchSelection: (
         lambda: IterativePatchSelection(
-            encoder=encoders.ShallowNet(1, width=16),
+            encoder=paper_encoders.ShallowNet(1, width=16),
             aggregate=cross_attention.CrossAttention(16),
             classes=3,
             grid=(3, 4),

@@ -10,10 +10,12 @@ import foveal
 ROOT = Path(foveal.__file__).parent
 ORDER = (
     "errors",
+    "_csv",
     "_files",
     "_float64",
     "_pointers",
     "_processes",
+    "_progress",
     "_seeding",
     "_threads",
     "_torchvision",

@@ -170,8 +170,9 @@ def test_images_of_differing_sizes_come_as_a_list():
 def test_labels_come_in_one_tensor_whether_classes_or_sets():
     @dataclass(frozen=True)
     class Sets(Listed):
-        def __getitem__(self, index: int) -> Example:
-            return replace(super().__getitem__(index), label=torch.arange(3) == index % 3)
+        @property
+        def labels(self) -> Tensor:
+            return torch.eye(3, dtype=torch.bool)[torch.arange(len(self)) % 3]
 
     classes, sets = (
         next(batches(data, size=4, seed=0, steps=1)) for data in (noise(5), Sets(noise(5).images))

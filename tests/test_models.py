@@ -10,6 +10,7 @@ from foveal import windows
 from foveal.models import PatchClassifier
 from foveal.nn import aggregators, encoders, scorers, selectors
 from foveal.objectives import classification
+from foveal.paper.nn.grids import cordonnier_grid
 from model_contract import ModelContract
 
 
@@ -147,9 +148,9 @@ def test_a_window_is_cut_where_its_score_was_made():
 
 
 def test_the_papers_grid_can_be_had():
-    net = model(place=windows.cordonnier_grid).eval()
+    net = model(place=cordonnier_grid).eval()
     prediction = net(torch.rand(1, 3, 120, 120))
-    assert torch.equal(prediction.windows, windows.cordonnier_grid((120, 120), net.grid, (24, 24)))
+    assert torch.equal(prediction.windows, cordonnier_grid((120, 120), net.grid, (24, 24)))
 
 
 def test_impossible_settings_are_refused_with_their_numbers():

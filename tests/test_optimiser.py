@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from foveal.nn.selectors import Hard, Mixed, TopK
+from foveal.nn.selectors import Hard, TopK
+from foveal.paper.nn.selectors import Mixed
 from foveal.prediction import Prediction
 from foveal.training.optimiser import apply_schedules, build_optimiser
 from miniatures import settings

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foveal._csv import csv_text
 from foveal._files import open_atomically
 from foveal.errors import UserError
 from foveal.evaluation import Result, summarise
@@ -92,6 +93,11 @@ def test_json_lines_are_valid_and_have_the_content_of_the_csv(fields: list[dict[
         assert list(line["probabilities"]) == list(CLASSES)
         for name, share in line["probabilities"].items():
             assert cells[name] == ("" if share is None else f"{share:.6f}")
+
+
+@given(st.lists(st.lists(st.text(st.characters(codec="utf-8")), min_size=2, max_size=2)))
+def test_rows_of_any_text_are_read_back_as_they_were_written(rows: list[list[str]]) -> None:
+    assert list(csv.reader(io.StringIO(csv_text(rows), newline=""))) == rows
 
 
 def test_a_set_of_classes_is_text_in_csv_and_a_list_in_json() -> None:

@@ -11,7 +11,8 @@ from foveal import topk, windows
 from foveal.models import PatchClassifier
 from foveal.nn import aggregators, encoders, scorers
 from foveal.nn.protocols import Annealed, Selector
-from foveal.nn.selectors import Hard, Mixed, Random, Sinkhorn, TopK
+from foveal.nn.selectors import Hard, Random, Sinkhorn, TopK
+from foveal.paper.nn.selectors import Mixed
 
 ALL = {
     "TopK": lambda: TopK(3, sigma=0.1),

@@ -16,8 +16,9 @@ from foveal.data.loader import batches
 from foveal.errors import UserError
 from foveal.evaluation import evaluate
 from foveal.models import PatchClassifier
-from foveal.nn.selectors import Mixed, Random, TopK
+from foveal.nn.selectors import Random, TopK
 from foveal.objectives import multilabel
+from foveal.paper.nn.selectors import Mixed
 from foveal.runs.folder import RunFolder
 from foveal.settings import Hardware, Training
 from foveal.training import Diverged, Stopped, augmentations

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from foveal import windows
 from foveal.paper.nn import anchors
+from foveal.paper.nn.grids import cordonnier_grid
 
 sides = st.integers(1, 60)
 
@@ -37,11 +38,11 @@ def test_windows_are_numbered_row_by_row():
 
 def test_the_papers_grid_is_the_one_of_its_code():
     # billiards: 30 x 30 cells of 33 px over 1000 px, patches of 100 px about 33 i + 17
-    found = windows.cordonnier_grid((1000, 1000), (30, 30), (100, 100))
+    found = cordonnier_grid((1000, 1000), (30, 30), (100, 100))
     assert windows.centres(found)[0].tolist() == [17.0, 17.0]
     assert windows.centres(found)[-1].tolist() == [29 * 33 + 17.0, 29 * 33 + 17.0]
     # traffic signs: 39 x 52 cells of 24 px, patches about 24 i + 12
-    found = windows.cordonnier_grid((960, 1280), (39, 52), (100, 100))
+    found = cordonnier_grid((960, 1280), (39, 52), (100, 100))
     assert windows.centres(found)[53].tolist() == [36.0, 36.0]
 
 

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from foveal import windows
 from foveal.errors import UserError
 from foveal.experiment import option_places
-from foveal.nn.aggregators import TablePosition
-from foveal.nn.layers import LastingDropout
 from foveal.nn.normalisations import sigmoid
-from foveal.nn.selectors import Hard, Mixed
+from foveal.nn.selectors import Hard
 from foveal.paper import recipes
+from foveal.paper.nn.aggregators import TablePosition
+from foveal.paper.nn.dropout import LastingDropout
+from foveal.paper.nn.grids import cordonnier_grid
+from foveal.paper.nn.selectors import Mixed
 from foveal.paper.recipes.old_names import OLD_NAMES, rename_options
 from foveal.runs import RunFolder
 from foveal.runs.record import record, restore, stored_options
@@ -194,9 +195,7 @@ def test_billiards_can_be_done_as_published() -> None:
     assert training.decay_all
     assert model.select.estimator == experiment.options["selection"].estimator == "diagonal"
     prediction = model.eval()(torch.rand(2, 3, 200, 200))
-    assert torch.equal(
-        prediction.windows, windows.cordonnier_grid((200, 200), model.grid, (36, 36))
-    )
+    assert torch.equal(prediction.windows, cordonnier_grid((200, 200), model.grid, (36, 36)))
     lasting = [part for part in model.modules() if isinstance(part, LastingDropout)]
     assert len(lasting) == 2 * 3  # attention and feed-forward of three layers
     assert isinstance(model.aggregate.position, TablePosition)

@@ -1,11 +1,9 @@
 """Helpers shared by the commands."""
 
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 SUCCESS, MISTAKE, INTERRUPTED, PIPE_CLOSED = 0, 2, 130, 141
-Item = TypeVar("Item")
 
 
 def log(*lines: str) -> None:
@@ -18,17 +16,6 @@ def complain(message: str, status: int) -> int:
     """Write one line to standard error, and return the exit status."""
     log(f"foveal: {' '.join(message.split())}")
     return status
-
-
-def track(items: Iterable[Item], what: str, total: int) -> Iterable[Item]:
-    """Iterate with a progress bar on standard error, if that is a terminal."""
-    from rich import progress
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    return progress.track(
-        items, what, total, console=console, transient=True, disable=not console.is_terminal
-    )
 
 
 def status(errors: Sequence[str | None]) -> int:

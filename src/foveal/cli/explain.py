@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foveal.cli._console import best_device, log, status, track
+from foveal._progress import track
+from foveal.cli._console import best_device, log, status
 from foveal.errors import UserError
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foveal.cli._console import best_device, log, status, track
+from foveal._progress import track
+from foveal.cli._console import best_device, log, status
 
 if TYPE_CHECKING:
     from foveal.evaluation import Result

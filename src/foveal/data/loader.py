@@ -2,7 +2,8 @@
 
 The images of step t and their augmentation follow from the seed and the number of the step: a
 resumed run sees what an uninterrupted one would have seen, whatever the number of workers. Images
-are tensors (C, H, W), uint8 if the source is, stacked to (B, C, H, W) if all sizes agree.
+are tensors (C, H, W), uint8 if the source is, stacked to (B, C, H, W) if all sizes agree: a worker
+process hands over one tensor instead of B. Labels are those that the data set lists.
 """
 
 import itertools
@@ -20,14 +21,14 @@ from torch.utils.data import Dataset as Map
 from foveal._seeding import AUGMENTATION, ORDER, derived_generator
 from foveal.data import Dataset
 from foveal.data.augmentation import Pixels, Transform
-from foveal.data.labels import Label, Labels
+from foveal.data.labels import Labels
 from foveal.errors import UserError
 from foveal.images import FileImage, Image, TensorImage, read
 
 __all__ = ["Batch", "KeptImages", "Pictures", "Pixels", "batches", "pixels", "stack"]
 
 Pictures = Real[Tensor, "B C H W"] | list[Pixels | Image]
-_Item = tuple[Pixels | Image, Label, int]  # image, label, index
+_Item = tuple[Pixels | Image, int]  # image, index
 
 
 class Batch(NamedTuple):
@@ -76,7 +77,7 @@ def batches(
         raise ValueError("there is nothing to train on: the data set holds 0 images")
     if size < 1 or size % world:
         raise UserError(f"a batch must divide evenly over {world} devices: got {size} images")
-    order = _order(len(dataset), seed, first * size)
+    labels, order = dataset.labels, _order(len(dataset), seed, first * size)
     steps_left = ([*itertools.islice(order, size)][rank::world] for _ in range(first, steps))
     loader: DataLoader[Any] = DataLoader(
         _Source(dataset, seed, tuple(augment), memory // max(workers, 1)),
@@ -89,7 +90,8 @@ def batches(
     for batch in loader:
         if isinstance(batch, UserError):
             raise batch
-        yield batch
+        images, indices = batch
+        yield Batch(images, labels[indices], indices)
 
 
 def _order(n: int, seed: int, start: int) -> Iterator[tuple[int, int]]:
@@ -112,17 +114,16 @@ class _Source(Map[Any]):
 
     def __getitem__(self, pair: tuple[int, int]) -> _Item | UserError:
         position, index = pair
-        example = self.dataset[index]
         # Raised in a worker, the error would lose its type and gain a traceback in its text.
         try:
-            image = self.kept.pixels(index, example.image)
+            image = self.kept.pixels(index, self.dataset[index].image)
         except UserError as error:
             return error
         if isinstance(image, Tensor):
             generator = derived_generator(self.seed, AUGMENTATION, position)
             for transform in self.augment:
                 image = transform(image, generator)
-        return image, example.label, index
+        return image, index
 
 
 class KeptImages:
@@ -148,15 +149,16 @@ class KeptImages:
         return image
 
 
-def _collate(items: list[_Item | UserError]) -> Batch | UserError:
+def _collate(
+    items: list[_Item | UserError],
+) -> tuple[Pictures, Int[Tensor, " B"]] | UserError:
     good = []
     for item in items:
         if isinstance(item, UserError):
             return item
         good.append(item)
-    images, labels, indices = zip(*good, strict=True)
-    stacked_labels = torch.stack([torch.as_tensor(label) for label in labels])
-    return Batch(stack(images), stacked_labels, torch.tensor(indices))
+    images, indices = zip(*good, strict=True)
+    return stack(images), torch.tensor(indices)
 
 
 def _ignore_signals(worker: int) -> None:

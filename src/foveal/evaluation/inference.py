@@ -18,7 +18,7 @@ from foveal.data.labels import (
     label_name,
     probabilities,
 )
-from foveal.data.loader import Pixels, pixels, stack
+from foveal.data.loader import Pixels, pixels
 from foveal.errors import UserError
 from foveal.evaluation.metrics import Hits, Result, Window, box_hits
 from foveal.images import FileImage, Image
@@ -141,7 +141,7 @@ def _predict_batch(
     moved = [i.to(parameter.device) if isinstance(i, Tensor) else i for i in images]
     try:
         with evaluation_mode(model):
-            prediction: Prediction = model(stack(moved))
+            prediction: Prediction = model(moved)
     except UserError as error:
         if len(images) == 1:
             return [" ".join(str(error).split())]

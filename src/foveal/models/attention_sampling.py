@@ -93,7 +93,7 @@ class AttentionSampling(nn.Module):
 
         attention = attend(scores, self.smoothing, inside)  # (B, N)
         selection = self.select(attention)  # (B, K), (B, K, K)
-        patches = extract(whole, windows, selection, self.patch).to(device)  # (B, K, C, h, w)
+        patches = extract(whole, windows, selection, self.patch)  # (B, K, C, h, w)
         inputs = patches
         if self.coordinates:
             sizes = torch.tensor([image.size for image in whole], device=device)[:, None]

@@ -34,8 +34,8 @@ class PatchClassifier(nn.Module):
         channels: channels of the images.
         normalise: raw scores -> scores in units that sigma is given in; see
             `foveal.nn.normalisations`.
-        place: where the windows lie, from image size, grid size and patch size;
-            `foveal.windows.cordonnier_grid` for the paper's. Default: around the scorer's cells.
+        place: where the windows lie, from image size, grid size and patch size. Default: around the
+            scorer's cells.
 
     Raises:
         ValueError: scorer, encoder or aggregator cannot take what they are given, or the view has
@@ -90,7 +90,7 @@ class PatchClassifier(nn.Module):
         scores = mask_padding(scores, inside)
 
         selection = self.select(self.normalise(scores))  # (B, M), (B, K, M)
-        patches = extract(whole, windows, selection, self.patch).to(device)  # (B, K, C, h, w)
+        patches = extract(whole, windows, selection, self.patch)  # (B, K, C, h, w)
         features = encode(self.encoder, patches)  # (B, K, D)
         centres = relative_centres(windows, [image.size for image in whole])
         logits = self.head(self.aggregate(features, selection, centres))

@@ -92,7 +92,7 @@ class IterativePatchSelection(nn.Module):
         centres = relative_centres(windows, sizes)
 
         selection, scores = self._select(whole, windows, centres)  # (B, k), (B, N)
-        patches = extract(whole, windows, selection, self.patch).to(device)  # (B, k, C, h, w)
+        patches = extract(whole, windows, selection, self.patch)  # (B, k, C, h, w)
         features = encode(self.encoder, patches)  # (B, k, D)
         logits = self.head(self.aggregate(features, selection, centres))
         return Prediction(
@@ -115,7 +115,7 @@ class IterativePatchSelection(nn.Module):
         with evaluation_mode(self):
             for new in torch.split(numbers, self.at_once, dim=1):  # (B, at_once)
                 group = Selection.one_hot(new, weight.dtype)
-                patches = extract(images, windows, group, self.patch).to(weight.device)
+                patches = extract(images, windows, group, self.patch)
                 features = encode(self.encoder, patches)  # (B, at_once, D)
                 found = self.aggregate.affinity(features, group, centres)
                 affinities[..., new[0]] = found.to(weight.dtype)

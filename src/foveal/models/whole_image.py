@@ -69,7 +69,7 @@ class WholeImage(nn.Module):
         windows = by_image_size(sizes, _whole).to(weight.device)  # (1, 4) or (B, 1, 4)
         first = torch.zeros(len(whole), 1, dtype=torch.int64, device=weight.device)
         selection = Selection.one_hot(first, weight.dtype)
-        patches = extract(whole, windows, selection, size).to(weight.device)  # (B, 1, C, h, w)
+        patches = extract(whole, windows, selection, size)  # (B, 1, C, h, w)
         inputs = patches[:, 0]
         if self.coordinates:
             inputs = torch.cat((inputs, _coordinates(inputs)), dim=1)  # (B, C + 2, h, w)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from foveal.nn.layers import LastingDropout, Pool, pool_over
+from foveal.nn.layers import Pool, pool_over
 from foveal.topk import Selection
 
 
@@ -87,7 +87,7 @@ class Transformer(nn.Module):
 
     As in the paper: post-norm layers, ReLU, feed-forward width twice the model's, dropout on what
     attention and feed-forward add and nowhere else, and a sum. Unlike in its code, dropout is off
-    in evaluation by default.
+    in evaluation.
 
     Args:
         features: D of the encoder.
@@ -98,9 +98,6 @@ class Transformer(nn.Module):
         norm_first: normalise before attention and feed-forward instead of after; learns sooner.
         pool: reduction over the patches (B, K, width): "sum", "mean" or "amax".
         position: module from (selection, centres) to (B, K, features); default: `FourierPosition`.
-            `TablePosition` is that of the paper's code.
-        dropout_in_evaluation: drop in evaluation too, as the paper's code does by mistake; see
-            `foveal.nn.layers.LastingDropout` for what is dropped then.
 
     References:
         Cordonnier et al., CVPR 2021, section 5.2; Vaswani et al., Attention Is All You Need, 2017.
@@ -117,12 +114,10 @@ class Transformer(nn.Module):
         norm_first: bool = False,
         pool: Pool = "sum",
         position: nn.Module | None = None,
-        dropout_in_evaluation: bool = False,
     ) -> None:
         super().__init__()
         self.features, self.width, self.num_layers, self.heads = features, width, num_layers, heads
         self.dropout, self.norm_first, self.pool = dropout, norm_first, pool
-        self.dropout_in_evaluation = dropout_in_evaluation
         self.position = FourierPosition(features) if position is None else position
         self.project = nn.Linear(features, width)
         layer = nn.TransformerEncoderLayer(
@@ -130,18 +125,13 @@ class Transformer(nn.Module):
             heads,
             2 * width,
             dropout,
-            # with nn.functional.relu, evaluation takes a fast path that knows no dropout
-            activation=torch.relu if dropout_in_evaluation else nn.functional.relu,
             layer_norm_eps=1e-6,
             batch_first=True,
             norm_first=norm_first,
         )
         self.layers = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
-        for number, each in enumerate(self.layers.layers):
+        for each in self.layers.layers:
             each.self_attn.dropout = each.dropout.p = 0.0
-            if dropout_in_evaluation:
-                each.dropout1 = LastingDropout(dropout, seed=2 * number)
-                each.dropout2 = LastingDropout(dropout, seed=2 * number + 1)
 
     def forward(
         self,
@@ -183,28 +173,3 @@ class FourierPosition(nn.Module):
         angle = (place[..., None] * frequency.to(place.dtype)).flatten(2)
         encoded: Tensor = self.project(torch.cat((angle.sin(), angle.cos()), dim=2))
         return encoded
-
-
-class TablePosition(nn.Module):
-    """The paper's position encoding: a learned vector per candidate, mixed by the slot's weights.
-
-    The same as a dense layer on the slots' rows of N weights, in the time and memory of the M
-    active candidates.
-
-    Args:
-        candidates: N; the model then works on this grid alone.
-        features: D of the result.
-    """
-
-    def __init__(self, candidates: int, features: int) -> None:
-        super().__init__()
-        self.candidates, self.features = candidates, features
-        self.table = nn.Parameter(torch.empty(candidates, features))
-        self.bias = nn.Parameter(torch.zeros(features))
-        nn.init.normal_(self.table, std=features**-0.5)
-
-    def forward(
-        self, selection: Selection, centres: Float[Tensor, "*B N 2"]
-    ) -> Float[Tensor, "B K D"]:
-        """Mix the vectors of each slot's candidates."""
-        return selection.expected(self.table) + self.bias

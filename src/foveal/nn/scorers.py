@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from foveal.nn.alignment import cell_offset
 from foveal.nn.backbones import Statistic, backbone, feature_map, pixel_statistics
-from foveal.nn.layers import SqueezeExcitation
 
 
 class ConvScorer(nn.Module):
@@ -30,16 +29,14 @@ class ConvScorer(nn.Module):
         channels: channels of the view.
         pool: side and stride of the final maximum, in pixels of the view. 8 is the paper's; a
             smaller one gives a finer grid of windows.
-        excitation: add squeeze-excitation of reduction 16 after the second and third convolution,
-            as where the paper measures speed; 160 more parameters.
 
     References:
         Cordonnier et al., CVPR 2021, appendix F.
     """
 
-    def __init__(self, channels: int = 3, *, pool: int = 8, excitation: bool = False) -> None:
+    def __init__(self, channels: int = 3, *, pool: int = 8) -> None:
         super().__init__()
-        self.channels, self.pool, self.excitation = channels, pool, excitation
+        self.channels, self.pool = channels, pool
         self.stride = pool
         self.offset = 4 + pool / 2
         first = nn.Conv2d(channels, 8, 3)
@@ -51,55 +48,10 @@ class ConvScorer(nn.Module):
             nn.ReLU(),
             nn.Conv2d(8, 16, 3),
             nn.ReLU(),
-            *((_Excitation(16),) if excitation else ()),
             nn.Conv2d(16, 32, 3),
             nn.ReLU(),
-            *((_Excitation(32),) if excitation else ()),
             nn.Conv2d(32, 1, 3),
             nn.MaxPool2d(pool),
-        )
-
-    def forward(self, view: Float[Tensor, "B C h w"]) -> Float[Tensor, "B rows columns"]:
-        """Score every cell."""
-        scores: Tensor = self.layers(view)
-        return scores[:, 0]
-
-
-class _Excitation(nn.Module):
-    """Squeeze-excitation of one map by itself."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.exchange = SqueezeExcitation(width, reduction=16)
-
-    def forward(self, features: Float[Tensor, "B D h w"]) -> Float[Tensor, "B D h w"]:
-        excited: Tensor = self.exchange([features])[0]
-        return excited
-
-
-class TanhScorer(nn.Module):
-    """The scorer of attention sampling for digits: three padded 3x3 convolutions, tanh between.
-
-    The map has one cell per pixel of the view, and cell (i, j) sees the 7x7 pixels around it.
-
-    Args:
-        channels: channels of the view.
-
-    References:
-        Katharopoulos & Fleuret, ICML 2019 (its released code, `mnist.py`).
-    """
-
-    def __init__(self, channels: int = 1) -> None:
-        super().__init__()
-        self.channels = channels
-        self.stride = 1
-        self.offset = 0.5
-        self.layers = nn.Sequential(
-            nn.Conv2d(channels, 8, 3, padding=1),
-            nn.Tanh(),
-            nn.Conv2d(8, 8, 3, padding=1),
-            nn.Tanh(),
-            nn.Conv2d(8, 1, 3, padding=1),
         )
 
     def forward(self, view: Float[Tensor, "B C h w"]) -> Float[Tensor, "B rows columns"]:

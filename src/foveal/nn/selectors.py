@@ -10,12 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from foveal.nn.random_selectors import Mixed, Random
 from foveal.topk import Selection, hard, perturbed, sample, sinkhorn
 from foveal.topk.perturbed import Estimator
 from foveal.topk.transport import Solver
-
-__all__ = ["Hard", "Mixed", "Random", "Sampling", "Sinkhorn", "TopK"]
 
 
 class TopK(nn.Module):
@@ -131,6 +128,36 @@ class Hard(nn.Module):
         return f"k={self.k}"
 
 
+class Random(nn.Module):
+    """K different windows, each set equally likely, whatever the scores: a baseline.
+
+    In evaluation every image gets the same windows. If an image does not fill the view, the windows
+    outside it share the lowest score with the lowest one inside; such shared lowest scores are
+    drawn last.
+
+    Args:
+        k: number of slots.
+        seed: seed of the windows in evaluation.
+    """
+
+    def __init__(self, k: int, *, seed: int = 0) -> None:
+        super().__init__()
+        self.k, self.seed = k, seed
+
+    def forward(self, scores: Float[Tensor, "B N"]) -> Selection:
+        """Select K of the N candidates."""
+        if self.training:
+            order = torch.rand(scores.shape)
+        else:
+            order = torch.rand(scores.shape[1:], generator=torch.Generator().manual_seed(self.seed))
+        selection = hard(random_order(scores, order.to(scores.device)), self.k)
+        return Selection.one_hot(selection.candidates, scores.dtype)
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return f"k={self.k}, seed={self.seed}"
+
+
 class Sampling(nn.Module):
     """`foveal.topk.sample`: random draws in training, draws from a seed in evaluation.
 
@@ -174,3 +201,12 @@ class Sampling(nn.Module):
     def extra_repr(self) -> str:
         """The settings."""
         return f"k={self.k}, replacement={self.replacement}, seed={self.seed}"
+
+
+def random_order(
+    scores: Float[Tensor, "B N"], order: Float[Tensor, "*B N"]
+) -> Float[Tensor, "B N"]:
+    """The order in [0, 1) that windows are drawn in, the highest first; see `Random`."""
+    lowest = scores == scores.amin(dim=1, keepdim=True)
+    last = lowest & (lowest.sum(dim=1, keepdim=True) > 1)
+    return torch.where(last, order - 1, order)

@@ -6,13 +6,12 @@ A class has a column of its name with its probability. A class with the name of 
 the prefix "class_". Windows are JSON, [[x0, y0, x1, y1], ...] in pixels of the image, end excluded.
 """
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from foveal._csv import csv_line
 from foveal.data.labels import text
 from foveal.errors import UserError
 from foveal.evaluation import Result
@@ -101,10 +100,7 @@ def _finite(number: float) -> float | None:
 
 
 def _csv_line(cells: Iterable[str]) -> str:
-    line = io.StringIO()
-    # only what is in the line's end is quoted: a name may hold either character
-    csv.writer(line, lineterminator="\r\n").writerow(map(_encodable, cells))
-    return line.getvalue().removesuffix("\r\n") + "\n"
+    return csv_line(map(_encodable, cells))
 
 
 def _encodable(text: str) -> str:

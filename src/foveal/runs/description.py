@@ -8,21 +8,23 @@
       classes: 4
 
 As in scikit-learn, every constructor argument is an attribute of the same name: so a module is
-described by its signature and its attributes. Only names of this package are written and read:
-a description can build models, and nothing else.
+described by its signature and its attributes. Only public names of this package are written, so
+that moving a class to another file orphans no run, and only names of this package are read: a
+description can build models, and nothing else.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from torch import nn
 
 from foveal.errors import UserError
+from foveal.runs._moved import current
 
 # say where weights began, and nothing about what the model is
 _BEGINNINGS = frozenset(("weights", "pretrained"))
@@ -71,8 +73,9 @@ def build(description: Any, place: str, within: tuple[str, ...]) -> Any:
             arguments = description.get("arguments", {})
             if set(description) - {kind, "arguments"} or not isinstance(arguments, dict):
                 raise UserError(f"{place}: expected {kind} and arguments: got {description}")
+            path, arguments = current(description[kind], arguments)
             values = {k: build(each, f"{place}.{k}", within) for k, each in arguments.items()}
-            target = _find(description[kind], place, within, is_class=kind == "class")
+            target = _find(path, place, within, is_class=kind == "class")
             return _call(target, values, "arguments" in description, place)
     return {key: build(each, f"{place}.{key}", within) for key, each in description.items()}
 
@@ -88,10 +91,28 @@ def _call(target: Any, arguments: dict[str, Any], given: bool, place: str) -> An
 
 
 def _path_of(thing: Any) -> str:
-    path = f"{thing.__module__}.{thing.__qualname__}"
-    if not path.startswith("foveal.") or "<" in path:
-        raise TypeError(f"{path} is not a public part of foveal: a run cannot store it")
-    return path
+    """The public name: of the outermost package that exports the class or function."""
+    module, name = thing.__module__, thing.__qualname__
+    if module.startswith("foveal.") and name.isidentifier():
+        for home in _homes(module):
+            path, place = f"{home}.{name}", import_module(home)
+            listed = home == module or name in getattr(place, "__all__", ())
+            if listed and getattr(place, name) is thing and "._" not in path:
+                return path
+    raise TypeError(f"{module}.{name} is not a public part of foveal: a run cannot store it")
+
+
+def _homes(module: str) -> Iterator[str]:
+    """Modules that may export what is defined in one: its packages from the outside in, the
+    modules that these export, and the module itself."""
+    parts = module.split(".")
+    for depth in range(2, len(parts)):
+        package = import_module(".".join(parts[:depth]))
+        yield package.__name__
+        for name in getattr(package, "__all__", ()):
+            if isinstance(each := getattr(package, name), ModuleType):
+                yield each.__name__
+    yield module
 
 
 def _find(path: Any, place: str, within: tuple[str, ...], *, is_class: bool) -> Any:
@@ -100,7 +121,7 @@ def _find(path: Any, place: str, within: tuple[str, ...], *, is_class: bool) -> 
     refusal = UserError(f"{place}: {path!r} is not {what} of this version of foveal")
     if not isinstance(path, str) or "._" in path:
         raise refusal
-    if not any(path.startswith(f"{package}.") for package in within):
+    if not _lies_within(path, within):
         raise refusal
     if not all(part.isidentifier() for part in path.split(".")):
         raise refusal
@@ -109,11 +130,16 @@ def _find(path: Any, place: str, within: tuple[str, ...], *, is_class: bool) -> 
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError):
         raise refusal from None
-    if is_class and isinstance(found, type) and issubclass(found, nn.Module):
-        return found
-    if not is_class and isinstance(found, FunctionType) and found.__module__ == module:
-        return found
-    raise refusal
+    fits = issubclass(found, nn.Module) if isinstance(found, type) else False
+    if not (fits if is_class else isinstance(found, FunctionType)):
+        raise refusal
+    if not _lies_within(f"{found.__module__}.{name}", within):  # only imported there
+        raise refusal
+    return found
+
+
+def _lies_within(path: str, packages: tuple[str, ...]) -> bool:
+    return any(path.startswith(f"{package}.") for package in packages)
 
 
 def _arguments_of(module: nn.Module) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import csv
 import io
 from pathlib import Path
 
+from foveal._csv import csv_text
 from foveal._files import explained, write
 
 Row = dict[str, float | None]
@@ -13,7 +14,7 @@ def append(file: Path, row: Row) -> None:
     """Append a row; the first one decides on the columns."""
     new = not file.exists()
     with explained(file), file.open("a", encoding="utf-8", newline="") as out:
-        out.write(_text([row], header=new))
+        out.write(csv_text([row, row.values()] if new else [row.values()]))
 
 
 def rows(file: Path) -> list[Row]:
@@ -29,9 +30,9 @@ def rows(file: Path) -> list[Row]:
 def cut(file: Path, step: int) -> list[Row]:
     """Keep the complete rows up to a step and return them."""
     kept = [row for row in rows(file) if (row["step"] or 0) <= step]
-    if file.exists():
-        write(file, _text(kept, header=True).encode())
-    if not kept:
+    if kept:
+        write(file, csv_text([kept[0], *(row.values() for row in kept)]).encode())
+    else:
         file.unlink(missing_ok=True)
     return kept
 
@@ -40,12 +41,3 @@ def _number(cell: str) -> float | None:
     if cell == "":
         return None
     return int(cell) if cell.lstrip("-").isdigit() else float(cell)
-
-
-def _text(rows: list[Row], *, header: bool) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if header and rows:
-        writer.writerow(rows[0])
-    writer.writerows(row.values() for row in rows)
-    return text.getvalue()

@@ -22,7 +22,7 @@ from foveal.settings import Training
 FORMAT = 2
 """Of recipe.yaml and model.yaml. A run of a higher one was written by a newer foveal."""
 
-_PARTS = ("foveal.models", "foveal.nn", "foveal.windows", "foveal.paper.models", "foveal.paper.nn")
+PARTS = ("foveal.models", "foveal.nn", "foveal.windows", "foveal.paper.models", "foveal.paper.nn")
 _DATA = ("foveal.data", "foveal.paper.data")
 _OBJECTIVES = ("foveal.objectives", "foveal.paper.objectives")
 
@@ -64,7 +64,7 @@ def restore(folder: RunFolder) -> Experiment:
     check_format(folder.model_file, stored)
     recipe = folder.read_recipe()
     read = _built(folder, stored, "data", _DATA)
-    model = _built(folder, stored, "model", _PARTS)
+    model = _built(folder, stored, "model", PARTS)
     if not isinstance(model, nn.Module) or not callable(read):
         raise UserError(f"{folder.model_file} is damaged: it describes no model and data")
     return Experiment(

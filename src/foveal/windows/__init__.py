@@ -11,7 +11,7 @@ from foveal.windows.geometry import (
     relative_centres,
     to_xyxy,
 )
-from foveal.windows.grids import centred, cordonnier_grid, grid, regular
+from foveal.windows.grids import centred, grid, regular
 from foveal.windows.overlaps import area, coverage, covers, intersection, iou, nms
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "centred",
     "centres",
     "coordinates",
-    "cordonnier_grid",
     "coverage",
     "covers",
     "from_xyxy",

@@ -3,12 +3,14 @@
 Lengths are in those of the true gradient, which is the exact one.
 """
 
-import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from foveal._csv import csv_text
+from foveal._files import write
 
 if TYPE_CHECKING:
     from foveal.paper.benchmark.plots import Panel
@@ -214,7 +216,4 @@ def _line(cells: Sequence[str]) -> str:
 
 def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     listed = list(rows)
-    with path.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.DictWriter(out, listed[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(listed)
+    write(path, csv_text([listed[0], *(row.values() for row in listed)]).encode())

@@ -31,6 +31,7 @@ from foveal.paper.models import nts_topk
 from foveal.paper.models.nts_net import NTSNet
 from foveal.paper.models.nts_topk import NTSTopK
 from foveal.paper.nn.pyramid import AnchorScorer, SqueezeExcitation
+from foveal.paper.nn.scorers import excited
 from foveal.paper.objectives import parts, ranked_parts
 from foveal.topk import Selection, perturbed
 
@@ -150,7 +151,7 @@ def predictions(
     glance |= {"view": (size // downscale, size // downscale), "aggregate": aggregators.max}
     with seeded(0):
         networks = {name: Backbone(name) for name in encoders}
-        glance |= {"encoder": networks[encoders[0]], "scorer": ConvScorer(excitation=True)}
+        glance |= {"encoder": networks[encoders[0]], "scorer": excited(ConvScorer())}
 
     def looking(select: Selector) -> PatchClassifier:
         with seeded(1):  # the same weights for all

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rich.console import Console
-from rich.progress import DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import DownloadColumn, TextColumn, TransferSpeedColumn
 
+from foveal._progress import progress_bar
 from foveal.errors import UserError
 
 _PIECE = 2**18  # bytes
@@ -114,11 +114,8 @@ def _total(headers: Any) -> int | None:
 
 def _tracked(pieces: Iterator[bytes], name: str, total: int | None, have: int) -> Iterator[bytes]:
     """The pieces, with a bar on standard error where somebody watches it."""
-    console = Console(stderr=True)
     columns = (TextColumn(name), DownloadColumn(), TransferSpeedColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
+    with progress_bar(*columns) as progress:
         task = progress.add_task(name, total=total, completed=have)
         for piece in pieces:
             yield piece

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from foveal.images import Images, sources
 from foveal.models.part_shapes import check_encoder
 from foveal.nn.encoders import encode
-from foveal.nn.layers import LastingDropout
 from foveal.nn.normalisations import Normalisation, min_max
 from foveal.nn.protocols import MapEncoder, Selector, parts_of
 from foveal.paper.models.parts_prediction import PartsPrediction
 from foveal.paper.nn import center_crop
 from foveal.paper.nn.anchors import LEVELS, anchors
+from foveal.paper.nn.dropout import LastingDropout
 from foveal.patches import extract
 
 Combine = Callable[[Tensor, Tensor], Tensor]
@@ -53,7 +53,7 @@ class NTSTopK(nn.Module):
         patch: (h, w) that every part is resampled to.
         dropout: probability, in [0, 1), on the features of whole and parts.
         dropout_in_evaluation: drop in evaluation too, as the paper's code does by mistake; see
-            `foveal.nn.layers.LastingDropout` for what is dropped then.
+            `foveal.paper.nn.dropout.LastingDropout` for what is dropped then.
         channels: channels of the images.
         normalise: raw scores -> scores in units that sigma is given in.
 

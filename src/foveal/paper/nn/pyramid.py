@@ -9,10 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from foveal.nn.layers import SqueezeExcitation
 from foveal.paper.nn.anchors import ASPECTS, LEVELS
-
-__all__ = ["AnchorScorer", "Attention", "SqueezeExcitation"]
 
 Exchange = Callable[[list[Tensor]], list[Tensor]]
 
@@ -56,6 +53,35 @@ class AnchorScorer(nn.Module):
             maps = self.exchange(maps)
         scores = [score(each).flatten(1) for score, each in zip(self.score, maps, strict=True)]
         return torch.cat(scores, dim=1).float()
+
+
+class SqueezeExcitation(nn.Module):
+    """Scale the channels of several maps by a function of their mean over all positions.
+
+    Args:
+        width: number of channels of the maps.
+        reduction: factor by which the hidden layer is narrower.
+
+    References:
+        Hu et al., Squeeze-and-Excitation Networks, CVPR 2018; Cordonnier et al., CVPR 2021,
+        section 5.3.
+    """
+
+    def __init__(self, width: int = 128, *, reduction: int = 4) -> None:
+        super().__init__()
+        self.width, self.reduction = width, reduction
+        self.layers = nn.Sequential(
+            nn.Linear(width, width // reduction, bias=False),
+            nn.ReLU(),
+            nn.Linear(width // reduction, width, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        """Scale the channels of every map (B, width, h, w)."""
+        mean = torch.cat([each.flatten(2) for each in maps], dim=2).mean(dim=2)  # (B, width)
+        scale = self.layers(mean)[..., None, None]
+        return [each * scale for each in maps]
 
 
 class Attention(nn.Module):

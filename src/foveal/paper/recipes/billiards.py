@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from foveal.errors import UserError
 from foveal.experiment import CachedCall, Experiment, seeded
@@ -137,7 +137,7 @@ def billiards(
     """
     from foveal.paper.data.billiards.archive import read_archive
     from foveal.paper.data.billiards.questions import ask
-    from foveal.windows import cordonnier_grid
+    from foveal.paper.nn.grids import cordonnier_grid
 
     data = data and data.resolve()
     if as_published:
@@ -182,27 +182,29 @@ def billiards(
 
 
 def _parts(networks: Networks, model: ComparisonModel, as_published: bool) -> Parts:
-    from foveal.nn.aggregators import TablePosition, Transformer
+    from foveal.nn.aggregators import Transformer
     from foveal.nn.encoders import Backbone
     from foveal.nn.scorers import ConvScorer
+    from foveal.paper.nn.aggregators import PublishedTransformer, TablePosition
+    from foveal.paper.nn.encoders import BareStemResNet
 
-    def transformer(features: int) -> Transformer:
+    sizes: dict[str, Any] = {
+        "width": networks.transformer_width,
+        "num_layers": networks.transformer_layers,
+        "heads": networks.transformer_heads,
+    }
+
+    def published_transformer(features: int) -> PublishedTransformer:
         rows, columns = ((side - 8) // 8 for side in model.view)  # of the scorer's map
-        return Transformer(
-            features,
-            width=networks.transformer_width,
-            num_layers=networks.transformer_layers,
-            heads=networks.transformer_heads,
-            position=TablePosition(rows * columns, features) if as_published else None,
-            dropout_in_evaluation=as_published,
-        )
+        return PublishedTransformer(features, TablePosition(rows * columns, features), **sizes)
 
+    encoder = BareStemResNet if as_published else Backbone
     return Parts(
-        encoder=lambda channels: Backbone(
-            networks.encoder, channels=channels, bare_stem=as_published
-        ),
+        encoder=lambda channels: encoder(networks.encoder, channels=channels),
         scorer=ConvScorer,
-        transformer=transformer,
+        transformer=published_transformer
+        if as_published
+        else lambda features: Transformer(features, **sizes),
         heads=networks.transformer_heads,
     )
 

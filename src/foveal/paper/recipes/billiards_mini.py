@@ -113,8 +113,8 @@ def billiards_mini(
 
 def _parts(networks: SmallNetworks) -> Parts:
     from foveal.nn.aggregators import FourierPosition, Transformer
-    from foveal.nn.encoders import WhatAndWhere
     from foveal.nn.scorers import ConvScorer
+    from foveal.paper.nn.encoders import WhatAndWhere
 
     def transformer(features: int) -> Transformer:
         return Transformer(

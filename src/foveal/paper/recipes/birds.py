@@ -197,9 +197,11 @@ def _build(
     from foveal.paper.models.nts_net import NTSNet
     from foveal.paper.models.nts_topk import NTSTopK
     from foveal.paper.nn.anchors import LEVELS
+    from foveal.paper.nn.encoders import BareStemResNet
     from foveal.paper.nn.pyramid import AnchorScorer, Attention, SqueezeExcitation
 
-    encoder = Backbone(model.encoder, weights=model.weights, bare_stem=as_published)
+    stem = BareStemResNet if as_published else Backbone
+    encoder = stem(model.encoder, weights=model.weights)
     positions = sum((-(-model.size // level.stride)) ** 2 for level in LEVELS)
     exchanges: dict[str, Any] = {
         "squeeze_excitation": SqueezeExcitation,

@@ -183,8 +183,9 @@ def _inspect(splits: "Splits") -> str:
 
 def _parts(model: TissueModel) -> Parts:
     from foveal.nn.aggregators import Transformer
-    from foveal.nn.scorers import ConvScorer, TanhScorer
+    from foveal.nn.scorers import ConvScorer
     from foveal.paper.nn.lenet import LeNet
+    from foveal.paper.nn.scorers import TanhScorer
 
     def scorer() -> "Scorer":
         if model.model == "attention_sampling":

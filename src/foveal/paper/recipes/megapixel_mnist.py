@@ -175,9 +175,9 @@ def _attention_sampling(
     model: DigitModel, selection: Selection, size: int, classes: int
 ) -> "nn.Module":
     from foveal.models import AttentionSampling
-    from foveal.nn.encoders import ShallowNet
-    from foveal.nn.scorers import TanhScorer
     from foveal.nn.selectors import Sampling
+    from foveal.paper.nn.encoders import ShallowNet
+    from foveal.paper.nn.scorers import TanhScorer
 
     return AttentionSampling(
         scorer=TanhScorer(),
@@ -194,9 +194,9 @@ def _attention_sampling(
 def _patches(model: DigitModel, selection: Selection, size: int, classes: int) -> "nn.Module":
     from foveal.models import PatchClassifier
     from foveal.nn import aggregators
-    from foveal.nn.encoders import ShallowNet
     from foveal.nn.scorers import ConvScorer
     from foveal.nn.selectors import TopK
+    from foveal.paper.nn.encoders import ShallowNet
 
     return PatchClassifier(
         scorer=ConvScorer(1, pool=model.pool),
@@ -214,7 +214,7 @@ def _iterative(model: DigitModel, selection: Selection, size: int, classes: int)
     from foveal.models import IterativePatchSelection
     from foveal.nn.aggregators import FourierPosition
     from foveal.nn.cross_attention import CrossAttention
-    from foveal.nn.encoders import ShallowNet
+    from foveal.paper.nn.encoders import ShallowNet
 
     encoder = ShallowNet(width=model.width)
     side = size // model.patch

@@ -105,7 +105,8 @@ class Parts(NamedTuple):
 
 def build_selector(k: int, selection: ComparisonSelection) -> Selector:
     """The selector of the model patches."""
-    from foveal.nn.selectors import Hard, Mixed, Random, Sinkhorn, TopK
+    from foveal.nn.selectors import Hard, Random, Sinkhorn, TopK
+    from foveal.paper.nn.selectors import Mixed
 
     s, soft = selection, selection.soft_evaluation
     constructors: dict[Select, Callable[[], Selector]] = {

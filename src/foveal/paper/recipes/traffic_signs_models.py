@@ -36,8 +36,8 @@ def _patches(
     from foveal.models import PatchClassifier
     from foveal.nn.aggregators import mean
     from foveal.nn.scorers import ConvScorer
+    from foveal.paper.nn.grids import cordonnier_grid
     from foveal.paper.nn.normalisations import named_normalisation
-    from foveal.windows import cordonnier_grid
 
     assert model.k is not None
     assert model.view is not None

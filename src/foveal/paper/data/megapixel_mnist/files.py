@@ -6,14 +6,15 @@ This is the layout of `foveal.data.folder`, which reads it back. The folder of a
 of classes is named after all of them, as in `0 + 3 + 7`, and is one class when read back.
 """
 
-import csv
 import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from PIL import Image as Pillow
 
+from foveal._csv import csv_text
 from foveal._files import explained
 from foveal._files import write as write_file
 from foveal.paper.data.megapixel_mnist import MegapixelMNIST
@@ -25,9 +26,7 @@ def write(directory: str | os.PathLike[str], splits: Iterable[MegapixelMNIST]) -
     Raises:
         UserError: the disk is full, or the directory cannot be written to.
     """
-    table = io.StringIO(newline="")
-    boxes = csv.writer(table)
-    boxes.writerow(("file", "x0", "y0", "x1", "y1"))
+    boxes: list[tuple[Any, ...]] = [("file", "x0", "y0", "x1", "y1")]
     for dataset in splits:
         for index in range(len(dataset)):
             name = dataset[index].file
@@ -36,8 +35,8 @@ def write(directory: str | os.PathLike[str], splits: Iterable[MegapixelMNIST]) -
             pixels.save(png, format="PNG", compress_level=3)
             _write(Path(directory) / name, png.getvalue())
             for top, left, bottom, right in (digit.box for digit in dataset.digits(index)):
-                boxes.writerow((name, left, top, right, bottom))
-    _write(Path(directory) / "boxes.csv", table.getvalue().encode())
+                boxes.append((name, left, top, right, bottom))
+    _write(Path(directory) / "boxes.csv", csv_text(boxes).encode())
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -1,44 +1,12 @@
-"""Selectors of random windows: a baseline, and random changes to another selector.
-
-Random numbers are those of `foveal.nn.selectors`.
-"""
+"""Random changes to a selector, as in the paper's code; see `foveal.nn.selectors`."""
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from foveal.nn.protocols import Selector
+from foveal.nn.selectors import random_order
 from foveal.topk import Selection, hard
-
-
-class Random(nn.Module):
-    """K different windows, each set equally likely, whatever the scores: a baseline.
-
-    In evaluation every image gets the same windows. If an image does not fill the view, the windows
-    outside it share the lowest score with the lowest one inside; such shared lowest scores are
-    drawn last.
-
-    Args:
-        k: number of slots.
-        seed: seed of the windows in evaluation.
-    """
-
-    def __init__(self, k: int, *, seed: int = 0) -> None:
-        super().__init__()
-        self.k, self.seed = k, seed
-
-    def forward(self, scores: Float[Tensor, "B N"]) -> Selection:
-        """Select K of the N candidates."""
-        if self.training:
-            order = torch.rand(scores.shape)
-        else:
-            order = torch.rand(scores.shape[1:], generator=torch.Generator().manual_seed(self.seed))
-        selection = hard(_random_order(scores, order.to(scores.device)), self.k)
-        return Selection.one_hot(selection.candidates, scores.dtype)
-
-    def extra_repr(self) -> str:
-        """The settings."""
-        return f"k={self.k}, seed={self.seed}"
 
 
 class Mixed(nn.Module):
@@ -84,7 +52,7 @@ class Mixed(nn.Module):
             chosen = (torch.rand(batch, 1) < self.hard).expand(-1, self.k).to(device)
             selection = _replaced(selection, hard(scores, self.k).candidates, chosen)
         if self.random > 0:
-            drawn = _random_order(scores, torch.rand(scores.shape).to(device))
+            drawn = random_order(scores, torch.rand(scores.shape).to(device))
             chosen = (torch.rand(batch, self.k) < self.random).to(device)
             selection = _replaced(selection, drawn.topk(self.k).indices, chosen)
         if self.dropped > 0:
@@ -97,15 +65,6 @@ class Mixed(nn.Module):
     def extra_repr(self) -> str:
         """The settings."""
         return f"hard={self.hard}, random={self.random}, dropped={self.dropped}"
-
-
-def _random_order(
-    scores: Float[Tensor, "B N"], order: Float[Tensor, "*B N"]
-) -> Float[Tensor, "B N"]:
-    """The order in [0, 1) that windows are drawn in, the highest first; see `Random`."""
-    lowest = scores == scores.amin(dim=1, keepdim=True)
-    last = lowest & (lowest.sum(dim=1, keepdim=True) > 1)
-    return torch.where(last, order - 1, order)
 
 
 def _replaced(
