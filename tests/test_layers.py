@@ -37,6 +37,7 @@ ORDER = (
     "experiment",
     "runs",
     "training",
+    "phases",
     "planning",
     "paper",
     "cli",

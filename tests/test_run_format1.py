@@ -16,7 +16,7 @@ from fixtures import format1
 from foveal.evaluation import chosen_windows
 from foveal.runs.folder import RunFolder
 from foveal.settings import Hardware
-from foveal.training.launch import resume
+from foveal.phases.launch import resume
 
 FIXTURES = Path(format1.__file__).parent
 RECIPES = ("folder", "billiards_mini")

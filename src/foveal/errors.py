@@ -16,6 +16,10 @@ class NotFiniteError(ValueError):
     """Scores that are NaN or infinite: the model diverged, or an image holds such pixels."""
 
 
+class DownloadFailed(UserError):
+    """Pretrained weights that cannot be had from their hub."""
+
+
 class ImageRefused(UserError):
     """An image that a model cannot take, because of its size or its channels.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from foveal.data import Splits
     from foveal.objectives import Objective
-    from foveal.settings import Training
+    from foveal.settings import Beginning, Training
 
 T = TypeVar("T")
 
@@ -39,6 +39,7 @@ class Experiment:
         multilabel: whether an image has any number of the classes instead of exactly one.
         write: writes the images into a folder as ordinary files; None if they are files already.
         notes: what was inferred or noticed, a line each.
+        beginning: the phases before training end to end; None: there are none.
     """
 
     recipe: str
@@ -51,6 +52,7 @@ class Experiment:
     multilabel: bool = False
     write: Callable[[Path], None] | None = None
     notes: tuple[str, ...] = ()
+    beginning: Beginning | None = None
 
 
 @contextmanager

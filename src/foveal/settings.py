@@ -9,10 +9,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 Size = tuple[int, int]
 Aggregator = Literal["max", "mean", "transformer"]
+AnyAggregator = Literal["vote", "max", "mean", "transformer"]
 Estimator = Literal["exact", "conditional", "score_function", "diagonal", "diagonal_centred"]
 Decay = Literal["linear", "cosine", "constant"]
 Schedule = Literal["cosine", "linear", "constant", "multi_step"]
@@ -32,25 +34,34 @@ class Model:
         k: number of patches per image; inferred if not given.
         encoder: timm network that encodes the patches, or "thin" for a small one trained from
             scratch.
-        encoder_stage: feature map of the encoder to use: 0 is the finest, -1 the last.
-        scorer: timm network whose early stages score the view; if not given, four convolutions
-            trained from scratch.
+        encoder_stage: feature map of the encoder to use: 0 is the finest, -1 the last; inferred if
+            not given: the deepest that still has 4 x 4 cells in a patch.
+        scorer: timm network whose early stages score the view, or conv for four convolutions
+            trained from scratch; if not given, the pretrained encoder's, frozen, else conv.
         scorer_stage: feature map of the scorer to use; 2 has a stride of 8 pixels in a ResNet.
         freeze_scorer: keep the scorer's pretrained network fixed and train its last layer only.
-        aggregator: how the features of the patches are combined: max (one good patch suffices),
-            mean, or transformer (their places and relations matter).
-        weights: file of pretrained weights (.pt or .safetensors) for encoder and scorer.
+        scorer_width: filters between the scorer's network and its score; 0: none, a single
+            convolution.
+        aggregator: how the patches are combined: vote (each is classified, the surest count most),
+            max or mean of their features, or transformer (their places and relations matter);
+            inferred if not given: vote with pretrained weights, else max.
+        pretrained: start encoder and scorer from timm's pretrained weights, downloaded once;
+            without a network, from scratch and with a warning.
+        weights: file of pretrained weights (.pt or .safetensors) for encoder and scorer, used
+            instead of a download.
     """
 
     view: Size | None = None
     patch: int | None = None
     k: int | None = None
     encoder: str = "resnet18"
-    encoder_stage: int = -1
+    encoder_stage: int | None = None
     scorer: str | None = None
     scorer_stage: int = 2
     freeze_scorer: bool = False
-    aggregator: Aggregator = "max"
+    scorer_width: int = 0
+    aggregator: AnyAggregator | None = None
+    pretrained: bool = True
     weights: Path | None = None
 
     def __post_init__(self) -> None:
@@ -77,6 +88,35 @@ class Selection:
         """Check the ranges."""
         check_choices(self)
         check_least(self, ("sigma",), 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beginning:
+    """How training begins: with windows that frozen features and the labels propose.
+
+    Attributes:
+        begin: find windows that may show the evidence, learn to read them, and teach the scorer
+            where they are, before training end to end (--no-begin: end to end from the first step).
+        proposals: windows per image that are proposed.
+        read_windows: proposed windows of an image that are read in a step (0: 2 where frozen
+            features predict the labels, else 12).
+        read_steps: steps of reading (0: inferred from the number of images).
+        read_learning_rate: learning rate of the votes while reading.
+        read_encoder_lr_scale: factor on it for the encoder.
+    """
+
+    begin: bool = True
+    proposals: int = 32
+    read_windows: int = 0
+    read_steps: int = 0
+    read_learning_rate: float = 2e-3
+    read_encoder_lr_scale: float = 0.3
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_least(self, ("proposals",), 1)
+        check_least(self, ("read_windows", "read_steps"), 0)
+        check_least(self, ("read_learning_rate", "read_encoder_lr_scale"), 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,12 +215,14 @@ class Augmentation:
             shift.
         colour: change brightness and contrast at random.
         flip: mirror images at random; not for writing or road signs.
+        turn: turn proposed windows by quarters at random; for things without an upright.
     """
 
     shift: int = 0
     shift_fraction: float = 0.0
     colour: bool = False
     flip: bool = False
+    turn: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -222,7 +264,10 @@ def check_choices(settings: Any) -> None:
         ValueError: names the setting, the choices and the value.
     """
     for name, kind in get_type_hints(type(settings)).items():
-        value, choices = getattr(settings, name), get_args(kind)
+        value = getattr(settings, name)
+        if get_origin(kind) is UnionType and value is not None:  # X | None
+            kind = get_args(kind)[0]
+        choices = get_args(kind)
         if get_origin(kind) is Literal and value not in choices:
             raise ValueError(f"{name} must be one of {', '.join(choices)}: got {value!r}")
 

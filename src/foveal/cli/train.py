@@ -109,7 +109,7 @@ def _start(output: Path, name: str, given: Mapping[str, Any], hardware: Hardware
     experiment = recipes.build(name, given)
 
     from foveal._processes import is_rank_zero  # no mistake should wait for these
-    from foveal.training import launch
+    from foveal.phases import launch
 
     if is_rank_zero():
         log(*experiment.notes)
@@ -117,7 +117,7 @@ def _start(output: Path, name: str, given: Mapping[str, Any], hardware: Hardware
 
 
 def _resume(output: Path, name: str, given: Mapping[str, Any], hardware: Hardware) -> None:
-    from foveal.training import launch
+    from foveal.phases import launch
 
     _check_agreement(output, name, given)
     launch.resume(output, hardware)

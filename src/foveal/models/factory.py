@@ -10,7 +10,7 @@ from foveal.nn.encoders import Backbone, ThinResNet
 from foveal.nn.protocols import Aggregate, Encoder, Scorer
 from foveal.nn.scorers import BackboneScorer, ConvScorer
 from foveal.nn.selectors import TopK
-from foveal.settings import Aggregator, Estimator
+from foveal.settings import AnyAggregator, Estimator
 
 
 class WeightSource(NamedTuple):
@@ -34,7 +34,8 @@ def patch_classifier(
     scorer: str | None = None,
     scorer_stage: int = 2,
     freeze_scorer: bool = False,
-    aggregator: Aggregator = "max",
+    scorer_width: int = 0,
+    aggregator: AnyAggregator = "max",
     sigma: float = 0.05,
     estimator: Estimator = "exact",
     channels: int = 3,
@@ -59,7 +60,8 @@ def patch_classifier(
             convolutions trained from scratch. Default: the encoder's if it is pretrained, else
             "conv".
         scorer_stage: feature map of the scorer.
-        freeze_scorer: keep the network of the scorer fixed and train its last layer alone.
+        freeze_scorer: keep the network of the scorer fixed and train its last layers alone.
+        scorer_width: filters between the network of the scorer and its score.
         aggregator: how the features of the patches are combined.
         sigma: standard deviation of the noise on the scores, which lie in [0, 1].
         estimator: estimator of the gradient of the selection, see `foveal.topk.perturbed`.
@@ -82,13 +84,17 @@ def patch_classifier(
     scoring: Scorer = ConvScorer(channels)
     if scorer != "conv":
         scoring = BackboneScorer(
-            scorer, stage=scorer_stage, frozen=freeze_scorer, **source._asdict()
+            scorer,
+            stage=scorer_stage,
+            frozen=freeze_scorer,
+            width=scorer_width,
+            **source._asdict(),
         )
     return PatchClassifier(
         scorer=scoring,
         select=TopK(k, sigma=sigma, estimator=estimator),
         encoder=network,
-        aggregate=_aggregate(aggregator, network.features),
+        aggregate=_aggregate(aggregator, network.features, classes),
         classes=classes,
         view=view,
         patch=(patch, patch) if isinstance(patch, int) else patch,
@@ -96,11 +102,13 @@ def patch_classifier(
     )
 
 
-def _aggregate(name: Aggregator, features: int) -> Aggregate:
+def _aggregate(name: AnyAggregator, features: int, classes: int) -> Aggregate:
+    if name == "vote":
+        return aggregators.Vote(features, classes=classes)
     if name == "max":
         return aggregators.max
     if name == "mean":
         return aggregators.mean
     if name == "transformer":
         return aggregators.Transformer(features, width=128, num_layers=1, heads=4)
-    raise ValueError(f"unknown aggregator {name!r}: choose {', '.join(get_args(Aggregator))}")
+    raise ValueError(f"unknown aggregator {name!r}: choose {', '.join(get_args(AnyAggregator))}")

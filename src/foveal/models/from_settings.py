@@ -16,11 +16,16 @@ def from_settings(
         classes: number of classes.
 
     Raises:
-        ValueError: view, patch or k are not given.
+        ValueError: something is not given.
     """
     if model.view is None or model.patch is None or model.k is None:
         raise ValueError(
             f"view, patch and k must be given: got {model.view}, {model.patch}, {model.k}"
+        )
+    if model.aggregator is None or model.encoder_stage is None:
+        raise ValueError(
+            "aggregator and encoder_stage must be given: got "
+            f"{model.aggregator}, {model.encoder_stage}"
         )
     return patch_classifier(
         model.encoder,
@@ -28,11 +33,13 @@ def from_settings(
         view=model.view,
         patch=model.patch,
         k=model.k,
+        pretrained=model.pretrained and model.encoder != "thin",
         weights=model.weights,
         encoder_stage=model.encoder_stage,
         scorer=model.scorer or "conv",
         scorer_stage=model.scorer_stage,
         freeze_scorer=model.freeze_scorer,
+        scorer_width=model.scorer_width,
         aggregator=model.aggregator,
         sigma=selection.sigma,
         estimator=selection.estimator,

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import foveal._torchvision  # noqa: F401  # timm imports torchvision
-from foveal.errors import UserError
+from foveal.errors import DownloadFailed, UserError
 
 Statistic = tuple[float, ...]
 
@@ -36,7 +36,8 @@ def backbone(
         pretrained: download timm's weights.
 
     Raises:
-        UserError: there is no such network or stage, or the weights cannot be had or do not fit.
+        DownloadFailed: timm's weights cannot be had.
+        UserError: there is no such network or stage, or the weights do not fit.
     """
     import timm
 
@@ -54,7 +55,7 @@ def backbone(
         raise UserError(f"the network {name!r} has no feature map {stage}: {error}") from error
     except Exception as error:
         if pretrained:
-            raise UserError(
+            raise DownloadFailed(
                 f"cannot download weights for {name!r} ({_first_line(error)}): give a file with "
                 "weights= instead, or choose a network that timm has weights for"
             ) from error
@@ -72,6 +73,18 @@ def _create(name: str, **options: Any) -> Any:
         return timm.create_model(name, features_only=True, dynamic_img_size=True, **options)
     except TypeError:  # only transformers have the option
         return timm.create_model(name, features_only=True, **options)
+
+
+def stage_by_stride(name: str, stride: float) -> int:
+    """Return the number of a network's deepest feature map with at most this stride, in pixels.
+
+    The finest map where all have a larger one.
+
+    Raises:
+        UserError: there is no such network, or it has no feature maps.
+    """
+    layers = backbone(name, 0).feature_info.info
+    return max((i for i, layer in enumerate(layers) if layer["reduction"] <= stride), default=0)
 
 
 def feature_map(

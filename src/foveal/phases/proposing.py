@@ -20,7 +20,8 @@ class Proposed:
 
     Attributes:
         summary: in words, how far it can be trusted.
-        trusted: whether exemplars prove themselves on images not used.
+        trusted: whether exemplars prove themselves on images not used, and are about all labels
+            but one.
         auc: of their evidence on images not used.
         train: windows of each training image, those of most evidence first.
         validation: likewise.
@@ -78,4 +79,4 @@ def propose(
         validation.append(found.windows(splits.validation[index].image, count).cpu())
         progress(index + 1, total)
     train = tuple(windows[:count] for windows in found.mined)
-    return found, Proposed(str(found), found.trusted, found.auc, train, tuple(validation))
+    return found, Proposed(str(found), found.trusted and found.complete, found.auc, train, tuple(validation))

@@ -1,55 +1,166 @@
 """The phases of a training that begins with proposals.
 
-    1 propose   frozen features and labels find windows that may show the evidence
-    2 read      encoder and votes learn on these windows
-    3 teach     the scorer learns from the votes where to look in the small view
-    4 look      all of it end to end, with the gradient through the selection
+    1 proposals  frozen features and labels find windows that may show the evidence
+    2 read       encoder and votes learn on these windows
+    3 teach      the scorer learns from the votes where to look in the small view
+    4 look       all of it end to end, with the gradient through the selection
 
-Each keeps its result in the run's folder, under phases/: a run that was stopped goes on with the
-phase it was in.
+Each phase but the last keeps its result in the run's folder, under phases/: a run that was stopped
+goes on with the phase it was in.
 """
 
 from dataclasses import replace
 
-import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from foveal.data import Splits
-from foveal.experiment import Experiment
+from foveal.data.labels import is_multilabel
 from foveal.models import PatchClassifier
 from foveal.nn.aggregators import Vote
-from foveal.nn.encoders import Backbone
 from foveal.nn.scorers import BackboneScorer
+from foveal.phases.phase_log import PhaseLog
 from foveal.phases.proposing import Proposed, propose
 from foveal.phases.reader import Reader
 from foveal.phases.reading import read, strips_of, votes_of
-from foveal.phases.teaching import support, target, teach
-from foveal.phases.telling import Teller
-from foveal.proposals.trunk import Trunk
+from foveal.phases.teaching import support_of, target_of, teach
+from foveal.proposals import Trunk
 from foveal.runs.folder import RunFolder
 from foveal.settings import Beginning, Hardware, Training
 
 
 def begin(
-    experiment: Experiment,
+    model: PatchClassifier,
     splits: Splits,
+    training: Training,
+    beginning: Beginning,
+    *,
     folder: RunFolder,
     hardware: Hardware,
-    *,
     progress: bool,
 ) -> None:
     """Go through the phases before the last one, as far as they are not done yet.
 
-    The model of the experiment gets the weights that its last phase starts from.
+    Args:
+        model: with a frozen `BackboneScorer` and votes; its weights become those that the last
+            phase starts from.
+        splits: the images.
+        training: of the last phase; seed, augmentation and class weights are those of all phases.
+        beginning: the earlier phases.
+        folder: of the run.
+        hardware: what to train on.
+        progress: show progress on standard error.
     """
-    model, beginning = experiment.model, experiment.beginning
-    assert isinstance(model, PatchClassifier)
-    assert beginning is not None
     if (taught := folder.kept("taught")) is not None:
         model.load_state_dict(taught["model"])
         return
-    log = Teller(folder, verbose=progress)
-    proposed = _propose(experiment, splits, folder, beginning, log)
-    reader, strips = _read(experiment, splits, proposed, folder, hardware, log)
-    _teach(model, reader, splits, strips, proposed, log, experiment.training.seed)
+    log = PhaseLog(folder, verbose=progress)
+    proposed = _propose(model, splits, training, beginning, folder, log)
+    reader = Reader(model.encoder, _vote(model), patch=model.patch[0], channels=model.channels)
+    strips = strips_of(splits, proposed, patch=model.patch[0])
+    _read(reader, strips, proposed, training, beginning, folder, hardware, log, progress)
+    _teach(model, reader, splits, strips, proposed, training, log)
     folder.keep("taught", {"model": model.state_dict()})
-'''
+
+
+def _propose(
+    model: PatchClassifier,
+    splits: Splits,
+    training: Training,
+    beginning: Beginning,
+    folder: RunFolder,
+    log: PhaseLog,
+) -> Proposed:
+    if (kept := folder.kept("proposals")) is not None:
+        return Proposed.from_state(kept["windows"])
+    trunk = trunk_of_scorer(model)
+    log.begin("proposals", f"what tells the labels, in {len(splits.train)} images")
+    found, proposed = propose(
+        splits,
+        trunk,
+        patch=model.patch[0],
+        count=beginning.proposals,
+        seed=training.seed,
+        progress=log.count,
+    )
+    log.end(proposed.summary)
+    folder.keep("proposals", {"found": found.state(), "windows": proposed.state()})
+    return proposed
+
+
+def _read(
+    reader: Reader,
+    strips: Splits,
+    proposed: Proposed,
+    training: Training,
+    beginning: Beginning,
+    folder: RunFolder,
+    hardware: Hardware,
+    log: PhaseLog,
+    progress: bool,
+) -> None:
+    settings = replace(
+        training.optimisation,
+        steps=beginning.read_steps,
+        learning_rate=beginning.read_learning_rate,
+        encoder_lr_scale=beginning.read_encoder_lr_scale,
+        weight_decay=0.1,
+        entropy=0.0,
+        clip_norm=2.0,
+        warm_up=0.05,
+        validate_every=max(1, beginning.read_steps // 10),
+    )
+    few = beginning.read_windows or (2 if proposed.trusted else 12)
+    log.begin("read", f"{few} of {beginning.proposals} windows an image, {settings.steps} steps")
+    read(
+        reader,
+        strips,
+        replace(training, optimisation=settings),
+        windows=few,
+        first=0.05 if proposed.trusted else 4.0,
+        hardware=hardware,
+        run=folder.phase("read"),
+        progress=progress,
+    )
+    rows = [row for row in folder.phase("read").rows() if row["validation_loss"] is not None]
+    best = min(rows, key=lambda row: row["validation_loss"] or 0.0)
+    log.end(f"validation accuracy {best['validation_accuracy']:.1%} on proposed windows")
+
+
+def _teach(
+    model: PatchClassifier,
+    reader: Reader,
+    splits: Splits,
+    strips: Splits,
+    proposed: Proposed,
+    training: Training,
+    log: PhaseLog,
+) -> None:
+    log.begin("teach", "the scorer, where the windows lie that tell the labels")
+    votes = votes_of(reader, strips.train)
+    targets = []
+    for index, windows in enumerate(proposed.train):
+        example = splits.train[index]
+        support = support_of(votes[index], example.label)
+        targets.append(target_of(model, example.image, windows, support))
+    teach(model, splits.train, targets, seed=training.seed, progress=log.count)
+    log.end("done")
+
+
+def _vote(model: PatchClassifier) -> Vote:
+    """The model's own votes, or, where it combines patches otherwise, some to learn by."""
+    if isinstance(model.aggregate, Vote):
+        return model.aggregate
+    return Vote(model.encoder.features, classes=model.classes)
+
+
+def trunk_of_scorer(model: PatchClassifier) -> Trunk:
+    """The scorer's frozen network, as a trunk for proposals.
+
+    Raises:
+        ValueError: the scorer has none.
+    """
+    scorer = model.scorer
+    if not isinstance(scorer, BackboneScorer) or not scorer.frozen:
+        raise ValueError("training begins with proposals only with a frozen pretrained scorer")
+    return Trunk(scorer.network, mean=scorer.mean, deviation=scorer.std)

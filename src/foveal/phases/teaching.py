@@ -13,34 +13,25 @@ support the label alike, "nothing here" for instance, there is nothing to learn 
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Float16, Int
 from torch import Tensor
 from torch.optim import AdamW
 
 from foveal._seeding import ORDER, derived_generator
 from foveal.data import Dataset
+from foveal.images import Image
 from foveal.models import PatchClassifier
 from foveal.nn.scorers import BackboneScorer
+from foveal.schedules import cosine
 from foveal.windows import centres
 
 _PASSES, _BATCH, _LEARNING_RATE = 12, 16, 2e-3
 
 
-@torch.no_grad()
-def view_features(
-    model: PatchClassifier, scorer: BackboneScorer, images: Dataset, index: int
-) -> Float[Tensor, "1 D rows columns"]:
-    """What the frozen network of the scorer makes of the view of an image."""
-    device = next(scorer.parameters()).device
-    view = model.geometry.views([images[index].image], device)
-    return scorer.features(view)
-
-
-def support(
-    votes: Float[Tensor, "Q classes"], label: int | Tensor
-) -> Float[Tensor, " Q"]:
+def support_of(votes: Float[Tensor, "Q classes"], label: int | Tensor) -> Float[Tensor, " Q"]:
     """What the vote of each window adds to the image's label, in nats: its log-odds.
 
     For several labels, their sum over the labels that the image bears.
@@ -52,35 +43,56 @@ def support(
     return (votes * label).sum(dim=1)
 
 
-def target(
-    cells: Float[Tensor, "N 2"],
+class Target(NamedTuple):
+    """Where the evidence of an image is, over the cells of its view.
+
+    Attributes:
+        places: (N,), of sum 1.
+        decided: in [0, 1]; 0: no cell is better than another.
+    """
+
+    places: Float[Tensor, " N"]
+    decided: float
+
+
+def target_of(
+    model: PatchClassifier,
+    image: Image,
     windows: Int[Tensor, "Q 4"],
     support: Float[Tensor, " Q"],
-    *,
-    reach: float,
-) -> tuple[Float[Tensor, " N"], float]:
-    """Where the evidence is, over the cells of the view, and how decided that is, in [0, 1].
+) -> Target:
+    """Spread what windows say over the cells of the view that see the same.
 
     Args:
-        cells: centres of the cells, in pixels of the image.
-        windows: that were seen.
-        support: of each window.
-        reach: pixels from a window's centre to cells that see the same.
+        model: whose view it is.
+        image: that the windows lie in.
+        windows: that were read.
+        support: of each for the image's label, see `support_of`.
     """
     share = support.softmax(dim=0)
-    entropy = -(share * share.clamp(min=1e-12).log()).sum()
-    decided = 1 - float(entropy) / math.log(len(share)) if len(share) > 1 else 1.0
-    distance = (cells[:, None] - centres(windows)[None].to(cells)).abs().amax(dim=2)  # (N, Q)
-    near = (1 - distance / reach).clamp(min=0)
-    nearest = distance.argmin(dim=0)  # a cell at least for every window
-    near[nearest, torch.arange(len(windows))] += 1e-3
-    return (near / near.sum(dim=0) * share).sum(dim=1), decided
+    entropy = -float(torch.special.entr(share).sum())
+    decided = 1 + entropy / math.log(len(share)) if len(share) > 1 else 1.0
+    cells, inside = (each.flatten(0, -2) if each.ndim == 3 else each for each in _cells(model, image))
+    distance = (cells[:, None] - centres(windows)).abs().amax(dim=2)  # (N, Q)
+    near = (1 - distance * (4 / min(model.patch))).clamp(min=0)
+    nearest = distance.masked_fill(~inside[:, None], torch.inf).argmin(dim=0)
+    near[nearest, torch.arange(len(windows))] += 1e-3  # a cell at least for every window
+    near = near * inside[:, None]
+    return Target((near / near.sum(dim=0) * share).sum(dim=1), decided)
+
+
+def _cells(
+    model: PatchClassifier, image: Image
+) -> tuple[Float[Tensor, "N 2"], Bool[Tensor, " N"]]:
+    """Centres of the cells of the view in the image, and whether they lie inside."""
+    windows, inside = model.geometry.windows([image], torch.device("cpu"))
+    return centres(windows).view(-1, 2), inside.view(-1)
 
 
 def teach(
     model: PatchClassifier,
     images: Dataset,
-    targets: Sequence[tuple[Float[Tensor, " N"], float]],
+    targets: Sequence[Target],
     *,
     seed: int,
     passes: int = _PASSES,
@@ -92,37 +104,56 @@ def teach(
     Args:
         model: with a frozen `BackboneScorer`.
         images: training images.
-        targets: see `target`; of each image.
+        targets: of each image.
         seed: of the order.
         passes: over the images.
-        memory: bytes of features to keep, in half precision.
-        progress: called with the number of images done, and of all, in all passes.
+        memory: bytes of features to keep, in half precision; others are computed again.
+        progress: called with the number of steps done, and of all.
     """
     scorer = model.scorer
     assert isinstance(scorer, BackboneScorer)
-    kept: dict[int, Tensor] = {}
-    parameters = list(scorer.score.parameters())
-    optimiser = AdamW(parameters, lr=_LEARNING_RATE, weight_decay=0.01)
+    kept = _KeptFeatures(model, scorer, images, memory)
+    optimiser = AdamW(scorer.score.parameters(), lr=_LEARNING_RATE, weight_decay=0.01)
     steps, done = passes * math.ceil(len(images) / _BATCH), 0
     for number in range(passes):
         order = torch.randperm(len(images), generator=derived_generator(seed, ORDER, number))
         for some in torch.split(order, _BATCH):
-            features = []
-            for index in some.tolist():
-                if index not in kept:
-                    each = view_features(model, scorer, images, index).half()
-                    if (len(kept) + 1) * each.nbytes <= memory:
-                        kept[index] = each
-                features.append(kept.get(index, each))
-            scores = scorer.score_features(torch.cat(features).float()).flatten(1)
-            chosen = [targets[index] for index in some.tolist()]
-            goal = torch.stack([place for place, _ in chosen]).to(scores)
-            weight = torch.tensor([decided for _, decided in chosen]).to(scores)
-            loss = -(goal * scores.log_softmax(dim=1)).sum(dim=1)
+            for group in optimiser.param_groups:
+                group["lr"] = _LEARNING_RATE * cosine(done / steps)
+            features = torch.cat([kept[index] for index in some.tolist()]).float()
+            scores = scorer.score_features(features).flatten(1)
+            loss = _loss(scores, [targets[index] for index in some.tolist()])
             optimiser.zero_grad()
-            ((loss * weight).sum() / weight.sum().clamp(min=1e-6)).backward()
+            loss.backward()
             optimiser.step()
             done += 1
-            for group in optimiser.param_groups:
-                group["lr"] = _LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * done / steps))
             progress(done, steps)
+
+
+def _loss(scores: Float[Tensor, "B N"], targets: Sequence[Target]) -> Float[Tensor, ""]:
+    places = torch.stack([target.places for target in targets]).to(scores)
+    weights = torch.tensor([target.decided for target in targets]).to(scores)
+    losses = -(places * scores.log_softmax(dim=1)).sum(dim=1)
+    return (losses * weights).sum() / weights.sum().clamp(min=1e-6)
+
+
+class _KeptFeatures:
+    """What the frozen network of the scorer makes of the views, kept as long as memory lasts."""
+
+    def __init__(
+        self, model: PatchClassifier, scorer: BackboneScorer, images: Dataset, memory: int
+    ) -> None:
+        self.model, self.scorer, self.images = model, scorer, images
+        self.device = next(scorer.parameters()).device
+        self._free, self._kept = memory, dict[int, Tensor]()
+
+    @torch.no_grad()
+    def __getitem__(self, index: int) -> Float16[Tensor, "1 D rows columns"]:
+        if index in self._kept:
+            return self._kept[index]
+        view = self.model.geometry.views([self.images[index].image], self.device)
+        features = self.scorer.features(view).half()
+        if features.nbytes <= self._free:
+            self._kept[index] = features
+            self._free -= features.nbytes
+        return features

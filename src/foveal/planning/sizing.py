@@ -36,9 +36,19 @@ def view(image: Size) -> Size:
     return height, width
 
 
+def wide_view(image: Size) -> Size:
+    """The image, scaled down to 0.28 megapixels if it is larger; whole cells of the scorer.
+
+    For a scorer with a pretrained network, which sees more in a view than it learns from it.
+    """
+    scale = min(1.0, (0.28e6 / (image[0] * image[1])) ** 0.5)
+    height, width = (max(32, round(side * scale / 8) * 8) for side in image)
+    return height, width
+
+
 def patch(image: Size) -> int:
-    """A twelfth of the longer side, 64 to 128 px, but at most half the shorter side."""
-    side = min(128, max(64, round(max(image) / 12 / 16) * 16))
+    """A twentieth of the longer side, 64 to 128 px, but at most half the shorter side."""
+    side = min(128, max(64, round(max(image) / 20 / 16) * 16))
     return min(side, min(image) // 2)
 
 
@@ -50,6 +60,16 @@ def k(image: Size, patch: int) -> int:
 def steps(images: int, batch: int) -> int:
     """About 40 passes, 600 to 20 000 steps."""
     return min(20_000, max(600, round(40 * images / batch / 100) * 100))
+
+
+def read_steps(images: int, batch: int) -> int:
+    """About 50 passes, 400 to 10 000 steps."""
+    return min(10_000, max(400, round(50 * images / batch / 100) * 100))
+
+
+def look_steps(images: int, batch: int) -> int:
+    """About 6 passes after the other phases, 50 to 2000 steps."""
+    return min(2_000, max(50, round(6 * images / batch / 10) * 10))
 
 
 def balanced(images: "Dataset") -> tuple[float, ...]:

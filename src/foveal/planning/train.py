@@ -9,7 +9,7 @@ from foveal.experiment import group_options, option_places
 from foveal.planning.folder import folder
 from foveal.runs import Run, load
 from foveal.settings import Hardware
-from foveal.training.launch import start
+from foveal.phases.launch import start
 
 _HARDWARE = {field.name for field in fields(Hardware)}
 

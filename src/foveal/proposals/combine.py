@@ -61,6 +61,7 @@ def combine(
         bias=torch.cat([bias for _, _, bias in parts]) if parts else empty,
         findings=[answer.finding for answer in answers],
         exemplars=[each for answer in used for each in _shown(trial, answer, trunk, patch, images)],
+        complete=_complete(trial, used),
     )
     found.mined = tuple(
         found.window_of(places[order], image.size).cpu()
@@ -71,13 +72,26 @@ def combine(
     return found
 
 
+def _complete(trial: Trial, used: list[_Answer]) -> bool:
+    """Whether all images that no used question is about bear the same labels."""
+    rest = torch.ones_like(trial.questions[0].positive) if trial.questions else torch.ones(0)
+    for answer in used:
+        rest = rest & ~trial.questions[answer.question].positive
+    return bool(used) and len(torch.unique(trial.positive[rest], dim=0)) <= 1
+
+
 def _by_evidence(found: Proposals, survey: Survey) -> Int[Tensor, "n Q"]:
-    """The order of the peaks of each image, most evidence first; without exemplars as they are."""
+    """The order of the peaks of each image, as `Proposals.windows` orders windows."""
     n, count, _ = survey.peaks.shape
+    rarest = torch.arange(count, device=survey.peaks.device)
     if not found.trusted:
-        return torch.arange(count, device=survey.peaks.device).expand(n, -1)
-    order = [found.similarity(peaks).argsort(descending=True, stable=True) for peaks in survey.peaks]
-    return torch.stack(order)
+        return rarest.expand(n, -1)
+    orders = []
+    for peaks in survey.peaks:
+        by_evidence = found.similarity(peaks).argsort(descending=True, stable=True)
+        rank = by_evidence.argsort()
+        orders.append(by_evidence if found.complete else torch.minimum(2 * rank, 2 * rarest + 1).argsort())
+    return torch.stack(orders)
 
 
 def _answers(trial: Trial) -> list[_Answer]:

@@ -35,6 +35,8 @@ class Proposals(nn.Module):
         bias: (E,).
         findings: what each question was worth, the surest first.
         exemplars: some to look at.
+        complete: whether the exemplars are about all labels but one; where they are not, windows
+            are ranked by evidence and by rarity in turn.
 
     Attributes:
         mined: the windows about the rarest cells of each image that was mined, the one of most
@@ -56,8 +58,10 @@ class Proposals(nn.Module):
         bias: Float[Tensor, " E"],
         findings: Sequence[Finding] = (),
         exemplars: Sequence[Exemplar] = (),
+        complete: bool = True,
     ) -> None:
         super().__init__()
+        self.complete = complete
         self.trunk, self.background, self.patch = trunk, background, patch
         for name, tensor in (("cells", cells), ("gain", gain), ("bias", bias)):
             self.register_buffer(name, tensor)
@@ -74,18 +78,14 @@ class Proposals(nn.Module):
         """Whether the evidence is similarity to exemplars; otherwise it is rarity."""
         return len(self.cells) > 0
 
-    @torch.no_grad()
     def evidence(self, image: Image | Tensor) -> Float[Tensor, "h w"]:
         """The evidence in every cell of an image, `trunk.stride` pixels apart.
 
         Args:
             image: of any size; a tensor (C, H, W) is uint8 or in [0, 1].
         """
-        source = single(image, self.trunk.channels)
-        evidence = torch.empty(self.trunk.grid(source.size), device=self.trunk.device)
-        for piece in self.trunk.pieces(source):
-            evidence[piece.place] = self._evidence(piece.features[(slice(None), *piece.core)])
-        return evidence
+        evidence, rarity = self._maps(single(image, self.trunk.channels))
+        return evidence if self.trusted else rarity
 
     def windows(self, image: Image | Tensor, k: int) -> Int[Tensor, "k 4"]:
         """The k windows of most evidence, best first.
@@ -99,15 +99,19 @@ class Proposals(nn.Module):
             ValueError: k lies outside 1..number of cells.
         """
         source = single(image, self.trunk.channels)
-        evidence = self.evidence(source)
+        evidence, rarity = self._maps(source)
         if not 1 <= k <= evidence.numel():
             raise ValueError(f"k must lie in 1..{evidence.numel()} cells: got k={k}")
         # a window passes over fewer cells than lie in twice its side
         passed_over = 4 * self.patch[0] * self.patch[1] // self.trunk.stride**2 + 1
-        best = evidence.flatten().topk(min(k * passed_over, evidence.numel()))
-        rows, columns = best.indices // evidence.shape[1], best.indices % evidence.shape[1]
-        windows = self.window_of(torch.stack((rows, columns), dim=1), source.size)
-        return windows[nms(windows, best.values[None], k, _LARGEST_OVERLAP)[0]]
+        count = min(k * passed_over, evidence.numel())
+        maps = [evidence] * self.trusted + [rarity] * (not (self.trusted and self.complete))
+        orders = [each.flatten().topk(count).indices for each in maps]
+        cells = torch.stack(orders, dim=1).flatten()  # of all maps in turn
+        width = evidence.shape[1]
+        windows = self.window_of(torch.stack((cells // width, cells % width), dim=1), source.size)
+        rank = -torch.arange(len(windows), device=windows.device, dtype=evidence.dtype)
+        return windows[nms(windows, rank[None], k, _LARGEST_OVERLAP)[0]]
 
     def window_of(self, cells: Int[Tensor, "n 2"], size: tuple[int, int]) -> Int[Tensor, "n 4"]:
         """Windows about cells (row, column), moved into an image of this size."""
@@ -120,6 +124,7 @@ class Proposals(nn.Module):
         """
         return {
             "patch": list(self.patch),
+            "complete": self.complete,
             "tensors": {
                 name: tensor.cpu()
                 for name, tensor in self.state_dict().items()
@@ -145,6 +150,7 @@ class Proposals(nn.Module):
             cells=tensors["cells"],
             gain=tensors["gain"],
             bias=tensors["bias"],
+            complete=state["complete"],
             findings=[Finding(**finding) for finding in state["findings"]],
             exemplars=[
                 Exemplar(**{**each, "window": tuple(each["window"])}) for each in state["exemplars"]
@@ -171,11 +177,18 @@ class Proposals(nn.Module):
             f"{len(self.cells)} exemplars of: {', '.join(used)}"
         )
 
-    def _evidence(self, features: Float[Tensor, "D h w"]) -> Float[Tensor, "h w"]:
-        cells = self.background.cells(features)
-        if not self.trusted:
-            return self.background.rarity(cells)
-        return self.similarity(cells.flatten(0, 1)).view(cells.shape[:2])
+    @torch.no_grad()
+    def _maps(self, image: Image) -> tuple[Float[Tensor, "h w"], Float[Tensor, "h w"]]:
+        """Evidence, 0 without exemplars, and rarity of every cell."""
+        evidence = torch.zeros(self.trunk.grid(image.size), device=self.trunk.device)
+        rarity = torch.empty_like(evidence)
+        for piece in self.trunk.pieces(image):
+            cells = self.background.cells(piece.features[(slice(None), *piece.core)])
+            rarity[piece.place] = self.background.rarity(cells)
+            if self.trusted:
+                flat = self.similarity(cells.flatten(0, 1))
+                evidence[piece.place] = flat.view(cells.shape[:2])
+        return evidence, rarity
 
     def similarity(self, cells: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """The evidence of whitened cells by exemplars, of which there must be some."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from foveal.nn.backbones import backbone
+from foveal.nn.backbones import stage_by_stride
 from foveal.nn.encoders import Backbone
 from foveal.proposals.trunk import Trunk
 
@@ -24,9 +24,7 @@ def trunk_by_name(
     Raises:
         UserError: no such network, or the weights do not fit or cannot be had.
     """
-    layers = backbone(name, 0, channels=channels).feature_info.info
-    stride = min(patch) / _CELLS_PER_PATCH
-    stage = max((i for i, each in enumerate(layers) if each["reduction"] <= stride), default=0)
+    stage = stage_by_stride(name, min(patch) / _CELLS_PER_PATCH)
     return trunk_of(
         Backbone(name, stage=stage, weights=weights, pretrained=weights is None, channels=channels)
     )

@@ -17,7 +17,7 @@ from foveal.errors import UserError
 from foveal.experiment import CachedCall, Experiment
 from foveal.runs.description import build, describe
 from foveal.runs.folder import RunFolder
-from foveal.settings import Training
+from foveal.settings import Beginning, Training
 
 FORMAT = 2
 """Of recipe.yaml and model.yaml. A run of a higher one was written by a newer foveal."""
@@ -46,6 +46,9 @@ def record(folder: RunFolder, experiment: Experiment) -> None:
             "data": describe(experiment.splits),
             "objective": describe(experiment.objective),
             "training": _plain(asdict(experiment.training)),
+            "beginning": None
+            if experiment.beginning is None
+            else _plain(asdict(experiment.beginning)),
         }
     )
 
@@ -76,6 +79,7 @@ def restore(folder: RunFolder) -> Experiment:
         training=_checked(folder, stored, "training", Training),
         objective=_built(folder, stored, "objective", _OBJECTIVES),
         multilabel=_checked(folder, stored, "multilabel", bool),
+        beginning=_checked(folder, stored, "beginning", Beginning | None),
     )
 
 

@@ -12,6 +12,7 @@ from foveal.experiment import Experiment
 from foveal.runs.folder import RunFolder
 from foveal.runs.record import record, restore
 from foveal.settings import Hardware
+from foveal.phases.sequence import begin
 from foveal.training import Stopped, fit
 from foveal.training.devices import configure_fabric
 
@@ -84,7 +85,18 @@ def _train(
     progress: bool,
 ) -> None:
     command = f"foveal train --resume --output {shlex.quote(str(folder.path))}"
+    beginning = experiment.beginning
     try:
+        if beginning is not None and not folder.has("last"):
+            begin(
+                experiment.model,
+                splits,
+                experiment.training,
+                beginning,
+                folder=folder,
+                hardware=hardware,
+                progress=progress,
+            )
         fit(
             experiment.model,
             splits,
@@ -94,6 +106,7 @@ def _train(
             run=folder,
             resume=resume,
             progress=progress,
+            validate_first=beginning is not None,
         )
     except Stopped as stop:
         raise KeyboardInterrupt(f"{stop}; continue with: {command}") from stop

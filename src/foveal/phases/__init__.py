@@ -1,0 +1,1 @@
+"""Phases of a training that begins with proposals: see `foveal.phases.sequence`."""

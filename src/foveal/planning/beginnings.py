@@ -1,0 +1,79 @@
+"""Which weights a training starts from, and whether it can begin with proposals."""
+
+from dataclasses import dataclass, replace
+
+from foveal.errors import DownloadFailed
+from foveal.planning import sizing
+from foveal.settings import Beginning, Model
+
+SCRATCH = "thin"  # the encoder that has no pretrained weights
+_CELLS = 4  # of an encoder's last map along a side of a patch
+_SCORER_STRIDE = 8  # pixels of the view
+_SCORER_WIDTH = 64
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """Where weights come from.
+
+    Attributes:
+        pretrained: whether there are pretrained weights, from a file or timm's hub.
+        notes: a warning where they were wanted and cannot be had.
+    """
+
+    pretrained: bool
+    notes: tuple[str, ...] = ()
+
+
+def weights_source(model: Model) -> WeightsSource:
+    """Find out whether pretrained weights are wanted and can be had."""
+    from foveal.nn.backbones import backbone
+
+    if model.encoder == SCRATCH or not model.pretrained:
+        return WeightsSource(False)
+    if model.weights is not None:
+        return WeightsSource(True)
+    try:
+        backbone(model.encoder, 0, pretrained=True)
+    except DownloadFailed as error:
+        return WeightsSource(
+            False,
+            (
+                f"warning: {error}. Training starts from random weights, which takes far more "
+                "images and time: expect little from a few hundred images",
+            ),
+        )
+    return WeightsSource(True)
+
+
+def infer_networks(model: Model) -> Model:
+    """Fill in which feature maps of which networks are used."""
+    from foveal.nn.backbones import stage_by_stride
+
+    if model.encoder == SCRATCH:
+        stage = -1
+    else:
+        assert model.patch is not None
+        stage = stage_by_stride(model.encoder, model.patch / _CELLS)
+    stage = stage if model.encoder_stage is None else model.encoder_stage
+    if not model.pretrained or model.scorer is not None:
+        return replace(model, encoder_stage=stage)
+    return replace(
+        model,
+        encoder_stage=stage,
+        scorer=model.encoder,
+        scorer_stage=stage_by_stride(model.encoder, _SCORER_STRIDE),
+        scorer_width=_SCORER_WIDTH,
+        freeze_scorer=True,
+    )
+
+
+def infer(beginning: Beginning, model: Model, images: int, batch: int) -> Beginning | None:
+    """Complete the settings of the first phases; None where training has none.
+
+    They need a frozen pretrained scorer, whose features propose windows.
+    """
+    if not (beginning.begin and model.pretrained and model.freeze_scorer):
+        return None
+    steps = beginning.read_steps or sizing.read_steps(images, batch)
+    return replace(beginning, read_steps=steps)
