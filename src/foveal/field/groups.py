@@ -34,7 +34,7 @@ def split_groups(sizes: Mapping[str, int], fold: int) -> dict[str, Split]:
     Raises:
         UserError: there is no such fold.
 
-    >>> split_groups({"a": 5, "b": 4, "c": 3, "d": 2, "e": 1, "f": 1}, fold=0)
+    >>> split_groups({"a": 5, "b": 4, "c": 4, "d": 3, "e": 1, "f": 1}, fold=0)
     {'a': 'train', 'b': 'train', 'c': 'train', 'd': 'val', 'e': 'test', 'f': 'test'}
     """
     check_fold(fold)

@@ -7,7 +7,7 @@ and so never lie in two splits.
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def _read_outlines(file: Path) -> dict[str, Any]:
     return outlines
 
 
-def _box(points: list[tuple[float, float]], height: int, width: int) -> Box:
+def _box(points: Sequence[Sequence[float]], height: int, width: int) -> Box:
     """The box of an outline (x, y), rounded outwards and clipped to the image."""
     across, down = zip(*points, strict=True)
     return (
