@@ -24,6 +24,7 @@ def folder(
     optimisation: Optimisation = Optimisation(steps=0, learning_rate=3e-4, weight_decay=1e-4),
     augmentation: Augmentation = Augmentation(shift_fraction=1 / 30, colour=True),
     balance: bool = True,
+    multilabel: bool = False,
     seed: int = 0,
 ) -> Experiment:
     """Train on your own images, in class folders or listed in a CSV.
@@ -43,18 +44,23 @@ def folder(
         optimisation: how the weights are optimised.
         augmentation: random changes of the training images.
         balance: weight the classes so that rare ones count as much as frequent ones; class weights
-            that are given take precedence.
+            that are given take precedence. Not with several classes per image.
+        multilabel: an image has any number of the classes, also none or one: labels like cat|dog,
+            or a column of 0 and 1 per class. A | in a label has the same effect.
         seed: seed of all random numbers and of the split.
 
     Raises:
         UserError: the images or the settings are not usable; one line with the remedy.
     """
     from foveal.data.folder import read_folder
+    from foveal.data.labels import is_multilabel
     from foveal.models.from_settings import from_settings
 
     training = Training(optimisation=optimisation, augmentation=augmentation, seed=seed)
-    splits = CachedCall(read_folder, data.resolve(), seed=seed)
+    asked = {"multilabel": True} if multilabel else {}
+    splits = CachedCall(read_folder, data.resolve(), seed=seed, **asked)
     images = splits()
+    multilabel = is_multilabel(images.train.labels)
     typical = _check_images(data, images)
     if None in (model.view, model.patch) and min(typical) < SMALLEST:
         raise UserError(
@@ -62,7 +68,7 @@ def folder(
             f"of at least {SMALLEST} px, or give --view and --patch"
         )
     inferred = _infer_model(model, typical)
-    optimisation = _infer_optimisation(optimisation, images, balance)
+    optimisation = _infer_optimisation(optimisation, images, balance and not multilabel)
     notes = (_describe(images), _describe_model(model, inferred, optimisation, typical))
     with seeded(seed):
         network = from_settings(inferred, selection, classes=len(images.train.classes))
@@ -76,12 +82,14 @@ def folder(
             "optimisation": optimisation,
             "augmentation": augmentation,
             "balance": balance,
+            "multilabel": multilabel,
             "seed": seed,
         },
         classes=images.train.classes,
         model=network,
         splits=splits,
         training=replace(training, optimisation=optimisation),
+        multilabel=multilabel,
         notes=(*notes, *sizing.scarce(images.train)),
     )
 
