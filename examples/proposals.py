@@ -1,6 +1,6 @@
 """Where the evidence could be, before any training: mine a table of images, judge its test part.
 
-    python examples/street_signs.py GTSDB --question limit --fold 0 --output folds/0
+    foveal data street-limit --source GTSDB --fold 0 --output folds/0
     python examples/proposals.py folds/0/labels.csv WEIGHTS.pt [NOTHING [COUNT]]
 
 WEIGHTS.pt holds the early layers of a ResNet-18. NOTHING names the class that means "nothing here",

@@ -26,6 +26,7 @@ from foveal.cli._options import Options
 from foveal.cli._spellings import modernise
 from foveal.cli.main import main
 from foveal.errors import UserError
+from foveal.field import TASKS as FIELD
 from foveal.paper.benchmark import TASKS
 from foveal.paper.recipes import find
 from foveal.paper.tables.definitions import TABLES
@@ -81,7 +82,7 @@ PAGES = [
     [],
     *([name] for name in cli.COMMANDS),
     *(["train", name] for name in (*_recipes.NAMES, "folder")),
-    *(["data", name] for name in _recipes.NAMES),
+    *(["data", name] for name in (*FIELD, *_recipes.NAMES)),
     *(["benchmark", name] for name in TASKS),
     *(["reproduce", name] for name in TABLES),
 ]
@@ -95,6 +96,8 @@ PAGES = [
         ["train", "--help"],
         ["train", "billiards_mini", "--help"],
         ["predict", "--help"],
+        ["data", "--help"],
+        ["data", "boards", "--help"],
         ["benchmark", "selection", "--help"],
         ["reproduce", "table2", "--help"],
         ["train", "billiards_mini", "--stesp", "3"],
@@ -123,7 +126,7 @@ def test_help_names_every_command_recipe_task_and_table(said: pytest.CaptureFixt
     for words, names in (
         ([], cli.COMMANDS),
         (["train"], _recipes.NAMES),
-        (["data"], _recipes.NAMES),
+        (["data"], (*FIELD, *_recipes.NAMES)),
         (["benchmark"], TASKS),
         (["reproduce"], TABLES),
     ):
@@ -253,8 +256,9 @@ def test_earlier_spellings_are_replaced_and_named_once(
         (["benchmark"], "name a task: selection"),
         (["benchmark", "taste"], "unknown task 'taste'"),
         (["reproduce", "table22"], "unknown table 'table22': did you mean table2?"),
-        (["data"], "name a recipe: billiards"),
+        (["data"], "name a task or a recipe: street-prohibitory"),
         (["data", "bird"], "did you mean birds?"),
+        (["data", "boards", "--output", "x"], "--source requires an argument"),
         (["data", "billiards_mini"], "--output requires an argument"),
     ],
 )

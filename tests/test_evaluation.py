@@ -32,7 +32,7 @@ from foveal.nn.scorers import ConvScorer
 from foveal.nn.selectors import TopK
 from foveal.prediction import Prediction
 from foveal.topk import hard
-from foveal.windows import regular
+from foveal.windows import cover_chance, covers, regular
 
 COLOURS = ("red", "green", "blue")
 
@@ -187,6 +187,25 @@ def test_probabilities_sum_to_one_and_the_label_is_the_most_probable():
         assert result.truth == "red"
 
 
+def area_under_curve(with_class: Sequence[float], without: Sequence[float]) -> float:
+    """The share of the pairs in the right order, ties count half."""
+    pairs = [(a > b) + (a == b) / 2 for a in with_class for b in without]
+    return sum(pairs) / len(pairs)
+
+
+@settings(max_examples=25, deadline=None)
+@given(pairs=labels)
+def test_the_area_under_the_curve_is_that_of_all_pairs(pairs: list[tuple[int, int]]):
+    said, truth = zip(*pairs, strict=True)
+    report = evaluate(Brightest(), listed(said, truth))
+    areas = []
+    for name in COLOURS:
+        shares = [(r.probabilities[name], r.truth == name) for r in report.results]
+        groups = [share for share, has in shares if has], [s for s, has in shares if not has]
+        areas += [area_under_curve(*groups)] if all(groups) else []
+    assert report.auroc == (pytest.approx(sum(areas) / len(areas)) if areas else None)
+
+
 def test_the_loss_is_the_mean_cross_entropy():
     dataset = listed([0, 1, 2], [0, 0, 1])
     images = torch.stack([e.image.pixels for e in dataset.examples])  # type: ignore[attr-defined]
@@ -242,6 +261,12 @@ def test_the_numbers_of_sets_are_those_of_a_count_by_hand(pairs, batch):
     assert report.n == len(pairs) == len(report.results)
     assert report.accuracy == pytest.approx(sum(s == t for s, t in pairs) / len(pairs))
     assert report.per_class == pytest.approx(recalls)
+    areas = []
+    for name in COLOURS:
+        shares = [(r.probabilities[name], name in r.truth) for r in report.results]
+        groups = [share for share, has in shares if has], [s for s, has in shares if not has]
+        areas += [area_under_curve(*groups)] if all(groups) else []
+    assert report.auroc == (pytest.approx(sum(areas) / len(areas)) if areas else None)
     balanced = two or one
     assert report.balanced_accuracy == pytest.approx(sum(balanced) / len(balanced))
     assert report.majority == pytest.approx(max(truth.count(t) for t in truth) / len(truth))
@@ -325,14 +350,59 @@ def test_hits_are_those_of_a_count_by_hand(windows, boxes):
     ]
     drawn = torch.tensor(boxes, dtype=torch.int64).reshape(-1, 4)
     expected = (any(by_hand), all(by_hand)) if windows and boxes else None
-    assert box_hits(windows, drawn) == expected
-    assert box_hits(torch.tensor(windows, dtype=torch.int64).reshape(-1, 4), drawn) == expected
+    as_tensor = torch.tensor(windows, dtype=torch.int64).reshape(-1, 4)
+    for form in (windows, as_tensor):
+        found = box_hits(form, drawn, (9, 9))
+        assert (found and found[:2]) == expected
+
+
+places = st.tuples(st.integers(0, 5), st.integers(0, 7), st.integers(1, 4), st.integers(1, 4))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    boxes=st.lists(places.map(lambda p: (p[0], p[1], p[0] + p[2], p[1] + p[3])), min_size=1),
+    sizes=st.lists(st.tuples(st.integers(1, 6), st.integers(1, 8)), min_size=1, max_size=3),
+)
+def test_chance_is_that_of_windows_at_every_place(boxes, sizes):
+    """The oracle counts the places of each window that cover half of a box."""
+    missed = 1.0
+    for h, w in sizes:
+        everywhere = [
+            [(top, left, top + h, left + w)] for top in range(7 - h) for left in range(9 - w)
+        ]
+        hits = [covers(torch.tensor(w), torch.tensor(boxes)).any() for w in everywhere]
+        missed *= 1 - sum(map(int, hits)) / len(hits)
+    windows = [(0, 0, h, w) for h, w in sizes]
+    found = box_hits(windows, torch.tensor(boxes), (6, 8))
+    assert found is not None
+    assert found.chance == pytest.approx(1 - missed, abs=1e-6)
+
+
+def test_the_chance_of_a_hit_in_a_large_image_is_counted_on_a_lattice():
+    chance = cover_chance((64, 64), torch.tensor([[300, 900, 340, 940]]), (3000, 5000))
+    # offset (a, b) from the best place: (40 - a)(40 - b) >= 800 where a, b > 0, and 24 px of play
+    tops = torch.arange(2937)
+    down = ((tops + 64).clamp(max=340) - tops.clamp(min=300)).clamp(min=0)
+    lefts = torch.arange(4937)
+    across = ((lefts + 64).clamp(max=940) - lefts.clamp(min=900)).clamp(min=0)
+    exact = (torch.outer(down, across) >= 800).float().mean()
+    assert chance == pytest.approx(float(exact), rel=0.1)
+
+
+def test_the_report_has_the_mean_chance_of_the_images_with_boxes():
+    cell = torch.tensor([[4, 8, 8, 12]])
+    report = evaluate(Brightest(k=2), boxed(cell, None, torch.tensor([[0, 0, 16, 16]])))
+    one = box_hits([(0, 0, 4, 4)] * 2, cell, (16, 16))
+    assert one is not None
+    assert report.chance_hit_rate == pytest.approx(one.chance / 2)  # no window covers the last box
 
 
 def test_without_boxes_there_is_no_hit_rate():
     report = evaluate(Brightest(), boxed(None, None))
     assert report.hit_rate is None
     assert report.hit_all_rate is None
+    assert report.chance_hit_rate is None
 
 
 def test_windows_are_those_of_the_chosen_slots():

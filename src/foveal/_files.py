@@ -93,6 +93,28 @@ def write_all(folder: Path, files: Mapping[Path, bytes]) -> None:
 
 
 @contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `folder` when the block ends without an error.
+
+    Raises:
+        UserError: something is there already, or it cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: there is something already: choose another --output")
+    folder = folder.resolve()
+    temporary = _beside(folder)
+    try:
+        with explained(folder):
+            shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+            temporary.mkdir(parents=True)
+        yield temporary
+        with explained(folder):
+            temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
 def explained(place: Path, state: str = "", temporary: Path | None = None) -> Iterator[None]:
     """Turn an error of the operating system into one line, and remove what was half written."""
     try:

@@ -1,13 +1,12 @@
 """Real photographs and real weights, where they are at hand."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from foveal.data.folder import read_folder
+from foveal.field import TASKS, write
 from foveal.models import PatchClassifier
 from foveal.nn import aggregators, encoders, scorers, selectors
 from foveal.paper import recipes
@@ -24,32 +23,15 @@ needs_weights = pytest.mark.skipif(
 )
 
 
-def folds(folder: Path, question: str, fold: int) -> Path:
-    program = ROOT / "examples" / "street_signs.py"
-    options = ["--question", question, "--fold", str(fold), "--output", str(folder)]
-    subprocess.run([sys.executable, program, SCENES, *options], check=True)
+def labels(folder: Path, task: str) -> Path:
+    write(folder, TASKS[task](source=SCENES))
     return folder / "labels.csv"
-
-
-@needs_scenes
-@pytest.mark.parametrize(("question", "classes"), [("prohibitory", 2), ("limit", 6)])
-def test_five_folds_test_every_scene_once_and_share_none(tmp_path, question, classes):
-    tested: list[str] = []
-    for fold in range(5):
-        splits = read_folder(folds(tmp_path / str(fold), question, fold))
-        assert len(splits.train.classes) == classes
-        names = [{each.path.name for each in part.images} for part in vars(splits).values()]
-        assert not names[0] & names[2]
-        assert not names[1] & names[2]
-        assert sum(map(len, names)) == 600
-        tested += sorted(names[2])
-    assert len(tested) == len(set(tested)) == 600
 
 
 @needs_scenes
 @needs_weights
 def test_a_model_with_real_weights_looks_at_a_real_scene(tmp_path):
-    splits = read_folder(folds(tmp_path, "prohibitory", 0))
+    splits = read_folder(labels(tmp_path, "street-prohibitory"))
     scene = next(splits.train[i] for i in range(50) if splits.train[i].boxes is not None)
     assert scene.image.size == (800, 1360)
     model = PatchClassifier(
@@ -71,7 +53,7 @@ def test_a_model_with_real_weights_looks_at_a_real_scene(tmp_path):
 @needs_scenes
 @pytest.mark.parametrize("name", ["traffic_signs", "traffic_signs_cnn"])
 def test_the_papers_recipes_read_real_scenes(tmp_path, name):
-    experiment = recipes.build(name, {"data": folds(tmp_path, "limit", 0)})
+    experiment = recipes.build(name, {"data": labels(tmp_path, "street-limit")})
     assert experiment.classes == ("30", "50", "70", "80", "none", "other")
     example = experiment.splits().test[0]
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""foveal data: the images of a recipe, as ordinary files."""
+"""foveal data: the images of a field task or of a recipe, as ordinary files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,28 +7,71 @@ from typing import Any
 from foveal.cli import _recipes
 from foveal.cli._console import SUCCESS
 from foveal.cli._options import Options
-from foveal.cli._parsers import Token, new_app, run_command, show_topics, split_target
-from foveal.errors import UserError
+from foveal.cli._parsers import (
+    Token,
+    asks_help,
+    list_in_help,
+    new_app,
+    run_command,
+    show_topics,
+    split_target,
+)
+from foveal.errors import UserError, nearest
 from foveal.paper import recipes
+
+PURPOSE = """
+Write the images of a field task, or of a recipe, as ordinary files.
+
+A field task becomes a data set for foveal train: labels.csv (file, label, split, group), boxes.csv
+around the evidence, to check the selected windows by, and images unless the source has them.
+"""
 
 
 def data(*tokens: Token) -> int:
-    """Write the images of a recipe as ordinary files."""
+    """Write the images of a field task, or of a recipe, as ordinary files."""
+    from foveal.field import TASKS
+
     name, rest = split_target(tokens)
-    usage = f"data {name or 'RECIPE'} --output PATH [OPTIONS]"
-    parser = new_app(f"data {name or ''}", data.__doc__ or "", usage=usage)
     if name is None:
+        if not asks_help(rest):
+            raise UserError(f"name a task or a recipe: {', '.join((*TASKS, *_recipes.NAMES))}")
+        parser = new_app("data", PURPOSE, usage="data TASK|RECIPE --output PATH [OPTIONS]")
+        list_in_help(parser, "Tasks", {task: _what(TASKS[task]) for task in TASKS})
         return show_topics(parser, "recipe", _recipes.summaries(), rest)
-    recipe = Options(recipes.find(name))
+    task = name.replace("_", "-")
+    if task not in TASKS and name not in recipes.NAMES:
+        hint = nearest(name, [*TASKS, *_recipes.NAMES])
+        raise UserError(f"unknown task or recipe {name!r}: {hint}")
+    is_task = task in TASKS
+    own = Options(TASKS[task] if is_task else recipes.find(name))
+    ours = Options(write_task if is_task else write_recipe)
 
     def start(given: dict[str, Any]) -> int:
-        return write(name, recipe.select(given), output=given["output"])
+        write = write_task if is_task else write_recipe
+        return write(task if is_task else name, own.select(given), output=given["output"])
 
-    return run_command(parser, start, [*recipe.parameters, *Options(write).parameters], rest)
+    text = _what(TASKS[task]) if is_task else data.__doc__ or ""
+    parser = new_app(f"data {name}", text, usage=f"data {name} --output PATH [OPTIONS]")
+    return run_command(parser, start, [*own.parameters, *ours.parameters], rest)
 
 
-def write(name: str, options: Mapping[str, Any], /, *, output: Path) -> int:
-    """Write the images of all parts into a new folder.
+def write_task(name: str, options: Mapping[str, Any], /, *, output: Path) -> int:
+    """Write the images of a field task into a new folder, and print how to train on them.
+
+    Args:
+        name: of the task.
+        options: options of the task.
+        output: a new folder.
+    """
+    from foveal.field import TASKS, write
+
+    write(output, TASKS[name](**options))
+    print(output / "labels.csv")
+    return SUCCESS
+
+
+def write_recipe(name: str, options: Mapping[str, Any], /, *, output: Path) -> int:
+    """Write the images of all parts of a recipe into a new folder.
 
     Args:
         name: of the recipe.
@@ -41,3 +84,7 @@ def write(name: str, options: Mapping[str, Any], /, *, output: Path) -> int:
     experiment.write(output)
     print(output)
     return SUCCESS
+
+
+def _what(task: Any) -> str:
+    return str(task.__doc__).splitlines()[0]

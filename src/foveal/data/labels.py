@@ -87,3 +87,23 @@ def text(label: LabelName) -> str:
     'cat + owl'
     """
     return label if isinstance(label, str) else " + ".join(label) or "(none)"
+
+
+def bearing(labels: Labels, classes: int) -> Bool[Tensor, "B classes"]:
+    """Whether each image has each class.
+
+    >>> bearing(torch.tensor([1, 0]), 2).tolist()
+    [[False, True], [True, False]]
+    """
+    if is_multilabel(labels):
+        return labels
+    return labels[:, None] == torch.arange(classes, device=labels.device)
+
+
+def class_counts(labels: Labels, classes: int) -> list[int]:
+    """How many images have each class.
+
+    >>> class_counts(torch.tensor([1, 0, 1]), 3)
+    [1, 2, 0]
+    """
+    return [int(count) for count in bearing(labels, classes).sum(dim=0)]

@@ -13,7 +13,7 @@ from torch import Tensor
 import foveal._torchvision  # noqa: F401  # before torchmetrics
 from foveal.data.labels import LabelName
 from foveal.errors import UserError
-from foveal.windows import covers
+from foveal.windows import cover_chance, covers
 
 Window = tuple[int, int, int, int]
 
@@ -64,6 +64,11 @@ class Report:
         confusion: counts, rows are true classes and columns predicted ones, in the order of
             `classes`; empty with multi-label data.
         results: the result of every image, in the order of the data set, errors included.
+        chance_hit_rate: expected hit rate of as many windows of the same sizes at random places
+            inside the images.
+        auroc: mean over the classes of the area under the ROC curve, each class against the rest:
+            the probability that an image with the class gets a higher probability of it than one
+            without. Classes of all images, or of none, are left out; None if all are.
         classes: names of the model's classes.
         loss: mean cross-entropy; multi-label: mean binary cross-entropy over images and classes.
         failed: number of images with errors; they count in nothing else.
@@ -78,6 +83,8 @@ class Report:
     hit_all_rate: float | None
     confusion: list[list[int]]
     results: list[Result]
+    chance_hit_rate: float | None = None
+    auroc: float | None = None
     classes: tuple[str, ...] = ()
     loss: float = 0.0
     failed: int = 0
@@ -89,24 +96,41 @@ class Report:
 
 
 class Hits(NamedTuple):
-    """Whether the windows cover at least one box, and whether they cover every box."""
+    """Whether the windows cover at least one box, and whether they cover every box.
+
+    The third value is the probability that one of as many windows, of the same sizes at random
+    places, covers a box.
+    """
 
     some: bool
     every: bool
+    chance: float
 
 
 def box_hits(
-    windows: Sequence[Window] | Int[Tensor, "K 4"], boxes: Int[Tensor, "n 4"] | None
+    windows: Sequence[Window] | Int[Tensor, "K 4"],
+    boxes: Int[Tensor, "n 4"] | None,
+    size: tuple[int, int],
 ) -> Hits | None:
     """Whether windows cover boxes, each at least by half; None without windows or boxes.
 
-    >>> box_hits([(0, 0, 4, 4)], torch.tensor([[0, 2, 4, 6], [8, 8, 9, 9]]))
-    Hits(some=True, every=False)
+    Args:
+        windows: the chosen windows.
+        boxes: where the evidence is.
+        size: height and width of the image.
+
+    >>> box_hits([(0, 0, 4, 4)], torch.tensor([[0, 2, 4, 6], [8, 8, 9, 9]]), (4, 6))
+    Hits(some=True, every=False, chance=1.0)
     """
     if boxes is None or len(boxes) == 0 or len(windows) == 0:
         return None
-    covered = covers(torch.as_tensor(windows).cpu(), boxes.cpu()).any(dim=0)  # (n,)
-    return Hits(bool(covered.any()), bool(covered.all()))
+    chosen, boxes = torch.as_tensor(windows).cpu(), boxes.cpu()
+    covered = covers(chosen, boxes).any(dim=0)  # (n,)
+    lengths = Counter((bottom - top, right - left) for top, left, bottom, right in chosen.tolist())
+    missed = math.prod(
+        (1 - cover_chance(window, boxes, size)) ** count for window, count in lengths.items()
+    )
+    return Hits(bool(covered.any()), bool(covered.all()), 1 - missed)
 
 
 def summarise(
@@ -132,10 +156,25 @@ def summarise(
         n=len(good),
         hit_rate=sum(h.some for h in hits) / len(hits) if hits else None,
         hit_all_rate=sum(h.every for h in hits) / len(hits) if hits else None,
+        chance_hit_rate=sum(h.chance for h in hits) / len(hits) if hits else None,
+        auroc=_auroc(good, classes),
         results=everything,
         classes=classes,
         failed=len(everything) - len(good),
     )
+
+
+def _auroc(good: list[Result], classes: tuple[str, ...]) -> float | None:
+    """Mean area under the ROC curve over the classes that some images have and others do not."""
+    from torchmetrics.functional.classification import binary_auroc
+
+    areas = []
+    for name in classes:
+        truth = torch.tensor([name == r.truth or name in (r.truth or ()) for r in good])
+        if 0 < truth.sum() < len(truth):
+            shares = torch.tensor([r.probabilities[name] for r in good], dtype=torch.float64)
+            areas.append(float(binary_auroc(shares, truth.long())))
+    return sum(areas) / len(areas) if areas else None
 
 
 def _single_label(good: list[Result], classes: tuple[str, ...]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ def folder(
     optimisation: Optimisation = Optimisation(steps=0, learning_rate=3e-4, weight_decay=1e-4),
     augmentation: Augmentation = Augmentation(shift_fraction=1 / 30, colour=True),
     balance: bool = True,
+    multilabel: bool = False,
     seed: int = 0,
 ) -> Experiment:
     """Train on your own images, in class folders or listed in a CSV.
@@ -48,17 +49,22 @@ def folder(
         optimisation: how the weights are optimised end to end.
         augmentation: random changes of the training images.
         balance: weight the classes so that rare ones count as much as frequent ones; class weights
-            that are given take precedence.
+            that are given take precedence. Not with several classes per image.
+        multilabel: an image has any number of the classes, also none or one: labels like cat|dog,
+            or a column of 0 and 1 per class. A | in a label has the same effect.
         seed: seed of all random numbers and of the split.
 
     Raises:
         UserError: the images or the settings are not usable; one line with the remedy.
     """
     from foveal.data.folder import read_folder
+    from foveal.data.labels import is_multilabel
     from foveal.models.from_settings import from_settings
 
-    splits = CachedCall(read_folder, data.resolve(), seed=seed)
+    asked = {"multilabel": True} if multilabel else {}
+    splits = CachedCall(read_folder, data.resolve(), seed=seed, **asked)
     images = splits()
+    multilabel = is_multilabel(images.train.labels)
     typical = _check_images(data, images)
     if None in (model.view, model.patch) and min(typical) < SMALLEST:
         raise UserError(
@@ -68,6 +74,7 @@ def folder(
     source = beginnings.weights_source(model)
     inferred = _infer_model(model, typical, pretrained=source.pretrained)
     starts = beginnings.infer(beginning, inferred, len(images.train), optimisation.batch)
+    balance = balance and not multilabel
     optimisation = _infer_optimisation(optimisation, images, balance, begun=starts is not None)
     notes = (_describe(images), _describe_model(model, inferred, optimisation, typical))
     with seeded(seed):
@@ -83,12 +90,14 @@ def folder(
             "optimisation": optimisation,
             "augmentation": augmentation,
             "balance": balance,
+            "multilabel": multilabel,
             "seed": seed,
         },
         classes=images.train.classes,
         model=network,
         splits=splits,
         training=Training(optimisation=optimisation, augmentation=augmentation, seed=seed),
+        multilabel=multilabel,
         notes=(*notes, *source.notes, *sizing.scarce(images.train)),
         beginning=starts,
     )

@@ -1,6 +1,5 @@
 """How large a view, how many patches of what size and how many steps suit a set of images."""
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -74,15 +73,19 @@ def look_steps(images: int, batch: int) -> int:
 
 def balanced(images: "Dataset") -> tuple[float, ...]:
     """Weights with which all classes count the same, 1 on average over the images."""
-    counts = Counter(images.labels.tolist())
+    from foveal.data.labels import class_counts
+
+    counts = class_counts(images.labels, len(images.classes))
     each = len(images) / len(images.classes)
-    return tuple(round(each / max(1, counts[c]), 6) for c in range(len(images.classes)))
+    return tuple(round(each / max(1, count), 6) for count in counts)
 
 
 def scarce(images: "Dataset") -> list[str]:
     """A warning where classes have few images to learn from."""
-    counts = Counter(images.labels.tolist())
-    few = [f"{name} {counts[c]}" for c, name in enumerate(images.classes) if counts[c] < FEW]
+    from foveal.data.labels import class_counts
+
+    counts = class_counts(images.labels, len(images.classes))
+    few = [f"{name} {n}" for name, n in zip(images.classes, counts, strict=True) if n < FEW]
     if not few:
         return []
     more = f" and {len(few) - 3} more" if len(few) > 3 else ""

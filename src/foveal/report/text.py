@@ -10,7 +10,9 @@ def format_report(report: Report, title: str) -> str:
         ("accuracy", report.accuracy, ""),
         ("balanced accuracy", report.balanced_accuracy, ""),
         ("constant predictor", report.majority, f"always predicts the most frequent {kind}"),
+        ("area under the ROC curve", report.auroc, "mean over the classes, each against the rest"),
         ("hit rate", report.hit_rate, "some window covers half of a box or more"),
+        ("hit rate by chance", report.chance_hit_rate, "as many windows at random places"),
         ("hit rate, all boxes", report.hit_all_rate, "every box is covered by half or more"),
     )
     known = [(name, share, note) for name, share, note in shares if share is not None]

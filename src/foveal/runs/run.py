@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from foveal.data import Dataset
 from foveal.data.folder import ImageFiles, read_whole
 from foveal.data.folder.listing import image_files
+from foveal.data.labels import is_multilabel
 from foveal.errors import UserError
 from foveal.evaluation import Input, Report, Result, evaluate, predict, read_input
 from foveal.experiment import Experiment
@@ -110,14 +111,16 @@ class Run:
         """Read labelled images with the classes of the run.
 
         Raises:
-            UserError: the data cannot be read, or the run predicts several classes per image.
+            UserError: the data cannot be read, or give several classes per image where the run
+                predicts one, or the other way round.
         """
-        if self.multilabel:
+        data = read_whole(path, classes=self.classes, multilabel=self.multilabel)
+        if is_multilabel(data.labels) and not self.multilabel:
             raise UserError(
-                f"{path}: a folder or table gives one class per image, and {self.path} predicts "
-                "any number of classes: evaluate it on its own images"
+                f"{path}: some labels have several classes, and {self.path} predicts one class per"
+                " image: give one label each"
             )
-        return read_whole(path, classes=self.classes)
+        return data
 
     def explain(self, image: Source) -> PIL.Image.Image:
         """Draw where the model looked in one image: score map, windows and patches.

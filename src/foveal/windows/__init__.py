@@ -12,7 +12,7 @@ from foveal.windows.geometry import (
     to_xyxy,
 )
 from foveal.windows.grids import centred, grid, regular
-from foveal.windows.overlaps import area, coverage, covers, intersection, iou, nms
+from foveal.windows.overlaps import area, cover_chance, coverage, covers, intersection, iou, nms
 
 __all__ = [
     "area",
@@ -20,6 +20,7 @@ __all__ = [
     "centred",
     "centres",
     "coordinates",
+    "cover_chance",
     "coverage",
     "covers",
     "from_xyxy",

@@ -31,6 +31,37 @@ def covers(
     return coverage(windows, boxes) >= fraction
 
 
+def cover_chance(
+    window: tuple[int, int], boxes: Int[Tensor, "n 4"], image: tuple[int, int]
+) -> float:
+    """The probability that a window at a random place covers at least half of some box.
+
+    All places inside the image are equally likely. Counts them all where there are up to 512 along
+    a side, else 512 evenly spaced ones. Time O(n) times the number of places.
+
+    Args:
+        window: height and width of the window.
+        boxes: on the CPU.
+        image: height and width of the image.
+
+    >>> cover_chance((2, 2), torch.tensor([[0, 0, 2, 2]]), (4, 4))
+    0.3333333432674408
+    """
+    tops, lefts = (
+        torch.linspace(0, free, min(free + 1, _PLACES)).round().long()
+        for free in (max(side - length, 0) for side, length in zip(image, window, strict=True))
+    )
+    covered = torch.zeros(len(tops), len(lefts), dtype=torch.bool)
+    for box, pixels in zip(boxes, area(boxes).clamp(min=1), strict=True):
+        down = (tops + window[0]).minimum(box[2]) - tops.maximum(box[0])
+        across = (lefts + window[1]).minimum(box[3]) - lefts.maximum(box[1])
+        covered |= 2 * torch.outer(down.clamp(min=0), across.clamp(min=0)) >= pixels
+    return float(covered.float().mean())
+
+
+_PLACES = 512  # along a side, at most
+
+
 def iou(windows: Int[Tensor, "N 4"], boxes: Int[Tensor, "n 4"]) -> Float[Tensor, "N n"]:
     """Intersection over union of windows and boxes, in [0, 1]."""
     common = intersection(windows, boxes)

@@ -3,59 +3,36 @@
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
-from foveal.data.folder import table
+from foveal.data.folder import labels_csv
+from foveal.data.folder.listed import SPLIT_NAMES, ListedImage, Listing
 from foveal.data.folder.table import shorten, user_error
+
+__all__ = ["ListedImage", "Listing", "image_files", "natural_key", "read"]
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".ppm", ".pgm")
 )
 """Endings of image files, in lower case."""
 
-SPLIT_NAMES = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
-"""Accepted names of the splits, as folder names and in the column `split`."""
 
+def read(path: Path, *, multilabel: bool = False) -> Listing:
+    """List a folder of class folders, or a CSV `file,label[,split][,group]`.
 
-@dataclass(frozen=True)
-class ListedImage:
-    """One image of a folder or CSV.
-
-    Attributes:
-        path: normalised path of the file.
-        file: name relative to the folder, or as written in the CSV.
-        label: name of the class.
-        split: "train", "validation", "test", or None if not given.
-    """
-
-    path: Path
-    file: str
-    label: str
-    split: str | None
-
-
-@dataclass(frozen=True)
-class Listing:
-    """All images of a data set, and notes on what was ignored."""
-
-    images: list[ListedImage]
-    notes: tuple[str, ...]
-
-
-def read(path: Path) -> Listing:
-    """List a folder of class folders, or a CSV `file,label[,split]`.
+    Args:
+        path: of the folder or CSV.
+        multilabel: read labels as sets of classes; see `labels_csv.read`.
 
     Raises:
         UserError: labels or splits are missing, contradictory or ambiguous.
     """
     if path.is_dir():
+        if multilabel:
+            raise user_error(
+                f"{path}: class folders give one class per image; list the images in a CSV"
+                " file,label with labels like cat|dog"
+            )
         return _list_folder(path)
     if not path.exists():
         raise user_error(f"{path}: no such folder or CSV; check the path")
@@ -63,7 +40,7 @@ def read(path: Path) -> Listing:
         raise user_error(
             f"{path}: an image, not a data set; name a folder of class folders or a CSV"
         )
-    return _list_csv(path)
+    return labels_csv.read(path, multilabel=multilabel)
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -193,47 +170,3 @@ def _ignored(files: list[Path]) -> tuple[str, ...]:
         return ()
     counts = shorten([f"{count} {kind}" for kind, count in kinds.most_common()])
     return (f"ignored {kinds.total()} other files ({counts})",)
-
-
-def _list_csv(path: Path) -> Listing:
-    rows = table.read(path, ("file", "label"))
-    if not rows:
-        raise user_error(f"{path}: no rows under the header; add one row file,label per image")
-    images: dict[Path, tuple[int, ListedImage]] = {}
-    missing, conflicts, repeated = [], [], 0
-    for line, cells in rows:
-        image = _listed(path, line, cells)
-        first, known = images.setdefault(image.path, (line, image))
-        if (known.label, known.split) != (image.label, image.split):
-            conflicts.append(f"{image.file} (lines {first} and {line})")
-        repeated += first != line
-        if not image.path.is_file():
-            missing.append(f"{image.file} (line {line})")
-    if missing:
-        raise user_error(
-            f"{path}: {len(missing)} of {len(rows)} files are missing: {shorten(missing)};"
-            f" names are relative to {path.parent}"
-        )
-    if conflicts:
-        raise user_error(
-            f"{path}: {len(conflicts)} files are listed twice with different labels or splits:"
-            f" {shorten(conflicts)}; keep one row of each"
-        )
-    splits = Counter(image.split for _, image in images.values())
-    if splits[None] and len(splits) > 1:
-        raise user_error(
-            f"{path}: {splits[None]} rows have no split; give train, val or test in each row"
-        )
-    notes = (f"ignored {repeated} repeated rows",) if repeated else ()
-    return Listing([image for _, image in images.values()], notes)
-
-
-def _listed(path: Path, line: int, cells: dict[str, str]) -> ListedImage:
-    for column in ("file", "label"):
-        if not cells[column]:
-            raise user_error(f"{path} line {line}: empty {column}; fill it in or remove the row")
-    word = cells.get("split", "")
-    if word and word.lower() not in SPLIT_NAMES:
-        raise user_error(f"{path} line {line}: unknown split {word!r}; use train, val or test")
-    file = Path(os.path.normpath(path.parent / cells["file"]))
-    return ListedImage(file, cells["file"], cells["label"], SPLIT_NAMES.get(word.lower()))

@@ -7,27 +7,31 @@ from pathlib import Path
 from foveal.errors import UserError
 
 
-def read(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+def read(
+    path: Path, columns: Sequence[str], optional: Sequence[str] = ()
+) -> list[tuple[int, dict[str, str]]]:
     """Read the rows of a CSV with a header, separated by comma, semicolon or tab.
 
     Args:
         path: a file in UTF-8.
-        columns: names that the header must contain; it may contain more.
+        columns: names that the header must contain, in upper or lower case.
+        optional: names that it may contain, in upper or lower case; others stay as written.
 
     Returns:
         For every row that is not blank: its line number, 1 for the header, and its cells by column
-        name in lower case, without surrounding space. Cells missing at the end are "".
+        name, without surrounding space. Cells missing at the end are "".
 
     Raises:
-        UserError: the file cannot be read or is not UTF-8, a column is missing, or a row is longer
-            than the header.
+        UserError: the file cannot be read or is not UTF-8, a column is missing or repeated, or a
+            row is longer than the header.
     """
+    known = (*columns, *optional)
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             start = stream.readline()
             stream.seek(0)
             rows = csv.reader(stream, delimiter=max(",;\t", key=start.count), strict=True)
-            return _named(path, columns, [(rows.line_num, row) for row in rows])
+            return _named(path, columns, known, [(rows.line_num, row) for row in rows])
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise user_error(f"{path}: byte 0x{byte:02x} is not UTF-8; save it as CSV UTF-8") from None
@@ -38,14 +42,19 @@ def read(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]
 
 
 def _named(
-    path: Path, columns: Sequence[str], rows: list[tuple[int, list[str]]]
+    path: Path, columns: Sequence[str], known: Sequence[str], rows: list[tuple[int, list[str]]]
 ) -> list[tuple[int, dict[str, str]]]:
-    header = [name.strip().lower() for name in rows[0][1]] if rows else []
+    header = [name.strip() for name in rows[0][1]] if rows else []
+    header = [name.lower() if name.lower() in known else name for name in header]
     missing = [name for name in columns if name not in header]
     if missing:
         raise user_error(
             f"{path}: no column {', '.join(missing)} in the header, which has"
             f" {', '.join(header) or 'none'}; the first line must name {','.join(columns)}"
+        )
+    if repeated := [name for name in dict.fromkeys(header) if name and header.count(name) > 1]:
+        raise user_error(
+            f"{path}: the header names {shorten(repeated)} more than once; keep one column of each"
         )
     named = []
     for line, row in rows[1:]:
