@@ -36,6 +36,8 @@ class Model:
             scratch.
         encoder_stage: feature map of the encoder to use: 0 is the finest, -1 the last; inferred if
             not given: the deepest that still has 4 x 4 cells in a patch.
+        zoom: patches are enlarged by this factor before a timm network encodes them; inferred if
+            not given: 1.5 with pretrained weights, else 1.
         scorer: timm network whose early stages score the view, or conv for four convolutions
             trained from scratch; if not given, the pretrained encoder's, frozen, else conv.
         scorer_stage: feature map of the scorer to use; 2 has a stride of 8 pixels in a ResNet.
@@ -56,6 +58,7 @@ class Model:
     k: int | None = None
     encoder: str = "resnet18"
     encoder_stage: int | None = None
+    zoom: float | None = None
     scorer: str | None = None
     scorer_stage: int = 2
     freeze_scorer: bool = False
@@ -68,6 +71,7 @@ class Model:
         """Check the ranges."""
         check_choices(self)
         check_least(self, ("patch", "k"), 1)
+        check_least(self, ("zoom",), 0.1)
         check_size("view", self.view)
 
 

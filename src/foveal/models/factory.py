@@ -31,6 +31,7 @@ def patch_classifier(
     pretrained: bool = False,
     weights: Path | str | None = None,
     encoder_stage: int = -1,
+    zoom: float = 1.0,
     scorer: str | None = None,
     scorer_stage: int = 2,
     freeze_scorer: bool = False,
@@ -56,6 +57,7 @@ def patch_classifier(
         pretrained: download timm's weights.
         weights: file of pretrained weights (.pt or .safetensors), used instead of a download.
         encoder_stage: feature map of the encoder, 0 the finest, -1 the last.
+        zoom: patches are enlarged by this factor before they are encoded.
         scorer: name of the timm network whose early stages score the view, or "conv" for four
             convolutions trained from scratch. Default: the encoder's if it is pretrained, else
             "conv".
@@ -80,7 +82,7 @@ def patch_classifier(
     if encoder == "thin":
         network = ThinResNet(channels, width=64)
     else:
-        network = Backbone(encoder, stage=encoder_stage, **source._asdict())
+        network = Backbone(encoder, stage=encoder_stage, zoom=zoom, **source._asdict())
     scoring: Scorer = ConvScorer(channels)
     if scorer != "conv":
         scoring = BackboneScorer(

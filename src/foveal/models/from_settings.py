@@ -22,10 +22,10 @@ def from_settings(
         raise ValueError(
             f"view, patch and k must be given: got {model.view}, {model.patch}, {model.k}"
         )
-    if model.aggregator is None or model.encoder_stage is None:
+    if model.aggregator is None or model.encoder_stage is None or model.zoom is None:
         raise ValueError(
-            "aggregator and encoder_stage must be given: got "
-            f"{model.aggregator}, {model.encoder_stage}"
+            "aggregator, encoder_stage and zoom must be given: got "
+            f"{model.aggregator}, {model.encoder_stage}, {model.zoom}"
         )
     return patch_classifier(
         model.encoder,
@@ -36,6 +36,7 @@ def from_settings(
         pretrained=model.pretrained and model.encoder != "thin",
         weights=model.weights,
         encoder_stage=model.encoder_stage,
+        zoom=model.zoom,
         scorer=model.scorer or "conv",
         scorer_stage=model.scorer_stage,
         freeze_scorer=model.freeze_scorer,

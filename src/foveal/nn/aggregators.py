@@ -8,7 +8,7 @@ last two.
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from foveal.nn.layers import Pool, pool_over
@@ -45,6 +45,10 @@ class Vote(nn.Module):
     the mean, for things that are counted. What every patch says can be read off, so a patch is
     known to be evidence as soon as the encoder can read it.
 
+    For a class that means "nothing here" no patch is evidence: its votes are 0, and it wins where
+    no patch votes for another class. Which class that is may be known only later: set `nothing`
+    to its number; it is stored with the weights.
+
     Args:
         features: D of the encoder.
         classes: number of classes.
@@ -55,16 +59,20 @@ class Vote(nn.Module):
         CVPR 2015.
     """
 
+    nothing: Int[Tensor, ""]
+
     def __init__(self, features: int, *, classes: int, dropout: float = 0.2) -> None:
         super().__init__()
         self.features, self.classes, self.dropout = features, classes, dropout
         self.layers = nn.Sequential(nn.Dropout(dropout), nn.Linear(features, classes))
-        self.log_sharpness = nn.Parameter(torch.zeros(()))
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(4.0)))
+        self.register_buffer("nothing", torch.tensor(-1))  # -1: no class
 
     def votes(self, features: Float[Tensor, "B K D"]) -> Float[Tensor, "B K classes"]:
         """Return the logits of every patch."""
         votes: Tensor = self.layers(features)
-        return votes
+        silent = torch.arange(self.classes, device=votes.device) == self.nothing
+        return votes.masked_fill(silent, 0.0)
 
     def pool(self, votes: Float[Tensor, "B K classes"]) -> Float[Tensor, "B classes"]:
         """Return the logits of the images."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from foveal.nn.backbones import Statistic, backbone, feature_map, pixel_statistics
 from foveal.nn.layers import Pool, pool_over
@@ -27,6 +28,8 @@ class Backbone(nn.Module):
         weights: file of a state dict (.pt or .safetensors) with the network's own key names.
         pretrained: download timm's weights instead.
         channels: channels of the patches.
+        zoom: patches are enlarged by this factor before the network sees them. Pretrained networks
+            know things that fill 224 px; small ones are read better enlarged.
         mean: mean of each channel of the pixels that the network was trained on; default: that of
             timm's weights for it.
         std: standard deviation of each channel; default: likewise.
@@ -44,11 +47,12 @@ class Backbone(nn.Module):
         weights: Path | str | None = None,
         pretrained: bool = False,
         channels: int = 3,
+        zoom: float = 1.0,
         mean: Statistic | None = None,
         std: Statistic | None = None,
     ) -> None:
         super().__init__()
-        self.name, self.stage, self.channels = name, stage, channels
+        self.name, self.stage, self.channels, self.zoom = name, stage, channels, zoom
         self.network = backbone(
             name, stage, channels=channels, weights=weights, pretrained=pretrained
         )
@@ -58,6 +62,9 @@ class Backbone(nn.Module):
 
     def forward(self, patches: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D"]:
         """Encode every patch by itself."""
+        if self.zoom != 1:
+            size = [round(self.zoom * side) for side in patches.shape[2:]]
+            patches = interpolate(patches, size=size, mode="bilinear", align_corners=False)
         return self.maps(patches).mean(dim=(2, 3))
 
     def maps(self, images: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D g v"]:

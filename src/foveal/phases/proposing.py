@@ -7,7 +7,8 @@ from typing import Any
 from jaxtyping import Int
 from torch import Tensor
 
-from foveal.data import Splits
+from foveal.data import Dataset, Splits
+from foveal.data.labels import is_multilabel
 from foveal.proposals import Proposals, Trunk, mine
 from foveal.proposals.survey import Progress
 
@@ -23,6 +24,7 @@ class Proposed:
         trusted: whether exemplars prove themselves on images not used, and are about all labels
             but one.
         auc: of their evidence on images not used.
+        nothing: number of the class without evidence of its own, of which there is at most one.
         train: windows of each training image, those of most evidence first.
         validation: likewise.
     """
@@ -30,6 +32,7 @@ class Proposed:
     summary: str
     trusted: bool
     auc: float
+    nothing: int | None
     train: Windows
     validation: Windows
 
@@ -39,6 +42,7 @@ class Proposed:
             "summary": self.summary,
             "trusted": self.trusted,
             "auc": self.auc,
+            "nothing": self.nothing,
             "train": list(self.train),
             "validation": list(self.validation),
         }
@@ -47,7 +51,8 @@ class Proposed:
     def from_state(cls, state: Mapping[str, Any]) -> "Proposed":
         """What gave this state."""
         windows = {part: tuple(state[part]) for part in ("train", "validation")}
-        return cls(state["summary"], state["trusted"], state["auc"], **windows)
+        plain = {key: state[key] for key in ("summary", "trusted", "auc", "nothing")}
+        return cls(**plain, **windows)
 
 
 def propose(
@@ -79,4 +84,19 @@ def propose(
         validation.append(found.windows(splits.validation[index].image, count).cpu())
         progress(index + 1, total)
     train = tuple(windows[:count] for windows in found.mined)
-    return found, Proposed(str(found), found.trusted and found.complete, found.auc, train, tuple(validation))
+    return found, Proposed(
+        str(found),
+        found.trusted and found.complete,
+        found.auc,
+        _nothing(found, splits.train),
+        train,
+        tuple(validation),
+    )
+
+
+def _nothing(found: Proposals, images: Dataset) -> int | None:
+    """The class of all images that no exemplar is about, if they are of one class."""
+    if is_multilabel(images.labels) or not (found.trusted and found.rest):
+        return None
+    labels = images.labels[list(found.rest)].unique().tolist()
+    return int(labels[0]) if len(labels) == 1 else None

@@ -6,30 +6,43 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveal.data import Splits
+from foveal.data import Dataset, Splits
+from foveal.data.labels import is_multilabel
 from foveal.evaluation import evaluation_mode
 from foveal.phases.proposing import Proposed
 from foveal.phases.reader import Reader
-from foveal.phases.strips import Strips, draw
+from foveal.phases.strips import Repeated, Strips, draw, repetitions
 from foveal.runs.folder import RunFolder
-from foveal.settings import Augmentation, Hardware, Training
+from foveal.settings import Hardware, Training
 from foveal.training import fit
 
+_LARGEST_WEIGHT = 3.0  # of a class
 _MARGIN = 0.25  # of a patch, on every side, for shifts and zooms
 
 
-def strips_of(splits: Splits, proposed: Proposed, *, patch: int) -> Splits:
-    """The proposed windows of training and validation images as strips."""
+def strips_of(
+    splits: Splits, proposed: Proposed, *, patch: int, validated: int
+) -> tuple[Strips, Strips]:
+    """The proposed windows of training and of validation images as strips.
+
+    Args:
+        splits: the images.
+        proposed: windows of each.
+        patch: side of a window in pixels, without the margins.
+        validated: number of windows of a validation image, as many as are read in a step.
+    """
     side = patch + 2 * round(_MARGIN * patch)
-    return Splits(
+    few = [windows[:validated] for windows in proposed.validation]
+    return (
         Strips(splits.train, proposed.train, side=side),
-        Strips(splits.validation, proposed.validation, side=side),
+        Strips(splits.validation, few, side=side),
     )
 
 
 def read(
     reader: Reader,
-    strips: Splits,
+    train: Strips,
+    validation: Strips,
     training: Training,
     *,
     windows: int,
@@ -42,7 +55,8 @@ def read(
 
     Args:
         reader: to be trained.
-        strips: see `strips_of`.
+        train: strips to learn from, see `strips_of`.
+        validation: strips to choose the best weights by.
         training: steps and rates of this phase, and the augmentation.
         windows: of an image in a step.
         first: how much the first windows are preferred, see `foveal.phases.strips.draw`.
@@ -59,11 +73,11 @@ def read(
         turn=training.augmentation.turn,
         colour=training.augmentation.colour,
     )
-    plain = replace(training, augmentation=Augmentation())
+    images, weights = _balanced(train, training.optimisation.class_weights)
     fit(
         reader,
-        strips,
-        plain,
+        Splits(images, validation),
+        replace(training, optimisation=replace(training.optimisation, class_weights=weights)),
         hardware=hardware,
         augment=(augment,),
         run=run,
@@ -71,6 +85,20 @@ def read(
         progress=progress,
     )
     reader.load_state_dict(run.weights("best"))
+
+
+def _balanced(
+    strips: Strips, weights: tuple[float, ...] | None
+) -> tuple[Dataset, tuple[float, ...] | None]:
+    """Half of the balance that class weights ask for by repeating images, the rest by weights."""
+    if weights is None or is_multilabel(strips.labels):
+        return strips, weights
+    times = repetitions(strips.labels, len(strips.classes))
+    each = times[strips.labels]
+    rest = torch.tensor(weights) / times
+    rest = (rest * (each.sum() / (rest[strips.labels] * each).sum())).clamp(max=_LARGEST_WEIGHT)
+    indices = torch.arange(len(strips)).repeat_interleave(each)
+    return Repeated(strips, indices.tolist()), tuple(rest.tolist())
 
 
 def votes_of(reader: Reader, strips: Strips, batch: int = 8) -> Float[Tensor, "n Q classes"]:

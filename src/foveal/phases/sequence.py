@@ -24,6 +24,7 @@ from foveal.phases.proposing import Proposed, propose
 from foveal.phases.reader import Reader
 from foveal.phases.reading import read, strips_of, votes_of
 from foveal.phases.teaching import support_of, target_of, teach
+from foveal.phases.strips import Strips
 from foveal.proposals import Trunk
 from foveal.runs.folder import RunFolder
 from foveal.settings import Beginning, Hardware, Training
@@ -57,9 +58,24 @@ def begin(
     log = PhaseLog(folder, verbose=progress)
     proposed = _propose(model, splits, training, beginning, folder, log)
     reader = Reader(model.encoder, _vote(model), patch=model.patch[0], channels=model.channels)
-    strips = strips_of(splits, proposed, patch=model.patch[0])
-    _read(reader, strips, proposed, training, beginning, folder, hardware, log, progress)
-    _teach(model, reader, splits, strips, proposed, training, log)
+    if proposed.nothing is not None:
+        reader.vote.nothing.fill_(proposed.nothing)
+    few = beginning.read_windows or (1 if proposed.trusted else 12)
+    train, validation = strips_of(splits, proposed, patch=model.patch[0], validated=few)
+    log.begin("read", f"{few} of {len(proposed.train[0])} proposed windows an image")
+    read(
+        reader,
+        train,
+        validation,
+        _read_training(training, beginning),
+        windows=few,
+        first=0.01 if proposed.trusted else 4.0,
+        hardware=hardware,
+        run=folder.phase("read"),
+        progress=progress,
+    )
+    log.end("the encoder reads proposed windows")
+    _teach(model, reader, splits, train, proposed, training, log)
     folder.keep("taught", {"model": model.state_dict()})
 
 
@@ -88,17 +104,8 @@ def _propose(
     return proposed
 
 
-def _read(
-    reader: Reader,
-    strips: Splits,
-    proposed: Proposed,
-    training: Training,
-    beginning: Beginning,
-    folder: RunFolder,
-    hardware: Hardware,
-    log: PhaseLog,
-    progress: bool,
-) -> None:
+def _read_training(training: Training, beginning: Beginning) -> Training:
+    """The training of the phase that reads."""
     settings = replace(
         training.optimisation,
         steps=beginning.read_steps,
@@ -110,34 +117,20 @@ def _read(
         warm_up=0.05,
         validate_every=max(1, beginning.read_steps // 10),
     )
-    few = beginning.read_windows or (2 if proposed.trusted else 12)
-    log.begin("read", f"{few} of {beginning.proposals} windows an image, {settings.steps} steps")
-    read(
-        reader,
-        strips,
-        replace(training, optimisation=settings),
-        windows=few,
-        first=0.05 if proposed.trusted else 4.0,
-        hardware=hardware,
-        run=folder.phase("read"),
-        progress=progress,
-    )
-    rows = [row for row in folder.phase("read").rows() if row["validation_loss"] is not None]
-    best = min(rows, key=lambda row: row["validation_loss"] or 0.0)
-    log.end(f"validation accuracy {best['validation_accuracy']:.1%} on proposed windows")
+    return replace(training, optimisation=settings)
 
 
 def _teach(
     model: PatchClassifier,
     reader: Reader,
     splits: Splits,
-    strips: Splits,
+    strips: Strips,
     proposed: Proposed,
     training: Training,
     log: PhaseLog,
 ) -> None:
     log.begin("teach", "the scorer, where the windows lie that tell the labels")
-    votes = votes_of(reader, strips.train)
+    votes = votes_of(reader, strips)
     targets = []
     for index, windows in enumerate(proposed.train):
         example = splits.train[index]

@@ -70,9 +70,7 @@ class Strips:
         return Example(TensorImage(strip), example.label, example.file, boxes)
 
 
-def cut_strip(
-    example: Example, windows: Int[Tensor, "Q 4"], side: int
-) -> UInt8[Tensor, "C QS S"]:
+def cut_strip(example: Example, windows: Int[Tensor, "Q 4"], side: int) -> UInt8[Tensor, "C QS S"]:
     """Cut out windows, black outside the image, and put them one below the other."""
     crops = example.image.crops(windows, (side, side))
     stored = (crops * 255).round().to(torch.uint8)
@@ -102,6 +100,7 @@ def draw(
     patch: int,
     shift: int,
     scale: float = 1.25,
+    tilt: float = 10.0,
     flip: bool = False,
     turn: bool = False,
     colour: bool = True,
@@ -116,9 +115,11 @@ def draw(
         patch: side of the result's windows in pixels, at most that of the strip.
         shift: largest translation in pixels.
         scale: largest zoom, in or out.
+        tilt: largest rotation in degrees.
         flip: mirror left and right.
         turn: turn by quarters, and mirror.
-        colour: change brightness by up to 0.15 and contrast by 0.7 to 1.4.
+        colour: change contrast by 0.7 to 1.4, brightness by up to 0.15, and each channel by up to
+            0.05 more.
         first: a small one prefers the best windows.
     """
     return partial(
@@ -127,6 +128,7 @@ def draw(
         patch=patch,
         shift=shift,
         scale=scale,
+        tilt=tilt,
         flip=flip,
         turn=turn,
         colour=colour,
@@ -142,6 +144,7 @@ def _draw(
     patch: int,
     shift: int,
     scale: float,
+    tilt: float,
     flip: bool,
     turn: bool,
     colour: bool,
@@ -154,28 +157,35 @@ def _draw(
     pixels = windows[chosen].float()
     if strip.dtype == torch.uint8:
         pixels = pixels / 255
-    side = strip.shape[2]
-    zoom = (scale ** -_even(count, generator)) * patch / side  # (n,)
-    matrix = torch.diag_embed(zoom[:, None].expand(-1, 2))  # (n, 2, 2)
-    if flip or turn:
-        mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
-        matrix = matrix * torch.stack((mirror, torch.ones(count)), dim=1)[:, :, None]
+    angle = _even(count, generator) * math.radians(tilt)
     if turn:
-        quarters = torch.randint(4, (count,), generator=generator) * (math.pi / 2)
-        sine, cosine = quarters.sin().round(), quarters.cos().round()
-        rotation = torch.stack((cosine, -sine, sine, cosine), dim=1).view(-1, 2, 2)
-        matrix = matrix @ rotation
-    move = _even(2 * count, generator).view(count, 2, 1) * (2 * shift / side)
-    grid = affine_grid(
-        torch.cat((matrix, move), dim=2), [count, len(strip), patch, patch], align_corners=False
-    )
+        angle = angle + torch.randint(4, (count,), generator=generator) * (math.pi / 2)
+    matrix = _rotation(angle) * (scale ** _even(count, generator))[:, None, None]
+    if flip or turn:
+        matrix[:, :, 0] *= torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)[
+            :, None
+        ]
+    move = _even(2 * count, generator).view(count, 2, 1) * shift
+    place = torch.cat((matrix * patch, 2 * move), dim=2) / strip.shape[2]
+    grid = affine_grid(place, [count, len(strip), patch, patch], align_corners=False)
     pixels = grid_sample(pixels, grid, padding_mode="border", align_corners=False)
     if colour:
-        contrast = 0.7 + 0.7 * torch.rand(count, 1, 1, 1, generator=generator)
-        brightness = 0.15 * _even(count, generator).view(-1, 1, 1, 1)
-        mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
-        pixels = ((pixels - mean) * contrast + mean + brightness).clamp(-0.5, 1.5)
+        pixels = _coloured(pixels, generator)
     return pixels.movedim(0, 1).flatten(1, 2)
+
+
+def _rotation(angle: Float[Tensor, " n"]) -> Float[Tensor, "n 2 2"]:
+    sine, cosine = angle.sin(), angle.cos()
+    return torch.stack((cosine, -sine, sine, cosine), dim=1).view(-1, 2, 2)
+
+
+def _coloured(pixels: Float[Tensor, "n C P P"], generator: Generator) -> Float[Tensor, "n C P P"]:
+    count, channels = pixels.shape[:2]
+    contrast = 0.7 + 0.7 * torch.rand(count, 1, 1, 1, generator=generator)
+    brightness = 0.15 * _even(count, generator).view(-1, 1, 1, 1)
+    tint = 0.05 * _even(count * channels, generator).view(count, channels, 1, 1)
+    mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
+    return ((pixels - mean) * contrast + mean + brightness + tint).clamp(-0.5, 1.5)
 
 
 def _even(count: int, generator: Generator) -> Float[Tensor, " n"]:
@@ -187,3 +197,32 @@ def strip_windows(strip: Tensor) -> Tensor:
     """The windows (Q, C, S, S) of a strip (C, Q S, S)."""
     side = strip.shape[2]
     return strip.unflatten(1, (-1, side)).movedim(1, 0)
+
+
+class Repeated:
+    """A data set in which images of rare classes occur several times.
+
+    Args:
+        images: the data set.
+        indices: of its images, in the order of this data set.
+    """
+
+    def __init__(self, images: Dataset, indices: Sequence[int]) -> None:
+        self.images, self.indices = images, tuple(indices)
+        self.classes, self.labels = images.classes, images.labels[list(indices)]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Example:
+        return self.images[self.indices[index]]
+
+
+def repetitions(labels: Int[Tensor, " n"], classes: int) -> Int[Tensor, " classes"]:
+    """How often each image of a class occurs, so that classes differ by the root of their ratio.
+
+    >>> repetitions(torch.tensor([0] * 16 + [1]), 2).tolist()
+    [1, 4]
+    """
+    counts = torch.bincount(labels, minlength=classes).clamp(min=1)
+    return (counts.max() / counts).sqrt().round().long()

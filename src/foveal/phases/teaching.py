@@ -72,7 +72,9 @@ def target_of(
     share = support.softmax(dim=0)
     entropy = -float(torch.special.entr(share).sum())
     decided = 1 + entropy / math.log(len(share)) if len(share) > 1 else 1.0
-    cells, inside = (each.flatten(0, -2) if each.ndim == 3 else each for each in _cells(model, image))
+    cells, inside = (
+        each.flatten(0, -2) if each.ndim == 3 else each for each in _cells(model, image)
+    )
     distance = (cells[:, None] - centres(windows)).abs().amax(dim=2)  # (N, Q)
     near = (1 - distance * (4 / min(model.patch))).clamp(min=0)
     nearest = distance.masked_fill(~inside[:, None], torch.inf).argmin(dim=0)
@@ -81,9 +83,7 @@ def target_of(
     return Target((near / near.sum(dim=0) * share).sum(dim=1), decided)
 
 
-def _cells(
-    model: PatchClassifier, image: Image
-) -> tuple[Float[Tensor, "N 2"], Bool[Tensor, " N"]]:
+def _cells(model: PatchClassifier, image: Image) -> tuple[Float[Tensor, "N 2"], Bool[Tensor, " N"]]:
     """Centres of the cells of the view in the image, and whether they lie inside."""
     windows, inside = model.geometry.windows([image], torch.device("cpu"))
     return centres(windows).view(-1, 2), inside.view(-1)

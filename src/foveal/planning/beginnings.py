@@ -10,6 +10,7 @@ SCRATCH = "thin"  # the encoder that has no pretrained weights
 _CELLS = 4  # of an encoder's last map along a side of a patch
 _SCORER_STRIDE = 8  # pixels of the view
 _SCORER_WIDTH = 64
+_ZOOM = 1.5
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,12 @@ def infer_networks(model: Model) -> Model:
         assert model.patch is not None
         stage = stage_by_stride(model.encoder, model.patch / _CELLS)
     stage = stage if model.encoder_stage is None else model.encoder_stage
+    zoom = model.zoom or (_ZOOM if model.pretrained else 1.0)
+    model = replace(model, encoder_stage=stage, zoom=zoom)
     if not model.pretrained or model.scorer is not None:
-        return replace(model, encoder_stage=stage)
+        return model
     return replace(
         model,
-        encoder_stage=stage,
         scorer=model.encoder,
         scorer_stage=stage_by_stride(model.encoder, _SCORER_STRIDE),
         scorer_width=_SCORER_WIDTH,

@@ -107,7 +107,9 @@ def fit_minutes(
     a few passes are read all the same.
     """
     n, batch = len(splits.train), optimisation.batch
-    before = forecast(costs, splits, replace(beginning, read_steps=0), replace(optimisation, steps=0))
+    before = forecast(
+        costs, splits, replace(beginning, read_steps=0), replace(optimisation, steps=0)
+    )
     rest = 60 * (minutes - before.total)
     passes = [each * n / batch for each in (_FEWEST_PASSES, _MOST_PASSES)]
     read = rest * _READ_SHARE / (costs.window * windows * batch)

@@ -49,6 +49,9 @@ def combine(
     """
     answers = sorted(_weighed(_answers(trial), trial), key=lambda each: -_surplus(each.finding))
     used = [answer for answer in answers if answer.finding.weight > 0]
+    rest = torch.ones(len(images), dtype=torch.bool, device=trial.positive.device)
+    for answer in used:
+        rest &= ~trial.questions[answer.question].positive
     parts = [_exemplars(trial, answer) for answer in used]
     width = trial.cells.shape[1]
     empty = trial.cells.new_zeros(0)
@@ -61,8 +64,9 @@ def combine(
         bias=torch.cat([bias for _, _, bias in parts]) if parts else empty,
         findings=[answer.finding for answer in answers],
         exemplars=[each for answer in used for each in _shown(trial, answer, trunk, patch, images)],
-        complete=_complete(trial, used),
+        complete=bool(used) and len(torch.unique(trial.positive[rest], dim=0)) <= 1,
     )
+    found.rest = tuple(rest.nonzero()[:, 0].tolist())
     found.mined = tuple(
         found.window_of(places[order], image.size).cpu()
         for places, order, image in zip(
@@ -70,14 +74,6 @@ def combine(
         )
     )
     return found
-
-
-def _complete(trial: Trial, used: list[_Answer]) -> bool:
-    """Whether all images that no used question is about bear the same labels."""
-    rest = torch.ones_like(trial.questions[0].positive) if trial.questions else torch.ones(0)
-    for answer in used:
-        rest = rest & ~trial.questions[answer.question].positive
-    return bool(used) and len(torch.unique(trial.positive[rest], dim=0)) <= 1
 
 
 def _by_evidence(found: Proposals, survey: Survey) -> Int[Tensor, "n Q"]:
@@ -90,7 +86,9 @@ def _by_evidence(found: Proposals, survey: Survey) -> Int[Tensor, "n Q"]:
     for peaks in survey.peaks:
         by_evidence = found.similarity(peaks).argsort(descending=True, stable=True)
         rank = by_evidence.argsort()
-        orders.append(by_evidence if found.complete else torch.minimum(2 * rank, 2 * rarest + 1).argsort())
+        orders.append(
+            by_evidence if found.complete else torch.minimum(2 * rank, 2 * rarest + 1).argsort()
+        )
     return torch.stack(orders)
 
 

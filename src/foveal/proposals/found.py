@@ -41,6 +41,7 @@ class Proposals(nn.Module):
     Attributes:
         mined: the windows about the rarest cells of each image that was mined, the one of most
             evidence first; see `windows` for other images. Not part of `state`.
+        rest: numbers of the mined images that no exemplar is about. Not part of `state`.
     """
 
     cells: Tensor
@@ -67,6 +68,7 @@ class Proposals(nn.Module):
             self.register_buffer(name, tensor)
         self.findings, self.exemplars = tuple(findings), tuple(exemplars)
         self.mined: tuple[Int[Tensor, "Q 4"], ...] = ()
+        self.rest: tuple[int, ...] = ()
 
     @property
     def auc(self) -> float:
