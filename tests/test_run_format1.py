@@ -14,9 +14,9 @@ import yaml
 import foveal
 from fixtures import format1
 from foveal.evaluation import chosen_windows
+from foveal.phases.launch import resume
 from foveal.runs.folder import RunFolder
 from foveal.settings import Hardware
-from foveal.phases.launch import resume
 
 FIXTURES = Path(format1.__file__).parent
 RECIPES = ("folder", "billiards_mini")

@@ -20,6 +20,7 @@ from foveal.cli.benchmark import benchmark
 from foveal.cli.data import data
 from foveal.cli.evaluate import evaluate
 from foveal.cli.explain import explain
+from foveal.cli.plan import plan
 from foveal.cli.predict import predict
 from foveal.cli.recipes import recipes
 from foveal.cli.reproduce import reproduce
@@ -32,6 +33,7 @@ Recognise things in large images when the answer sits in a few small places.
 foveal COMMAND --help shows the options of a command.
 """
 COMMANDS: dict[str, Callable[..., int]] = {
+    "plan": plan,
     "train": train,
     "evaluate": evaluate,
     "predict": predict,

@@ -1,6 +1,7 @@
 """timm networks up to one of their feature maps: images (B, C, h, w) -> maps (B, D, g, v)."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 import foveal._torchvision  # noqa: F401  # timm imports torchvision
 from foveal.errors import DownloadFailed, UserError
+from foveal.nn._hub import quick_hub
 
 Statistic = tuple[float, ...]
 
@@ -50,14 +52,15 @@ def backbone(
     try:
         if stage < 0:
             stage = _create(name).feature_info.out_indices[stage]
-        network = _create(name, out_indices=(stage,), in_chans=channels, pretrained=pretrained)
+        with quick_hub() if pretrained else nullcontext():
+            network = _create(name, out_indices=(stage,), in_chans=channels, pretrained=pretrained)
     except (AssertionError, IndexError) as error:
         raise UserError(f"the network {name!r} has no feature map {stage}: {error}") from error
     except Exception as error:
         if pretrained:
             raise DownloadFailed(
-                f"cannot download weights for {name!r} ({_first_line(error)}): give a file with "
-                "weights= instead, or choose a network that timm has weights for"
+                f"cannot download weights for {name!r}: connect to the network, give a file with "
+                "--weights, or choose a network that timm has weights for"
             ) from error
         raise UserError(f"the network {name!r} has no feature maps: {error}") from error
     if state is not None:

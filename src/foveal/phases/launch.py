@@ -9,10 +9,11 @@ from foveal._processes import is_rank_zero
 from foveal.data import Splits
 from foveal.errors import UserError
 from foveal.experiment import Experiment
+from foveal.models import PatchClassifier
+from foveal.phases.sequence import begin
 from foveal.runs.folder import RunFolder
 from foveal.runs.record import record, restore
 from foveal.settings import Hardware
-from foveal.phases.sequence import begin
 from foveal.training import Stopped, fit
 from foveal.training.devices import configure_fabric
 
@@ -88,6 +89,7 @@ def _train(
     beginning = experiment.beginning
     try:
         if beginning is not None and not folder.has("last"):
+            assert isinstance(experiment.model, PatchClassifier)
             begin(
                 experiment.model,
                 splits,

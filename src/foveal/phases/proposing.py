@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -50,9 +51,14 @@ class Proposed:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Proposed":
         """What gave this state."""
-        windows = {part: tuple(state[part]) for part in ("train", "validation")}
-        plain = {key: state[key] for key in ("summary", "trusted", "auc", "nothing")}
-        return cls(**plain, **windows)
+        return cls(
+            state["summary"],
+            state["trusted"],
+            state["auc"],
+            state["nothing"],
+            tuple(state["train"]),
+            tuple(state["validation"]),
+        )
 
 
 def propose(
@@ -98,5 +104,5 @@ def _nothing(found: Proposals, images: Dataset) -> int | None:
     """The class of all images that no exemplar is about, if they are of one class."""
     if is_multilabel(images.labels) or not (found.trusted and found.rest):
         return None
-    labels = images.labels[list(found.rest)].unique().tolist()
+    labels = torch.unique(images.labels[list(found.rest)]).tolist()
     return int(labels[0]) if len(labels) == 1 else None

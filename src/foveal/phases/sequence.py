@@ -11,11 +11,7 @@ goes on with the phase it was in.
 
 from dataclasses import replace
 
-from jaxtyping import Float
-from torch import Tensor
-
 from foveal.data import Splits
-from foveal.data.labels import is_multilabel
 from foveal.models import PatchClassifier
 from foveal.nn.aggregators import Vote
 from foveal.nn.scorers import BackboneScorer
@@ -23,8 +19,8 @@ from foveal.phases.phase_log import PhaseLog
 from foveal.phases.proposing import Proposed, propose
 from foveal.phases.reader import Reader
 from foveal.phases.reading import read, strips_of, votes_of
-from foveal.phases.teaching import support_of, target_of, teach
 from foveal.phases.strips import Strips
+from foveal.phases.teaching import support_of, target_of, teach
 from foveal.proposals import Trunk
 from foveal.runs.folder import RunFolder
 from foveal.settings import Beginning, Hardware, Training

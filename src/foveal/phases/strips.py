@@ -195,8 +195,8 @@ def _even(count: int, generator: Generator) -> Float[Tensor, " n"]:
 
 def strip_windows(strip: Tensor) -> Tensor:
     """The windows (Q, C, S, S) of a strip (C, Q S, S)."""
-    side = strip.shape[2]
-    return strip.unflatten(1, (-1, side)).movedim(1, 0)
+    channels, _, side = strip.shape
+    return strip.reshape(channels, -1, side, side).movedim(1, 0)
 
 
 class Repeated:

@@ -124,7 +124,7 @@ def teach(
             scores = scorer.score_features(features).flatten(1)
             loss = _loss(scores, [targets[index] for index in some.tolist()])
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             done += 1
             progress(done, steps)

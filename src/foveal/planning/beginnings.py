@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 from foveal.errors import DownloadFailed
-from foveal.planning import sizing
 from foveal.settings import Beginning, Model
 
 SCRATCH = "thin"  # the encoder that has no pretrained weights
@@ -40,8 +39,8 @@ def weights_source(model: Model) -> WeightsSource:
         return WeightsSource(
             False,
             (
-                f"warning: {error}. Training starts from random weights, which takes far more "
-                "images and time: expect little from a few hundred images",
+                f"warning: training starts from random weights, which take far more images and "
+                f"time: {error}",
             ),
         )
     return WeightsSource(True)
@@ -70,12 +69,6 @@ def infer_networks(model: Model) -> Model:
     )
 
 
-def infer(beginning: Beginning, model: Model, images: int, batch: int) -> Beginning | None:
-    """Complete the settings of the first phases; None where training has none.
-
-    They need a frozen pretrained scorer, whose features propose windows.
-    """
-    if not (beginning.begin and model.pretrained and model.freeze_scorer):
-        return None
-    steps = beginning.read_steps or sizing.read_steps(images, batch)
-    return replace(beginning, read_steps=steps)
+def possible(beginning: Beginning, model: Model) -> bool:
+    """Whether training begins with proposals, which come from a frozen pretrained scorer."""
+    return beginning.begin and model.pretrained and model.freeze_scorer

@@ -1,20 +1,24 @@
 """How long the phases of a training take on this machine, and how many steps fit into minutes."""
 
+import copy
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+import torch
+
+from foveal.data import Splits
+from foveal.models import PatchClassifier
+from foveal.nn.encoders import encode
+from foveal.nn.modes import evaluation_mode
+from foveal.phases.sequence import trunk_of_scorer
 from foveal.settings import Beginning, Optimisation
-
-if TYPE_CHECKING:
-    from foveal.data import Splits
-    from foveal.models import PatchClassifier
 
 _READ_SHARE = 0.7  # of the time that proposals and teaching leave; looking gets the rest
 _CROPS = 32  # of a measured step
 _MINING = 0.15  # seconds per training image, after the features
-_FEWEST_PASSES, _MOST_PASSES = 4, 120  # over the images, of reading
+_FEWEST, _MOST = 4, 120  # passes over the images
 
 
 @dataclass(frozen=True)
@@ -55,67 +59,53 @@ class Forecast:
         )
 
 
-def measure(model: "PatchClassifier", splits: "Splits") -> Costs:
+def measure(model: PatchClassifier, splits: Splits, *, begins: bool) -> Costs:
     """Time a step of every phase on images of the data; the model stays as it was.
 
     Args:
-        model: with a frozen pretrained scorer, see `foveal.phases`.
+        model: to be trained.
         splits: its training images.
+        begins: whether there are phases before the last; they need a frozen pretrained scorer.
     """
-    import copy
-
-    import torch
-
-    from foveal.nn.encoders import encode
-    from foveal.nn.modes import evaluation_mode
-    from foveal.phases.sequence import trunk_of_scorer
-
     model = copy.deepcopy(model)
-    image = splits.train[0].image
-    trunk = trunk_of_scorer(model)
-    with torch.random.fork_rng(), torch.no_grad(), evaluation_mode(model):
-        features = _timed(lambda: [None for _ in trunk.pieces(image)])
-        view = model.geometry.views([image], trunk.device)
-        seen = _timed(lambda: model.scorer(view))
-
-    def step_of_reading() -> None:
-        patches = torch.rand(1, _CROPS, model.channels, *model.patch, device=trunk.device)
-        encode(model.encoder, patches).sum().backward()
-
-    def step_of_looking() -> None:
-        model([image, image]).logits.sum().backward()
-
+    images = [splits.train[0].image] * 2
     with torch.random.fork_rng():
         model.train()
-        window = _timed(step_of_reading) / _CROPS
-        look = _timed(step_of_looking) / 2
-    return Costs(features, window, seen, look)
+        look = _timed(lambda: model(images).logits.sum().backward()) / len(images)
+        if not begins:
+            return Costs(0.0, 0.0, 0.0, look)
+        trunk = trunk_of_scorer(model)
+        patches = torch.rand(1, _CROPS, model.channels, *model.patch, device=trunk.device)
+        window = _timed(lambda: encode(model.encoder, patches).sum().backward()) / _CROPS
+        with torch.no_grad(), evaluation_mode(model):
+            features = _timed(lambda: [None for _ in trunk.pieces(images[0])])
+            view = model.geometry.views(images[:1], trunk.device)
+            return Costs(features, window, _timed(lambda: model.scorer(view)), look)
 
 
 def fit_minutes(
     minutes: float,
     costs: Costs,
-    splits: "Splits",
-    beginning: Beginning,
+    splits: Splits,
+    beginning: Beginning | None,
     optimisation: Optimisation,
-    *,
-    windows: int = 2,
-) -> tuple[Beginning, Optimisation]:
+) -> tuple[Beginning | None, Optimisation]:
     """Choose the steps of reading and looking so that all phases take so many minutes.
 
     Steps that are given stay. Proposals and teaching take what they take: where they leave nothing,
-    a few passes are read all the same.
+    a few passes are made all the same.
     """
-    n, batch = len(splits.train), optimisation.batch
-    before = forecast(
-        costs, splits, replace(beginning, read_steps=0), replace(optimisation, steps=0)
-    )
-    rest = 60 * (minutes - before.total)
-    passes = [each * n / batch for each in (_FEWEST_PASSES, _MOST_PASSES)]
-    read = rest * _READ_SHARE / (costs.window * windows * batch)
-    read = min(max(read, passes[0]), passes[1])
-    look = (rest - read * costs.window * windows * batch) / (costs.look * batch)
-    look = min(max(look, 10), passes[1])
+    none = replace(optimisation, steps=0)
+    least, most = (p * len(splits.train) / optimisation.batch for p in (_FEWEST, _MOST))
+    if beginning is None:
+        rest = 60 * (minutes - forecast(costs, splits, None, none).total)
+        steps = max(rest / (costs.look * optimisation.batch), least)
+        return None, replace(optimisation, steps=optimisation.steps or round(steps))
+    unread = replace(beginning, read_steps=0)
+    rest = 60 * (minutes - forecast(costs, splits, unread, none).total)
+    read_step = costs.window * _windows(beginning) * optimisation.batch
+    read = min(max(rest * _READ_SHARE / read_step, least), most)
+    look = min(max((rest - read * read_step) / (costs.look * optimisation.batch), least / 2), most)
     return (
         replace(beginning, read_steps=beginning.read_steps or round(read)),
         replace(optimisation, steps=optimisation.steps or round(look)),
@@ -123,12 +113,7 @@ def fit_minutes(
 
 
 def forecast(
-    costs: Costs,
-    splits: "Splits",
-    beginning: Beginning,
-    optimisation: Optimisation,
-    *,
-    windows: int = 2,
+    costs: Costs, splits: Splits, beginning: Beginning | None, optimisation: Optimisation
 ) -> Forecast:
     """Say how long the phases take.
 
@@ -137,16 +122,25 @@ def forecast(
         splits: the images.
         beginning: with the steps of reading.
         optimisation: with the steps of looking.
-        windows: of an image in a step of reading.
     """
     n, validation = len(splits.train), len(splits.validation)
     batch = optimisation.batch
+    validations = math.ceil(optimisation.steps / optimisation.validation_interval) + 1
+    looked = optimisation.steps * batch + validations * validation / 3  # a pass forward: a third
+    look = looked * costs.look / 60
+    if beginning is None:
+        return Forecast(0.0, 0.0, 0.0, look)
     return Forecast(
         ((n + min(n, 64) + validation) * costs.features + n * _MINING) / 60,
-        beginning.read_steps * batch * windows * costs.window / 60,
+        beginning.read_steps * batch * _windows(beginning) * costs.window / 60,
         n * (costs.view + beginning.proposals * costs.window / 3) / 60,
-        (optimisation.steps * batch + 20 * validation / 3) * costs.look / 60,
+        look,
     )
+
+
+def _windows(beginning: Beginning) -> int:
+    """Windows of an image in a step of reading; not known before proposals are trusted."""
+    return beginning.read_windows or 2
 
 
 def _timed(action: Callable[[], object], repeats: int = 2) -> float:

@@ -26,6 +26,7 @@ def folder(
     augmentation: Augmentation = Augmentation(shift_fraction=1 / 30, colour=True),
     balance: bool = True,
     multilabel: bool = False,
+    minutes: float | None = None,
     seed: int = 0,
 ) -> Experiment:
     """Train on your own images, in class folders or listed in a CSV.
@@ -52,6 +53,8 @@ def folder(
             that are given take precedence. Not with several classes per image.
         multilabel: an image has any number of the classes, also none or one: labels like cat|dog,
             or a column of 0 and 1 per class. A | in a label has the same effect.
+        minutes: time that training may take: numbers of steps that are not given are chosen by
+            timing a step of each phase on this machine.
         seed: seed of all random numbers and of the split.
 
     Raises:
@@ -73,13 +76,19 @@ def folder(
         )
     source = beginnings.weights_source(model)
     inferred = _infer_model(model, typical, pretrained=source.pretrained)
-    starts = beginnings.infer(beginning, inferred, len(images.train), optimisation.batch)
-    balance = balance and not multilabel
-    optimisation = _infer_optimisation(optimisation, images, balance, begun=starts is not None)
-    notes = (_describe(images), _describe_model(model, inferred, optimisation, typical))
+    starts = beginning if beginnings.possible(beginning, inferred) else None
+    weights = _class_weights(optimisation, images, balance and not multilabel)
+    optimisation = replace(optimisation, class_weights=weights)
     with seeded(seed):
         network = from_settings(inferred, selection, classes=len(images.train.classes))
     sizing.try_shapes(network, sizing.sizes(images.train))
+    if minutes is not None:
+        from foveal.planning import budget
+
+        costs = budget.measure(network, images, begins=starts is not None)
+        starts, optimisation = budget.fit_minutes(minutes, costs, images, starts, optimisation)
+    starts, optimisation = _infer_steps(starts, optimisation, len(images.train))
+    notes = (_describe(images), _describe_model(model, inferred, optimisation, typical))
     return Experiment(
         recipe="folder",
         options={
@@ -91,6 +100,7 @@ def folder(
             "augmentation": augmentation,
             "balance": balance,
             "multilabel": multilabel,
+            "minutes": minutes,
             "seed": seed,
         },
         classes=images.train.classes,
@@ -131,9 +141,9 @@ def _infer_model(model: Model, image: sizing.Size, *, pretrained: bool) -> Model
     return beginnings.infer_networks(inferred)
 
 
-def _infer_optimisation(
-    optimisation: Optimisation, images: "Splits", balance: bool, *, begun: bool
-) -> Optimisation:
+def _class_weights(
+    optimisation: Optimisation, images: "Splits", balance: bool
+) -> tuple[float, ...] | None:
     weights = optimisation.class_weights
     if weights is None and balance:
         weights = sizing.balanced(images.train)
@@ -142,9 +152,18 @@ def _infer_optimisation(
             f"--class-weights: got {len(weights)} weights for {len(images.train.classes)} classes "
             f"({', '.join(images.train.classes)}): give one per class, in this order"
         )
-    infer_steps = sizing.look_steps if begun else sizing.steps
-    steps = optimisation.steps or infer_steps(len(images.train), optimisation.batch)
-    return replace(optimisation, steps=steps, class_weights=weights)
+    return weights
+
+
+def _infer_steps(
+    beginning: Beginning | None, optimisation: Optimisation, images: int
+) -> tuple[Beginning | None, Optimisation]:
+    batch, steps = optimisation.batch, optimisation.steps
+    if beginning is None:
+        return None, replace(optimisation, steps=steps or sizing.steps(images, batch))
+    read_steps = beginning.read_steps or sizing.read_steps(images, batch)
+    steps = steps or sizing.look_steps(images, batch)
+    return replace(beginning, read_steps=read_steps), replace(optimisation, steps=steps)
 
 
 def _describe(images: "Splits") -> str:

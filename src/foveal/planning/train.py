@@ -6,10 +6,10 @@ from typing import Any
 
 from foveal.errors import nearest
 from foveal.experiment import group_options, option_places
+from foveal.phases.launch import start
 from foveal.planning.folder import folder
 from foveal.runs import Run, load
 from foveal.settings import Hardware
-from foveal.phases.launch import start
 
 _HARDWARE = {field.name for field in fields(Hardware)}
 

@@ -28,7 +28,10 @@ class LabelledImages(Protocol):
     """What mining needs of a `foveal.data.Dataset`."""
 
     classes: tuple[str, ...]
-    labels: Tensor
+
+    @property
+    def labels(self) -> Tensor:
+        """Class number of each image, or the classes of each."""
 
     def __len__(self) -> int: ...
 

@@ -13,7 +13,7 @@ from foveal.nn.protocols import parts_of
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.topk import Selection
-from foveal.windows import by_image_size, centred, grid, nms
+from foveal.windows import centred, grid, nms
 
 
 class DenseEvidence(nn.Module):
