@@ -107,6 +107,7 @@ class Beginning:
         read_steps: steps of reading (0: inferred from the number of images).
         read_learning_rate: learning rate of the votes while reading.
         read_encoder_lr_scale: factor on it for the encoder.
+        baseline: first fit a cheap model that sees the shrunk image alone, to compare with.
     """
 
     begin: bool = True
@@ -115,6 +116,7 @@ class Beginning:
     read_steps: int = 0
     read_learning_rate: float = 2e-3
     read_encoder_lr_scale: float = 0.3
+    baseline: bool = True
 
     def __post_init__(self) -> None:
         """Check the ranges."""

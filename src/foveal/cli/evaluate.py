@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from foveal.cli._console import SUCCESS, best_device, status
 
 if TYPE_CHECKING:
+    from foveal.evaluation import Report
     from foveal.runs import Run
 
 
@@ -24,8 +25,8 @@ def evaluate(run: Path, /, *, data: Path | None = None, json: bool = False) -> i
     return SUCCESS
 
 
-def print_report(run: "Run", data: Path | None = None, *, as_json: bool = False) -> None:
-    """Evaluate a run and print the report.
+def print_report(run: "Run", data: Path | None = None, *, as_json: bool = False) -> "Report":
+    """Evaluate a run, print the report and return it.
 
     Args:
         run: a loaded run.
@@ -41,3 +42,4 @@ def print_report(run: "Run", data: Path | None = None, *, as_json: bool = False)
         print(json_format.dumps(report.summary()))
     else:
         print(format_report(report, f"{run.path} on {what}"))
+    return report

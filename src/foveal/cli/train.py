@@ -154,9 +154,12 @@ def _plain(value: Any) -> Any:
 
 def _evaluate(output: Path) -> None:
     from foveal.cli.evaluate import print_report
+    from foveal.report.verdict import verdict
     from foveal.runs import load
+    from foveal.runs.folder import RunFolder
 
-    print_report(load(output))
+    report = print_report(load(output))
+    print("", *verdict(report, RunFolder(output).kept("baseline")), "", sep="\n")
     path, page = shlex.quote(str(output)), shlex.quote(f"{output}/explained")
     log(
         f"the run is in {output}; next, with images of your own:",

@@ -9,12 +9,13 @@ Each phase but the last keeps its result in the run's folder, under phases/: a r
 goes on with the phase it was in.
 """
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from foveal.data import Splits
 from foveal.models import PatchClassifier
 from foveal.nn.aggregators import Vote
 from foveal.nn.scorers import BackboneScorer
+from foveal.phases.baseline import baseline
 from foveal.phases.phase_log import PhaseLog
 from foveal.phases.proposing import Proposed, propose
 from foveal.phases.reader import Reader
@@ -52,6 +53,10 @@ def begin(
         model.load_state_dict(taught["model"])
         return
     log = PhaseLog(folder, verbose=progress)
+    if beginning.baseline and folder.kept("baseline") is None:
+        log.log("before the phases: a baseline that sees the shrunk image alone")
+        result = baseline(model, splits, training.optimisation.class_weights, log.count)
+        folder.keep("baseline", asdict(result))
     proposed = _propose(model, splits, training, beginning, folder, log)
     reader = Reader(model.encoder, _vote(model), patch=model.patch[0], channels=model.channels)
     if proposed.nothing is not None:
