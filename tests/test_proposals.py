@@ -306,7 +306,7 @@ def trial(
     n, count, _ = cells.shape
     none = torch.zeros(n, 0, 2, dtype=torch.int64)
     places = torch.arange(count)[:, None].expand(n, count, 2)
-    survey = Survey(cells, places, cells.half(), torch.zeros(n, 0), none)
+    survey = Survey(cells, places, cells.half(), places, torch.zeros(n, 0), none)
     centres = cells.new_zeros(0, 16)
     groups = torch.arange(n) if groups is None else groups
     questions = [Question("yes", positive), Question("no", ~positive)]

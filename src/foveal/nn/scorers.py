@@ -117,7 +117,7 @@ class BackboneScorer(nn.Module):
             if width
             else nn.Conv2d(features, 1, 3, padding=1)
         )
-        self.network.requires_grad_(not frozen)
+        self.network.requires_grad_(not frozen).train(not frozen)
 
     def train(self, mode: bool = True) -> "BackboneScorer":
         """Switch between training and prediction; a frozen network always predicts."""

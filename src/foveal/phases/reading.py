@@ -88,7 +88,7 @@ def read(
 
 
 def _balanced(
-    strips: Strips, weights: tuple[float, ...] | None
+    strips: Dataset, weights: tuple[float, ...] | None
 ) -> tuple[Dataset, tuple[float, ...] | None]:
     """Half of the balance that class weights ask for by repeating images, the rest by weights."""
     if weights is None or is_multilabel(strips.labels):

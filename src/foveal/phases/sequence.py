@@ -133,7 +133,7 @@ def _teach(
     log.begin("teach", "the scorer, where the windows lie that tell the labels")
     votes = votes_of(reader, strips)
     targets = []
-    for index, windows in enumerate(proposed.train):
+    for index, windows in enumerate(strips.windows):
         example = splits.train[index]
         support = support_of(votes[index], example.label)
         targets.append(target_of(model, example.image, windows, support))

@@ -67,8 +67,8 @@ def read_steps(images: int, batch: int) -> int:
 
 
 def look_steps(images: int, batch: int) -> int:
-    """About 6 passes after the other phases, 50 to 2000 steps."""
-    return min(2_000, max(50, round(6 * images / batch / 10) * 10))
+    """About 3 passes after the other phases, 30 to 2000 steps."""
+    return min(2_000, max(30, round(3 * images / batch / 10) * 10))
 
 
 def balanced(images: "Dataset") -> tuple[float, ...]:

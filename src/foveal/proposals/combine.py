@@ -18,6 +18,7 @@ from foveal.proposals.survey import Survey
 from foveal.proposals.trunk import Trunk
 
 _EXEMPLARS = 30  # per question
+_WINDOWS = 64  # per mined image
 _SHOWN = 12  # exemplars per question to look at
 _SURE = 3.0  # deviations of chance that an AUC must exceed one half by
 _LEAST = 0.15  # and by how much at least
@@ -68,28 +69,20 @@ def combine(
     )
     found.rest = tuple(rest.nonzero()[:, 0].tolist())
     found.mined = tuple(
-        found.window_of(places[order], image.size).cpu()
-        for places, order, image in zip(
-            trial.survey.places, _by_evidence(found, trial.survey), images, strict=True
-        )
+        _windows(found, trial.survey, number, images[number].size) for number in range(len(images))
     )
     return found
 
 
-def _by_evidence(found: Proposals, survey: Survey) -> Int[Tensor, "n Q"]:
-    """The order of the peaks of each image, as `Proposals.windows` orders windows."""
-    n, count, _ = survey.peaks.shape
-    rarest = torch.arange(count, device=survey.peaks.device)
-    if not found.trusted:
-        return rarest.expand(n, -1)
-    orders = []
-    for peaks in survey.peaks:
-        by_evidence = found.similarity(peaks).argsort(descending=True, stable=True)
-        rank = by_evidence.argsort()
-        orders.append(
-            by_evidence if found.complete else torch.minimum(2 * rank, 2 * rarest + 1).argsort()
-        )
-    return torch.stack(orders)
+def _windows(
+    found: Proposals, survey: Survey, image: int, size: tuple[int, int]
+) -> Int[Tensor, "Q 4"]:
+    """Windows about the rare cells of an image that was mined."""
+    cells = survey.rare[image].float()
+    rank = -torch.arange(len(cells), device=cells.device, dtype=cells.dtype)  # the rarest first
+    evidence = found.similarity(cells) if found.trusted else rank
+    count = min(_WINDOWS, len(cells))
+    return found.choose(survey.rare_places[image].long(), evidence, rank, size, count).cpu()
 
 
 def _answers(trial: Trial) -> list[_Answer]:

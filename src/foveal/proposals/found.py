@@ -39,8 +39,8 @@ class Proposals(nn.Module):
             are ranked by evidence and by rarity in turn.
 
     Attributes:
-        mined: the windows about the rarest cells of each image that was mined, the one of most
-            evidence first; see `windows` for other images. Not part of `state`.
+        mined: windows of each image that was mined, as `windows` returns them, but from its rarest
+            cells alone and without another pass over it. Not part of `state`.
         rest: numbers of the mined images that no exemplar is about. Not part of `state`.
     """
 
@@ -104,14 +104,35 @@ class Proposals(nn.Module):
         evidence, rarity = self._maps(source)
         if not 1 <= k <= evidence.numel():
             raise ValueError(f"k must lie in 1..{evidence.numel()} cells: got k={k}")
+        places = torch.cartesian_prod(
+            *(torch.arange(n, device=rarity.device) for n in rarity.shape)
+        )
+        return self.choose(places, evidence.flatten(), rarity.flatten(), source.size, k)
+
+    def choose(
+        self,
+        places: Int[Tensor, "n 2"],
+        evidence: Float[Tensor, " n"],
+        rarity: Float[Tensor, " n"],
+        size: tuple[int, int],
+        k: int,
+    ) -> Int[Tensor, "k 4"]:
+        """Of windows about these cells of an image, the k that `windows` would return.
+
+        Args:
+            places: row and column of each cell.
+            evidence: of each.
+            rarity: of each.
+            size: of the image.
+            k: 1..n.
+        """
         # a window passes over fewer cells than lie in twice its side
         passed_over = 4 * self.patch[0] * self.patch[1] // self.trunk.stride**2 + 1
-        count = min(k * passed_over, evidence.numel())
-        maps = [evidence] * self.trusted + [rarity] * (not (self.trusted and self.complete))
-        orders = [each.flatten().topk(count).indices for each in maps]
-        cells = torch.stack(orders, dim=1).flatten()  # of all maps in turn
-        width = evidence.shape[1]
-        windows = self.window_of(torch.stack((cells // width, cells % width), dim=1), source.size)
+        count = min(k * passed_over, len(places))
+        ranked = [evidence] * self.trusted + [rarity] * (not (self.trusted and self.complete))
+        orders = [each.topk(count).indices for each in ranked]
+        cells = places[torch.stack(orders, dim=1).flatten()]  # by each ranking in turn
+        windows = self.window_of(cells, size)
         rank = -torch.arange(len(windows), device=windows.device, dtype=evidence.dtype)
         return windows[nms(windows, rank[None], k, _LARGEST_OVERLAP)[0]]
 

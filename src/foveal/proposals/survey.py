@@ -26,7 +26,8 @@ class Survey:
     Attributes:
         peaks: (n, Q, d), of length 1, the rarest first, none near a rarer one.
         places: (n, Q, 2), their row and column in the image's map.
-        rare: (n, M, d), the rarest cells wherever they are, float16.
+        rare: (n, M, d), the rarest cells wherever they are, the rarest first, float16.
+        rare_places: (n, M, 2), their row and column.
         common: (n, c), the largest similarity of a cell to each centre of common cells.
         common_places: (n, c, 2), where it is.
     """
@@ -34,6 +35,7 @@ class Survey:
     peaks: Float[Tensor, "n Q d"]
     places: Int[Tensor, "n Q 2"]
     rare: Float16[Tensor, "n M d"]
+    rare_places: Int[Tensor, "n M 2"]
     common: Float[Tensor, "n c"]
     common_places: Int[Tensor, "n c 2"]
 
@@ -77,10 +79,10 @@ def survey_cells(
 
 def survey_image(
     trunk: Trunk, background: Background, image: Image, *, count: int, kept: int, reach: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """The rows of one image in a `Survey`."""
     peaks: list[tuple[Tensor, Tensor, Tensor]] = []
-    rare: list[tuple[Tensor, Tensor]] = []
+    rare: list[tuple[Tensor, Tensor, Tensor]] = []
     common: list[tuple[Tensor, Tensor]] = []
     for piece in trunk.pieces(image, margin=reach):
         cells = background.cells(piece.features)  # (h, w, d)
@@ -89,19 +91,26 @@ def survey_image(
         grid, inner = rarity[piece.core], cells[piece.core].flatten(0, 1)
         corner = torch.tensor([place.start for place in piece.place], device=inner.device)
         rarest, index = grid.flatten().topk(min(kept, grid.numel()))
-        rare.append((inner[index], rarest))
+        rare.append((inner[index], _place(index, grid) + corner, rarest))
         index = is_peak.nonzero()[:, 0]
         peaks.append((inner[index], _place(index, grid) + corner, grid.flatten()[index]))
         best = (inner @ background.centres.T).max(dim=0)
         common.append((best.values, _place(best.indices, grid) + corner))
     cells, places, rarity = (torch.cat(each) for each in zip(*peaks, strict=True))
     order = _first(rarity, count)
-    rare_cells, rarest = (torch.cat(each) for each in zip(*rare, strict=True))
-    bank = rare_cells[_first(rarest, kept)].half()
+    rare_cells, rare_places, rarest = (torch.cat(each) for each in zip(*rare, strict=True))
+    bank = _first(rarest, kept)
     values, where = (torch.stack(each) for each in zip(*common, strict=True))
     most = values.max(dim=0)
     centre = torch.arange(len(most.values), device=where.device)
-    return cells[order], places[order], bank, most.values, where[most.indices, centre]
+    return (
+        cells[order],
+        places[order],
+        rare_cells[bank].half(),
+        rare_places[bank].int(),
+        most.values,
+        where[most.indices, centre],
+    )
 
 
 def _first(values: Float[Tensor, " n"], count: int) -> Int[Tensor, " count"]:

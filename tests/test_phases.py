@@ -1,0 +1,330 @@
+"""Phases of training: strips, votes, what the scorer is taught, and a run from end to end."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import foveal
+import miniatures
+from foveal.data.folder import read_folder
+from foveal.errors import UserError
+from foveal.images import TensorImage
+from foveal.models import PatchClassifier, patch_classifier
+from foveal.nn.aggregators import Vote
+from foveal.nn.encoders import Backbone
+from foveal.phases.baseline import baseline
+from foveal.phases.reading import _balanced
+from foveal.phases.sequence import begin
+from foveal.phases.strips import (
+    Repeated,
+    Strips,
+    boxes_in_strip,
+    draw,
+    repetitions,
+    strip_windows,
+)
+from foveal.phases.teaching import support_of, target_of, teach
+from foveal.runs.folder import RunFolder
+from foveal.settings import Beginning, Hardware, Optimisation, Training
+from foveal.windows import centres
+
+PATCH = 32
+CPU = Hardware(accelerator="cpu")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of a small timm network, which tell colours apart well enough."""
+    torch.manual_seed(0)
+    file = tmp_path_factory.mktemp("weights") / "small.pt"
+    torch.save(Backbone("test_resnet", stage=-1).network.state_dict(), file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Grey noise; a blue or a red square somewhere, or none. Boxes tell where."""
+    root = tmp_path_factory.mktemp("photos")
+    random = np.random.default_rng(0)
+    boxes = ["file,x0,y0,x1,y1"]
+    for name, channel in (("blue", 2), ("none", None), ("red", 0)):
+        (root / name).mkdir()
+        for number in range(16):
+            pixels = random.integers(60, 120, (128, 160, 3), dtype=np.uint8)
+            top, left = random.integers(0, 112), random.integers(0, 144)
+            if channel is not None:
+                pixels[top : top + 16, left : left + 16, channel] = 255
+                boxes.append(f"{name}/{number}.png,{left},{top},{left + 16},{top + 16}")
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+    (root / "boxes.csv").write_text("\n".join(boxes) + "\n")
+    return root
+
+
+def classifier(weights: Path, classes: int = 3) -> PatchClassifier:
+    torch.manual_seed(0)
+    return patch_classifier(
+        "test_resnet",
+        classes=classes,
+        view=(128, 160),
+        patch=PATCH,
+        k=3,
+        weights=weights,
+        encoder_stage=2,
+        scorer="test_resnet",
+        freeze_scorer=True,
+        scorer_width=8,
+        aggregator="vote",
+    )
+
+
+def strips_of(photos: Path, side: int = 48) -> Strips:
+    images = read_folder(photos, seed=0).train
+    corner = torch.tensor([[0, 0], [40, 60], [96, 128]])
+    windows = torch.cat((corner, corner + PATCH), dim=1)
+    return Strips(images, [windows] * len(images), side=side)
+
+
+def test_the_windows_of_a_strip_are_those_of_the_image_with_a_margin(photos: Path) -> None:
+    strips = strips_of(photos)
+    whole = strips.images[0].image
+    strip = strips[0].image
+    assert isinstance(strip, TensorImage)
+    windows = strip_windows(strip.pixels)
+    assert windows.shape == (3, 3, 48, 48)
+    inner = windows[:, :, 8:-8, 8:-8].float() / 255
+    torch.testing.assert_close(inner, whole.crops(strips.windows[0], (PATCH, PATCH)))
+    assert (windows[0, :, :8] == 0).all()  # above the image
+
+
+def test_a_strip_is_the_same_whether_it_is_kept_or_cut_again(photos: Path) -> None:
+    kept = strips_of(photos)
+    cut = Strips(kept.images, kept.windows, side=48, memory=0)
+    for _ in range(2):
+        assert torch.equal(kept[1].image.pixels, cut[1].image.pixels)  # type: ignore[attr-defined]
+
+
+def test_boxes_follow_the_windows_that_show_most_of_them() -> None:
+    windows = torch.tensor([[0, 0, 10, 10], [5, 5, 15, 15], [50, 50, 60, 60]])
+    boxes = torch.tensor([[6, 6, 9, 9], [12, 4, 16, 9]])
+    assert boxes_in_strip(boxes, windows).tolist() == [[6, 6, 9, 9], [11, 1, 14, 4], [17, 0, 20, 4]]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_without_distortion_windows_are_drawn_as_they_are(photos: Path, count: int) -> None:
+    strip = strips_of(photos)[0].image.pixels  # type: ignore[attr-defined]
+    still = draw(count, patch=PATCH, shift=0, scale=1, tilt=0, colour=False)
+    drawn = strip_windows(still(strip, torch.Generator().manual_seed(0)))
+    middles = strip_windows(strip)[:, :, 8:-8, 8:-8].float() / 255
+    found = [(each - middles).abs().amax(dim=(1, 2, 3)).argmin().item() for each in drawn]
+    assert len(set(found)) == count
+    torch.testing.assert_close(drawn, middles[found], atol=1e-4, rtol=0)
+
+
+def test_a_draw_is_a_function_of_its_generator_and_prefers_the_first_windows(photos: Path) -> None:
+    strip = strips_of(photos)[0].image.pixels  # type: ignore[attr-defined]
+    wild = draw(2, patch=PATCH, shift=8, flip=True, turn=True)
+    one, again, other = (wild(strip, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    first = draw(1, patch=PATCH, shift=0, scale=1, tilt=0, colour=False, first=1e-6)
+    drawn = first(strip, torch.Generator().manual_seed(3))
+    torch.testing.assert_close(
+        drawn, strip[:, 8 : 8 + PATCH, 8:-8].float() / 255, atol=1e-4, rtol=0
+    )
+
+
+def test_repetitions_and_weights_together_balance_the_classes(photos: Path) -> None:
+    labels = torch.tensor([0] * 18 + [1] * 8 + [2] * 2)
+    assert repetitions(labels, 3).tolist() == [1, 2, 3]  # roots of 1, 2.25, 9
+    strips = strips_of(photos)
+    few = [i for i, label in enumerate(strips.labels.tolist()) if label != 0 or i % 4 == 0]
+    rare = Repeated(strips, few)
+    counts = torch.bincount(rare.labels, minlength=3)
+    assert len(set(counts.tolist())) > 1
+    repeated, weights = _balanced(rare, tuple((len(few) / 3 / counts).tolist()))
+    assert weights is not None
+    share = torch.bincount(repeated.labels, minlength=3) * torch.tensor(weights)
+    torch.testing.assert_close(share, share.mean().expand(3))
+
+
+def test_pooled_votes_lie_between_mean_and_maximum_and_do_not_depend_on_the_order() -> None:
+    vote = Vote(5, classes=4).eval()
+    features = torch.randn(3, 6, 5)
+    votes = vote.votes(features)
+    pooled = vote.pool(votes)
+    assert (pooled <= votes.amax(dim=1) + 1e-6).all()
+    assert (pooled >= votes.mean(dim=1) - 1e-6).all()
+    torch.testing.assert_close(vote.pool(votes[:, torch.randperm(6)]), pooled)
+    for sharpness, limit in ((1e3, votes.amax(dim=1)), (1e-3, votes.mean(dim=1))):
+        vote.log_sharpness.data.fill_(math.log(sharpness))
+        torch.testing.assert_close(vote.pool(votes), limit, atol=5e-3, rtol=0)
+
+
+def test_no_patch_votes_for_nothing_and_weights_remember_which_class_that_is() -> None:
+    vote = Vote(5, classes=4).eval()
+    vote.nothing.fill_(2)
+    features = torch.randn(3, 6, 5)
+    logits = vote.pool(vote.votes(features))
+    assert (logits[:, 2] == 0).all()
+    again = Vote(5, classes=4).eval()
+    again.load_state_dict(vote.state_dict())
+    assert torch.equal(again.pool(again.votes(features)), logits)
+
+
+def test_the_logits_of_a_classifier_with_votes_are_the_votes(weights: Path) -> None:
+    model = classifier(weights).eval()
+    prediction = model(torch.rand(2, 3, 128, 160))
+    patches = prediction.patches.flatten(0, 1)
+    assert isinstance(model.aggregate, Vote)
+    votes = model.aggregate.votes(model.encoder(patches).view(2, 3, -1))
+    torch.testing.assert_close(prediction.logits, model.aggregate.pool(votes))
+
+
+def test_support_is_the_log_odds_of_the_label() -> None:
+    votes = torch.randn(6, 4, dtype=torch.float64)
+    share = votes.softmax(dim=1)[:, 1]
+    torch.testing.assert_close(support_of(votes, 1), (share / (1 - share)).log())
+    both = torch.tensor([True, False, False, True])
+    torch.testing.assert_close(support_of(votes, both), votes[:, 0] + votes[:, 3])
+
+
+@pytest.mark.parametrize("size", [(128, 160), (300, 200)])
+def test_a_target_is_a_distribution_over_cells_inside_the_image(
+    weights: Path, size: tuple[int, int]
+) -> None:
+    model = classifier(weights)
+    image = TensorImage(torch.zeros(3, *size))
+    windows = torch.tensor([[0, 0, 32, 32], [70, 100, 102, 132]])
+    windows = torch.cat((windows, torch.tensor([[size[0] - 32, size[1] - 32, *size]])))
+    sure = target_of(model, image, windows, torch.tensor([0.0, 30.0, 0.0]))
+    torch.testing.assert_close(sure.places.sum(), torch.tensor(1.0))
+    assert sure.decided > 0.99
+    candidates, inside = model.geometry.windows([image], torch.device("cpu"))
+    middle = centres(candidates.view(-1, 4))
+    best = (middle - torch.tensor([86.0, 116.0])).abs().amax(dim=1)
+    assert best[sure.places.argmax()] <= best.min() + 1e-3
+    assert (sure.places[~inside.view(-1)] == 0).all()
+    open_ = target_of(model, image, windows, torch.zeros(3))
+    assert open_.decided == pytest.approx(0, abs=1e-6)
+
+
+def test_teaching_changes_the_last_layers_only_and_scores_what_it_was_told(
+    photos: Path, weights: Path
+) -> None:
+    model = classifier(weights)
+    images = read_folder(photos, seed=0).train
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    targets = []
+    for index in range(len(images)):
+        example = images[index]
+        boxes = torch.tensor([[0, 0, 16, 16]]) if example.boxes is None else example.boxes
+        elsewhere = torch.tensor([[0, 0, 32, 32], [96, 128, 128, 160]])
+        windows = torch.cat((boxes - 8 + torch.tensor([0, 0, 16, 16]), elsewhere))
+        support = torch.tensor([9.0, 0, 0]) if example.boxes is not None else torch.zeros(3)
+        targets.append(target_of(model, example.image, windows, support))
+    teach(model, images, targets, seed=0, passes=60)
+    changed = {n for n, v in model.state_dict().items() if not torch.equal(v, before[n])}
+    assert changed
+    assert all(name.startswith("scorer.score.") for name in changed)
+    hits = []
+    model.eval()
+    for index in range(len(images)):
+        if images[index].boxes is not None:
+            prediction = model([images[index].image])
+            best = prediction.windows.view(-1, 4)[int(prediction.scores.argmax())]
+            inside = foveal.windows.covers(best[None], images[index].boxes)
+            hits.append(bool(inside.any()))
+    assert sum(hits) > 0.9 * len(hits)
+
+
+def test_the_baseline_tells_shrunk_images_apart_that_differ_as_a_whole(
+    tmp_path: Path, weights: Path
+) -> None:
+    for name, level in (("dark", 40), ("light", 200)):
+        for number in range(12):
+            noise = miniatures.pixels(64, 80, seed=number) // 8 + level
+            miniatures.write(tmp_path / name / f"{number}.png", noise)
+    splits = read_folder(tmp_path, seed=0)
+    model = classifier(weights, classes=2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = baseline(model, splits, None, lambda done, total: None)
+    assert found.accuracy == found.balanced_accuracy == 1
+    assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
+
+
+def test_phases_go_on_where_they_were_stopped(photos: Path, weights: Path, tmp_path: Path) -> None:
+    splits = read_folder(photos, seed=0)
+    training = Training(optimisation=Optimisation(steps=2, batch=8), seed=0)
+    beginning = Beginning(proposals=6, read_steps=4)
+
+    def run(folder: RunFolder) -> dict[str, Tensor]:
+        model = classifier(weights)
+        begin(model, splits, training, beginning, folder=folder, hardware=CPU, progress=False)
+        return model.state_dict()
+
+    folder = RunFolder.create(tmp_path / "run")
+    first = run(folder)
+    for forgotten in (None, "taught.pt", "proposals.pt"):
+        if forgotten is not None:
+            (folder.path / "phases" / "taught.pt").unlink()
+            (folder.path / "phases" / forgotten).unlink(missing_ok=True)
+        again = run(folder)
+        assert first.keys() == again.keys()
+        assert all(torch.equal(first[name], again[name]) for name in first)
+    notes = (folder.path / "log" / "messages.txt").read_text()
+    assert "phase 1 of 4, proposals" in notes
+    assert "phase 3 of 4, teach" in notes
+
+
+def test_a_damaged_phase_is_named(photos: Path, weights: Path, tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run")
+    folder.keep("proposals", {"auc": 0.5})
+    file = tmp_path / "run" / "phases" / "proposals.pt"
+    assert folder.kept("proposals") == {"auc": 0.5}
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(UserError, match=r"proposals\.pt is damaged"):
+        folder.kept("proposals")
+
+
+@pytest.fixture(scope="module")
+def trained(
+    photos: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> foveal.runs.Run:
+    return foveal.train(
+        photos,
+        output=tmp_path_factory.mktemp("runs") / "photos",
+        encoder="test_resnet",
+        weights=weights,
+        patch=PATCH,
+        k=3,
+        read_steps=60,
+        steps=10,
+        accelerator="cpu",
+    )
+
+
+def test_one_call_finds_things_that_only_labels_tell_of(trained: foveal.runs.Run) -> None:
+    dataset, _ = trained.labelled_images(None)
+    report = trained.evaluate(dataset)
+    assert report.accuracy > 0.8
+    assert report.hit_rate is not None
+    assert report.hit_rate > 0.8
+    assert report.chance_hit_rate is not None
+    assert report.chance_hit_rate < 0.5
+    kept = RunFolder(trained.path).kept("proposals")
+    assert kept is not None
+    assert "AUC" in kept["windows"]["summary"]
+    vote = trained.model.aggregate
+    assert isinstance(vote, Vote)
+    assert trained.classes[int(vote.nothing)] == "none"
+
+
+def test_a_run_remembers_how_it_began(trained: foveal.runs.Run) -> None:
+    beginning = trained.experiment.beginning
+    assert beginning is not None
+    assert (beginning.read_steps, beginning.proposals) == (60, Beginning().proposals)
