@@ -6,7 +6,6 @@ from typing import Any
 from foveal.cli._console import SUCCESS
 from foveal.cli._options import Options, option
 from foveal.cli._parsers import Token, new_app, run_command, show_topics, split_target
-from foveal.errors import UserError, nearest
 
 
 def benchmark(*tokens: Token) -> int:
@@ -14,11 +13,10 @@ def benchmark(*tokens: Token) -> int:
     from foveal.paper.benchmark import TASKS
 
     name, rest = split_target(tokens)
-    if name is None:
-        parser = new_app("benchmark", benchmark.__doc__ or "", usage="benchmark TASK [OPTIONS]")
-        return show_topics(parser, "task", {n: _describe(task) for n, task in TASKS.items()}, rest)
     if name not in TASKS:
-        raise UserError(f"unknown task {name!r}: {nearest(name, TASKS)}")
+        parser = new_app("benchmark", benchmark.__doc__ or "", usage="benchmark TASK [OPTIONS]")
+        tasks = {each: _describe(task) for each, task in TASKS.items()}
+        return show_topics(parser, "task", tasks, name, rest)
     as_json = option("json", bool, False, "print one JSON object", "Run")
     parameters = [*Options(TASKS[name]).parameters, as_json]
 

@@ -15,10 +15,11 @@ from foveal.paper import recipes
 def data(*tokens: Token) -> int:
     """Write the images of a recipe as ordinary files."""
     name, rest = split_target(tokens)
-    usage = f"data {name or 'RECIPE'} --output PATH [OPTIONS]"
-    parser = new_app(f"data {name or ''}", data.__doc__ or "", usage=usage)
-    if name is None:
-        return show_topics(parser, "recipe", _recipes.summaries(), rest)
+    known = name in recipes.NAMES
+    usage = f"data {name if known else 'RECIPE'} --output PATH [OPTIONS]"
+    parser = new_app(f"data {name if known else ''}", data.__doc__ or "", usage=usage)
+    if name not in recipes.NAMES:
+        return show_topics(parser, "recipe", _recipes.summaries(), name, rest)
     recipe = Options(recipes.find(name))
 
     def start(given: dict[str, Any]) -> int:
