@@ -126,8 +126,11 @@ def test_the_table_has_all_its_figures(task: str) -> None:
         assert word in printed
 
 
+STEP = {"batch": 2, "size": 96, "view": 40, "patch": 32, "slots": 2, "encoder": "resnet10t"}
+
+
 def test_a_step_tells_the_share_of_selection_and_extraction() -> None:
-    table = benchmark.step(batch=2, size=96, view=40, patch=32, slots=2, repeats=1)
+    table = benchmark.step(**STEP, repeats=1)
     names = ["step", "its selection and extraction", "step, hard selection"]
     assert [row.name for row in table.rows] == names
     whole, part, _ = table.rows

@@ -1,4 +1,4 @@
-"""The peak memory of one run in a fresh process: `python -m foveal.paper.benchmark.peak '{...}'`.
+"""The peak memory of one run in a fresh process.
 
 A large peak would hide the small ones after it, so every run gets a process of its own. On Linux
 the peak is the kernel's high-water mark of resident memory, set back once the inputs are made.
@@ -7,14 +7,17 @@ Elsewhere it cannot be set back, and the figure is too low where loading took mo
 
 import ctypes
 import gc
-import json
+import multiprocessing
 import resource
-import subprocess
 import sys
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from foveal._processes import fresh_processes
 
 # A run that pays once for what torch loads when first needed, before memory is measured.
 _TINY: dict[str, dict[str, Any]] = {
@@ -36,14 +39,32 @@ def fresh(
     """
     order: dict[str, Any] = {"task": task, "side": side, "settings": dict(settings)}
     order |= {"threads": threads, "device": device}
-    command = [sys.executable, "-m", "foveal.paper.benchmark.peak", json.dumps(order)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode == 0:
-        return int(ended.stdout)
+    context = fresh_processes("foveal.paper.benchmark.tasks")
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    process = context.Process(target=_report, args=(sender, order))  # type: ignore[attr-defined]
+    process.start()
+    sender.close()
+    with receiver:
+        try:
+            found: int | str = receiver.recv()
+        except EOFError:
+            found = "it ended without a result"
+    process.join()
+    if isinstance(found, int):
+        return found
     # Killed by the system, or refused by the allocator of the processor or of the GPU.
-    if ended.returncode == -9 or "allocate memory" in ended.stderr or "OutOfMemory" in ended.stderr:
+    if process.exitcode == -9 or "allocate memory" in found or "OutOfMemory" in found:
         return None
-    raise RuntimeError(f"{task} with {side} failed in its own process:\n{ended.stderr}")
+    raise RuntimeError(f"{task} with {side} failed in its own process:\n{found}")
+
+
+def _report(sender: Connection, order: dict[str, Any]) -> None:
+    """Send the bytes, or the traceback of what went wrong."""
+    with sender:
+        try:
+            sender.send(_measure(**order))
+        except Exception:
+            sender.send(traceback.format_exc())
 
 
 def _measure(*, task: str, side: str, settings: dict[str, Any], threads: int, device: str) -> int:
@@ -78,7 +99,3 @@ def _high_water() -> int:
         return next(int(x.split()[1]) * 1024 for x in lines if x.startswith("VmHWM"))
     highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return highest if sys.platform == "darwin" else highest * 1024
-
-
-if __name__ == "__main__":
-    print(_measure(**json.loads(sys.argv[1])))
