@@ -528,7 +528,7 @@ def test_explanations_go_on_past_a_bad_file(run: Path, photos: Path, tmp_path: P
 
 
 def test_a_benchmark_can_be_read_by_programs(said: pytest.CaptureFixture[str]) -> None:
-    small = "--candidates 16 --slots 2 --samples 2 3 --problems 1 --draws 2 --pictures 1"
+    small = "--candidates 16 --k 2 --samples 2 3 --problems 1 --draws 2 --pictures 1"
     assert main(["benchmark", "estimators", *small.split(), "--json"]) == 0
     measured = json.loads(said.readouterr().out)
     assert measured["settings"]["samples"] == [2, 3]

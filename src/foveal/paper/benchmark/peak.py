@@ -21,23 +21,23 @@ from foveal._processes import fresh_processes
 
 # A run that pays once for what torch loads when first needed, before memory is measured.
 _TINY: dict[str, dict[str, Any]] = {
-    "selection": {"batch": 1, "candidates": 8, "slots": 2, "samples": 4},
-    "extraction": {"batch": 1, "image": (32, 32), "stride": 8, "patch": (8, 8), "slots": 2},
-    "step": {"batch": 2, "size": 96, "view": 40, "patch": 32, "slots": 2},
-    "models": {"batch": 2, "size": 96, "downscale": 4, "patch": 32, "slots": 2},
+    "selection": {"batch": 1, "candidates": 8, "k": 2, "samples": 4},
+    "extraction": {"batch": 1, "image": (32, 32), "stride": 8, "patch": (8, 8), "k": 2},
+    "step": {"batch": 2, "size": 96, "view": 40, "patch": 32, "k": 2},
+    "models": {"batch": 2, "size": 96, "downscale": 4, "patch": 32, "k": 2},
 }
 _STATUS = Path("/proc/self/status")
 
 
 def fresh(
-    task: str, side: str, settings: Mapping[str, Any], threads: int, device: str
+    task: str, variant: str, settings: Mapping[str, Any], threads: int, device: str
 ) -> int | None:
-    """The bytes that one run of a side takes beyond its inputs; None without enough memory.
+    """The bytes that one run of a variant takes beyond its inputs; None without enough memory.
 
     Raises:
         RuntimeError: the run failed for another reason than memory.
     """
-    order: dict[str, Any] = {"task": task, "side": side, "settings": dict(settings)}
+    order: dict[str, Any] = {"task": task, "variant": variant, "settings": dict(settings)}
     order |= {"threads": threads, "device": device}
     context = fresh_processes("foveal.paper.benchmark.tasks")
     receiver, sender = multiprocessing.Pipe(duplex=False)
@@ -55,7 +55,7 @@ def fresh(
     # Killed by the system, or refused by the allocator of the processor or of the GPU.
     if process.exitcode == -9 or "allocate memory" in found or "OutOfMemory" in found:
         return None
-    raise RuntimeError(f"{task} with {side} failed in its own process:\n{found}")
+    raise RuntimeError(f"{task} with {variant} failed in its own process:\n{found}")
 
 
 def _report(sender: Connection, order: dict[str, Any]) -> None:
@@ -67,15 +67,17 @@ def _report(sender: Connection, order: dict[str, Any]) -> None:
             sender.send(traceback.format_exc())
 
 
-def _measure(*, task: str, side: str, settings: dict[str, Any], threads: int, device: str) -> int:
+def _measure(
+    *, task: str, variant: str, settings: dict[str, Any], threads: int, device: str
+) -> int:
     tiny = settings | _TINY[task]
     import torch
 
     from foveal.paper.benchmark import tasks
 
     torch.set_num_threads(threads)
-    tasks.runs(task, tiny, device)[side]()
-    run = tasks.runs(task, settings, device)[side]
+    tasks.runs(task, tiny, device)[variant]()
+    run = tasks.runs(task, settings, device)[variant]
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
