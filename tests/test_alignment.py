@@ -49,7 +49,7 @@ def test_a_cell_looks_where_its_scorer_says(name: str) -> None:
         torch.manual_seed(seed)
         scorer = SCORERS[name]().eval()
         side = 13 * scorer.stride + (12 if scorer.stride <= 4 else 0)
-        found, cell = energy(scorer, side, 4 if hasattr(scorer, "network") else 64)
+        found, cell = energy(scorer, side, 4 if hasattr(scorer, "network") else 16)
         shares = shares + found / found.sum() / 6
     where = torch.arange(side, dtype=torch.float64) + 0.5  # the middles of the pixels
     expected = scorer.offset + scorer.stride * cell

@@ -266,7 +266,7 @@ def test_float_images_are_not_rounded_to_half_precision():
     seen = []
 
     def look(module: nn.Module, inputs: tuple[Tensor], output: Any) -> None:
-        seen.append(inputs[0].dtype)
+        seen.append(inputs[0][0].dtype)
 
     model = classifier(plain=True)
     model.register_forward_hook(look)

@@ -14,6 +14,8 @@ from torch.utils.data import Subset, TensorDataset
 import foveal._torchvision  # noqa: F401  # before torchvision
 import miniatures
 from foveal.data import Dataset, wrap
+from foveal.data.loader import batches
+from foveal.errors import UserError
 from foveal.images import FileImage, TensorImage
 from foveal.images.conversion import as_image
 
@@ -202,3 +204,24 @@ def test_labels_that_are_no_classes_are_refused(labels: list[Any], words: str) -
 def test_classes_without_names_are_refused() -> None:
     with pytest.raises(ValueError, match=r"give classes=\[...\]"):
         wrap([(np.zeros((4, 5), np.uint8), 1)])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (torch.full((3, 4, 5), torch.nan), "got nan to nan"),
+        (torch.full((3, 4, 5), torch.inf), "got inf to inf"),
+        (torch.full((3, 4, 5), 200.0), "divide values of 0..255 by 255"),
+        (torch.zeros(3, 4, 5, dtype=torch.int32), "got torch.int32"),
+        (torch.zeros(4, 5), r"must be \(C, H, W\)"),
+    ],
+)
+def test_training_names_the_image_that_cannot_be_used(
+    bad: torch.Tensor, words: str, workers: int
+) -> None:
+    images = [(torch.rand(3, 4, 5), 0), (torch.rand(3, 4, 5), 1), (bad, 0)]
+    dataset = wrap(images, classes=["cat", "dog"])
+    with pytest.raises(UserError, match=f"image 2 of the data set: .*{words}") as caught:
+        list(batches(dataset, size=3, seed=0, steps=1, workers=workers))
+    assert "\n" not in str(caught.value)

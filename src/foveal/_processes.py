@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait
+from multiprocessing.context import BaseContext
 from typing import TypeVar
 
 _RANKS = (
@@ -39,16 +40,24 @@ def parallel_map(
     if count <= 1:
         yield from map(work, tasks)
         return
-    # No plain fork: the caller may have threads. A fork server imports this package only once.
-    kinds = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in kinds else "spawn")
-    if "forkserver" in kinds:
-        context.set_forkserver_preload([getattr(work, "func", work).__module__])
+    context = fresh_processes(getattr(work, "func", work).__module__)
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
     try:
         yield from pool.map(work, tasks)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def fresh_processes(module: str) -> BaseContext:
+    """How to start processes that hold nothing of this one, and have imported a module.
+
+    No plain fork: the caller may have threads. A fork server imports the module only once.
+    """
+    kinds = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in kinds else "spawn")
+    if "forkserver" in kinds:
+        context.set_forkserver_preload([module])
+    return context
 
 
 def is_rank_zero() -> bool:

@@ -19,7 +19,7 @@ from foveal.windows import regular
 SELECTION = {
     "batch": 2,
     "candidates": 20,
-    "slots": 3,
+    "k": 3,
     "samples": 400,
     "sigma": 0.1,
     "estimators": ("exact", "conditional", "score_function", "diagonal", "diagonal_centred"),
@@ -30,7 +30,7 @@ EXTRACTION = {
     "image": (30, 26),
     "stride": 5,
     "patch": (9, 7),
-    "slots": 3,
+    "k": 3,
     "sigma": 0.05,
 }
 
@@ -126,8 +126,11 @@ def test_the_table_has_all_its_figures(task: str) -> None:
         assert word in printed
 
 
+STEP = {"batch": 2, "size": 96, "view": 40, "patch": 32, "k": 2, "encoder": "resnet10t"}
+
+
 def test_a_step_tells_the_share_of_selection_and_extraction() -> None:
-    table = benchmark.step(batch=2, size=96, view=40, patch=32, slots=2, repeats=1)
+    table = benchmark.step(**STEP, repeats=1)
     names = ["step", "its selection and extraction", "step, hard selection"]
     assert [row.name for row in table.rows] == names
     whole, part, _ = table.rows
@@ -138,7 +141,7 @@ def test_a_step_tells_the_share_of_selection_and_extraction() -> None:
     assert f"{table.rows[0].megabytes / table.rows[2].megabytes:.2f} x" in str(table)
 
 
-MODELS = {"size": 96, "downscale": 4, "patch": 32, "slots": 2, "encoder": "resnet10t"}
+MODELS = {"size": 96, "downscale": 4, "patch": 32, "k": 2, "encoder": "resnet10t"}
 
 
 def test_a_models_row_has_all_its_figures() -> None:
@@ -185,19 +188,19 @@ def test_a_model_alone_is_the_same_model() -> None:
 
 def test_sizes_that_do_not_fit_a_model_are_the_users_to_mend() -> None:
     with pytest.raises(UserError, match="transformer: k must not exceed"):
-        benchmark.models(**MODELS | {"slots": 5})
-    with pytest.raises(UserError, match="side 96: k must not exceed"):
-        benchmark.speed(sides=(96,), slots=5, encoders=("resnet10t",))
+        benchmark.models(**MODELS | {"k": 5})
+    with pytest.raises(UserError, match="size 96: k must not exceed"):
+        benchmark.speed(sizes=(96,), k=5, encoders=("resnet10t",))
     with pytest.raises(UserError, match="must be 1 or more: got 4, 4, 100, 0, 2"):
         benchmark.models(repeats=0)
     with pytest.raises(UserError, match=r"models must be some of .*: got \[\]"):
         benchmark.models(models=())
-    with pytest.raises(UserError, match="sides and encoders at least one"):
-        benchmark.speed(sides=())
+    with pytest.raises(UserError, match="sizes and encoders at least one"):
+        benchmark.speed(sizes=())
 
 
 def test_without_noise_the_soft_patches_are_the_hard_ones() -> None:
-    settings = {"batch": 2, "size": 120, "downscale": 4, "patch": 32, "slots": 2}
+    settings = {"batch": 2, "size": 120, "downscale": 4, "patch": 32, "k": 2}
     estimators, encoders = ("exact", "diagonal"), ("resnet10t",)
     found = {}
     for sigma in (0.0, 0.2):
@@ -213,9 +216,9 @@ def test_without_noise_the_soft_patches_are_the_hard_ones() -> None:
 
 def test_speed_is_measured_and_drawn_over_the_side(tmp_path: Path) -> None:
     found = benchmark.speed(
-        sides=(96, 128),
+        sizes=(96, 128),
         patch=32,
-        slots=2,
+        k=2,
         batch=3,
         estimators=("exact",),
         encoders=("resnet10t",),
@@ -224,14 +227,14 @@ def test_speed_is_measured_and_drawn_over_the_side(tmp_path: Path) -> None:
         output=tmp_path,
     )
     networks = [f"resnet10t, {each}" for each in ("patches, hard", "patches, exact", "whole image")]
-    assert [(point.side, point.network) for point in found.points] == [
-        (side, network) for side in (96, 128) for network in networks
+    assert [(point.size, point.network) for point in found.points] == [
+        (size, network) for size in (96, 128) for network in networks
     ]
     for point in found.points:
         assert point.images_per_second == pytest.approx(3 / point.seconds)
         assert f"| {point.images_per_second:.4g} |" in str(found)
     assert "| 128 | 12% |" in str(found)  # two patches of 32 x 32 px
-    assert json.loads(json.dumps(found.summary()))["points"][0]["side"] == 96
+    assert json.loads(json.dumps(found.summary()))["points"][0]["size"] == 96
     assert (tmp_path / "speed.png").stat().st_size > 10_000
 
 
@@ -239,21 +242,21 @@ def test_costs_are_measured_and_drawn_over_what_is_varied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     smaller = {
-        "slots K": ("selection", "slots", (2, 3)),
-        "side of the image in px": ("extraction", "image", (180, 200)),
+        "patches k": ("selection", "k", (2, 3)),
+        "size of the image in px": ("extraction", "image", (180, 200)),
     }
     monkeypatch.setattr(growth, "VARIED", smaller)
     monkeypatch.setattr(growth, "SELECTION", growth.SELECTION | {"candidates": 50, "samples": 9})
     found = benchmark.scaling(output=tmp_path, varied=tuple(smaller), repeats=1, gigabytes=1e-5)
     sides = {(point.varied, point.value): [] for point in found.points}
     for point in found.points:
-        sides[point.varied, point.value].append(point.side)
+        sides[point.varied, point.value].append(point.variant)
         assert point.seconds is not None
-        assert f"| {point.varied} | {point.value} | {point.side} |" in str(found)
-    assert sides["slots K", 3] == ["exact", "exact, PyTorch only"]  # the plain one is too large
-    assert sides["side of the image in px", 200] == ["extract", "extract, PyTorch only"]
+        assert f"| {point.varied} | {point.value} | {point.variant} |" in str(found)
+    assert sides["patches k", 3] == ["exact", "exact, PyTorch only"]  # the plain one is too large
+    assert sides["size of the image in px", 200] == ["extract", "extract, PyTorch only"]
     assert (tmp_path / "scaling.png").stat().st_size > 10_000
-    task, settings = growth.settings("side of the image in px", 200)
+    task, settings = growth.settings("size of the image in px", 200)
     patches = 7 * 7 * 3 * 100 * 100 * 4  # 7 x 7 places at stride 16
     assert growth.bytes_of_plain(task, settings) == patches
 

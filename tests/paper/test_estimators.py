@@ -22,7 +22,7 @@ from foveal.paper.benchmark.estimates import FIGURE, TABLE, TURNING, Estimates
 from foveal.paper.benchmark.plots import spread
 from foveal.topk import Selection
 
-SMALL = {"candidates": 36, "slots": 4, "samples": (20, 400), "draws": 20, "pictures": 2}
+SMALL = {"candidates": 36, "k": 4, "samples": (20, 400), "draws": 20, "pictures": 2}
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +212,7 @@ def test_names_keep_their_order_and_do_not_touch(heights: list[float]) -> None:
     [
         (["--draws", "1"], "draws 2 or more"),
         (["--samples", "0"], "samples must be 1 or more"),
-        (["--slots", "400"], "at most a third as many slots: got candidates 900, slots 400"),
+        (["--k", "400"], "k at most a third of them: got candidates 900, k 400"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -225,7 +225,7 @@ def test_a_mistake_is_one_line(
 
 
 def test_it_can_be_read_by_programs(capsys: pytest.CaptureFixture[str]) -> None:
-    small = ["--candidates", "16", "--slots", "2", "--samples", "2", "--draws", "2"]
+    small = ["--candidates", "16", "--k", "2", "--samples", "2", "--draws", "2"]
     asked = ["benchmark", "estimators", *small, "--problems", "1", "--pictures", "1", "--json"]
     assert main(asked) == 0
     told = json.loads(capsys.readouterr().out)

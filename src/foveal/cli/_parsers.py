@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts import App, Group
 
-from foveal.cli._console import SUCCESS
+from foveal.cli._console import SUCCESS, log
 from foveal.cli._spellings import modernise
-from foveal.errors import UserError
+from foveal.errors import UserError, nearest
 
 Token = Annotated[str, cyclopts.Parameter(allow_leading_hyphen=True)]
 """A word of the command line that a command parses itself."""
@@ -104,14 +104,28 @@ def run_command(
     return int(parser(modernise(tokens, parameters)) or SUCCESS)
 
 
-def show_topics(parser: App, what: str, topics: Mapping[str, str], tokens: Sequence[str]) -> int:
+def show_topics(
+    parser: App, what: str, topics: Mapping[str, str], name: str | None, tokens: Sequence[str]
+) -> int:
     """Show what the first word of a command can be, if help is asked for.
 
+    Args:
+        parser: of the command.
+        what: what the first word names.
+        topics: what it can be, and what that means.
+        name: the first word, none of these; None: it is missing.
+        tokens: what follows it.
+
     Raises:
-        UserError: it is not: the first word is missing.
+        UserError: no help is asked for.
     """
+    mistake = f"name a {what}: {', '.join(topics)}"
+    if name is not None:
+        mistake = f"unknown {what} {name!r}: {nearest(name, topics)}"
     if not asks_help(tokens):
-        raise UserError(f"name a {what}: {', '.join(topics)}")
+        raise UserError(mistake)
+    if name is not None:
+        log(f"foveal: {mistake}")
     list_in_help(parser, f"{what.capitalize()}s", topics)
     return int(parser(["--help"]) or SUCCESS)
 

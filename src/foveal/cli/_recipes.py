@@ -29,5 +29,10 @@ def resolve(target: str) -> tuple[str, Path | None]:
         return target, None
     if Path(target).exists():
         return "folder", Path(target)
+    raise UserError(missing(target))
+
+
+def missing(target: str) -> str:
+    """Say that a target is neither a path nor a recipe, and suggest one."""
     hint = nearest(target, NAMES)
-    raise UserError(f"{target}: no such folder or CSV, and no recipe of this name: {hint}")
+    return f"{target}: no such folder or CSV, and no recipe of this name: {hint}"

@@ -22,6 +22,8 @@ RENAMED: dict[str, tuple[str, ...]] = {
     "stage": ("encoder_stage",),
     "scorer_frozen": ("freeze_scorer",),
     "drops": ("milestones",),
+    "slots": ("k",),
+    "sides": ("sizes",),
     "shift_share": ("shift_fraction",),
 }
 """Option by earlier name. Of several, the one with a default is meant."""

@@ -7,7 +7,6 @@ from typing import Any
 from foveal.cli._console import SUCCESS
 from foveal.cli._options import Options, option
 from foveal.cli._parsers import Token, new_app, run_command, show_topics, split_target
-from foveal.errors import UserError, nearest
 
 
 def benchmark(*tokens: Token) -> int:
@@ -17,11 +16,10 @@ def benchmark(*tokens: Token) -> int:
 
     tasks: dict[str, Callable[..., Any]] = {**paper.TASKS, "field": field}
     name, rest = split_target(tokens)
-    if name is None:
-        parser = new_app("benchmark", benchmark.__doc__ or "", usage="benchmark TASK [OPTIONS]")
-        return show_topics(parser, "task", {n: _describe(task) for n, task in tasks.items()}, rest)
     if name not in tasks:
-        raise UserError(f"unknown task {name!r}: {nearest(name, tasks)}")
+        parser = new_app("benchmark", benchmark.__doc__ or "", usage="benchmark TASK [OPTIONS]")
+        topics = {each: _describe(task) for each, task in tasks.items()}
+        return show_topics(parser, "task", topics, name, rest)
     as_json = option("json", bool, False, "print one JSON object", "Run")
     options = Options(tasks[name])
     parameters = [*options.parameters, as_json]

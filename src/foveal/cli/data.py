@@ -16,7 +16,7 @@ from foveal.cli._parsers import (
     show_topics,
     split_target,
 )
-from foveal.errors import UserError, nearest
+from foveal.errors import UserError
 from foveal.paper import recipes
 
 PURPOSE = """
@@ -32,16 +32,13 @@ def data(*tokens: Token) -> int:
     from foveal.field import TASKS
 
     name, rest = split_target(tokens)
-    if name is None:
-        if not asks_help(rest):
-            raise UserError(f"name a task or a recipe: {', '.join((*TASKS, *_recipes.NAMES))}")
+    task = None if name is None else name.replace("_", "-")
+    if name is None or (task not in TASKS and name not in recipes.NAMES):
         parser = new_app("data", PURPOSE, usage="data TASK|RECIPE --output PATH [OPTIONS]")
-        list_in_help(parser, "Tasks", {task: _what(TASKS[task]) for task in TASKS})
-        return show_topics(parser, "recipe", _recipes.summaries(), rest)
-    task = name.replace("_", "-")
-    if task not in TASKS and name not in recipes.NAMES:
-        hint = nearest(name, [*TASKS, *_recipes.NAMES])
-        raise UserError(f"unknown task or recipe {name!r}: {hint}")
+        if asks_help(rest):
+            list_in_help(parser, "Tasks", {each: _what(TASKS[each]) for each in TASKS})
+        topics = _recipes.summaries() if asks_help(rest) else {**TASKS, **_recipes.summaries()}
+        return show_topics(parser, "recipe", topics, name, rest)
     is_task = task in TASKS
     own = Options(TASKS[task] if is_task else recipes.find(name))
     ours = Options(write_task if is_task else write_recipe)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from foveal.cli._console import SUCCESS, log
 from foveal.cli._options import Options
 from foveal.cli._parsers import Token, new_app, read_ahead, run_command, show_topics, split_target
-from foveal.errors import UserError, nearest
+from foveal.errors import UserError
 from foveal.paper import recipes
 from foveal.settings import Precision
 
@@ -23,11 +23,10 @@ def reproduce(*tokens: Token) -> int:
     from foveal.paper.tables.definitions import TABLES
 
     name, rest = split_target(tokens)
-    if name is None:
-        parser = new_app("reproduce", reproduce.__doc__ or "", usage="reproduce TABLE [OPTIONS]")
-        return show_topics(parser, "table", {n: table.title for n, table in TABLES.items()}, rest)
     if name not in TABLES:
-        raise UserError(f"unknown table {name!r}: {nearest(name, TABLES)}")
+        parser = new_app("reproduce", reproduce.__doc__ or "", usage="reproduce TABLE [OPTIONS]")
+        titles = {each: table.title for each, table in TABLES.items()}
+        return show_topics(parser, "table", titles, name, rest)
     ours = Options(run)
     scale: Scale = read_ahead(rest, ours.only("scale")).get("scale", "full")
     options = _recipe_options(TABLES[name], scale)

@@ -34,7 +34,10 @@ def train(*tokens: Token) -> int:
     """Train a model on your own images, or by a recipe, and evaluate it."""
     target, rest = split_target(tokens)
     if asks_help(rest):
-        resume, (name, data) = False, _recipes.resolve(target or "folder")
+        resume, data = False, None
+        name = target if target in recipes.NAMES else "folder"
+        if target is not None and name != target and not Path(target).exists():
+            log(f"foveal: {_recipes.missing(target)}")
     else:
         ahead = read_ahead(rest, Options(run).only("output", "resume"))
         resume = ahead.get("resume", False)

@@ -10,6 +10,7 @@ from torch.utils.data import Subset
 
 from foveal.data.dataset import Example
 from foveal.data.labels import Label, Labels
+from foveal.errors import UserError
 from foveal.images.conversion import as_image
 
 
@@ -23,7 +24,7 @@ class ImageLabelPairs(Protocol):
 
 
 class WrappedDataset:
-    """The data set that `wrap` returns."""
+    """The data set that `wrap` returns; a `UserError` names the image that cannot be used."""
 
     def __init__(self, dataset: ImageLabelPairs, classes: tuple[str, ...], labels: Labels) -> None:
         self.dataset, self.classes, self.labels = dataset, classes, labels
@@ -42,7 +43,11 @@ class WrappedDataset:
                 "its labels must be the same whenever they are read"
             )
         own_label: Label = known if known.ndim else int(known)
-        return Example(as_image(image), own_label, f"image {index}")
+        name = f"image {index}"
+        try:
+            return Example(as_image(image), own_label, name)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{name} of the data set: {error}") from error
 
 
 def wrap(dataset: ImageLabelPairs, classes: Sequence[str] | None = None) -> WrappedDataset:

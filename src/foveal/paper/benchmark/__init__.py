@@ -10,8 +10,8 @@ the first two also beside what PyTorch alone does, and beside optax and torchvis
 if they are installed.
 
 Times are medians of interleaved runs after a warm-up, but for inference one forward and one
-backward pass each. Peak memory is taken in a fresh process for each side, over what it holds once
-its inputs are made.
+backward pass each. Peak memory is taken in a fresh process for each variant, over what it holds
+once its inputs are made.
 Importing this does not import torch.
 """
 
@@ -50,7 +50,7 @@ def selection(
     *,
     batch: int = 16,
     candidates: int = 900,
-    slots: int = 10,
+    k: int = 10,
     samples: int = 500,
     sigma: float = 0.05,
     estimators: tuple[str, ...] = _ESTIMATORS,
@@ -64,20 +64,20 @@ def selection(
     most about 2 / sqrt(samples).
 
     Args:
-        batch: B, images at once.
-        candidates: N, windows to choose from.
-        slots: K, windows chosen.
-        samples: S, draws of the noise; exact has none.
+        batch: number of images at once.
+        candidates: number of windows to select from.
+        k: number of windows selected per image.
+        samples: number of noise draws; exact has none.
         sigma: standard deviation of the noise.
-        estimators: the sides to measure, see `foveal.topk.perturbed`.
-        repeats: timed runs of each side.
-        threads: of the processor.
+        estimators: what is measured, see `foveal.topk.perturbed`.
+        repeats: number of timed runs of each variant.
+        threads: number of processor threads.
         device: cpu or cuda.
     """
     settings: dict[str, Any] = {
         "batch": batch,
         "candidates": candidates,
-        "slots": slots,
+        "k": k,
         "samples": samples,
     }
     settings |= {"sigma": sigma, "estimators": tuple(estimators)}
@@ -91,7 +91,7 @@ def extraction(
     image: tuple[int, int] = (1000, 1000),
     stride: int = 16,
     patch: tuple[int, int] = (100, 100),
-    slots: int = 10,
+    k: int = 10,
     sigma: float = 0.05,
     repeats: int = 5,
     threads: int = 1,
@@ -103,15 +103,15 @@ def extraction(
     gradient and the images do not.
 
     Args:
-        batch: B, images at once.
-        channels: C of the images.
+        batch: number of images at once.
+        channels: number of channels of the images.
         image: (H, W) in pixels.
         stride: in pixels, of the N candidates, all that lie inside the image.
         patch: (h, w) in pixels.
-        slots: K, patches extracted from each image.
-        sigma: of the selection; the larger, the more candidates are in reach.
-        repeats: timed runs of each side.
-        threads: of the processor.
+        k: number of patches per image.
+        sigma: standard deviation of the noise; the larger, the more candidates are in reach.
+        repeats: number of timed runs of each variant.
+        threads: number of processor threads.
         device: cpu or cuda.
     """
     settings: dict[str, Any] = {
@@ -120,7 +120,7 @@ def extraction(
         "image": tuple(image),
         "stride": stride,
     }
-    settings |= {"patch": tuple(patch), "slots": slots, "sigma": sigma}
+    settings |= {"patch": tuple(patch), "k": k, "sigma": sigma}
     return compare("extraction", settings, repeats, threads, device)
 
 
@@ -130,7 +130,7 @@ def step(
     size: int = 1000,
     view: int = 250,
     patch: int = 100,
-    slots: int = 10,
+    k: int = 10,
     encoder: str = "resnet18",
     repeats: int = 3,
     threads: int = 1,
@@ -141,18 +141,18 @@ def step(
     One row is the part of the step that selects and extracts, with its backward pass.
 
     Args:
-        batch: images of a step.
+        batch: number of images per step.
         size: height and width of an image in pixels.
         view: height and width of the view in pixels.
         patch: side of a patch in pixels.
-        slots: K, patches of each image.
+        k: number of patches per image.
         encoder: timm network for the patches.
-        repeats: timed runs of each side.
-        threads: of the processor.
+        repeats: number of timed runs of each variant.
+        threads: number of processor threads.
         device: cpu or cuda.
     """
     settings: dict[str, Any] = {"batch": batch, "size": size, "view": view, "patch": patch}
-    settings |= {"slots": slots, "encoder": encoder}
+    settings |= {"k": k, "encoder": encoder}
     table = compare("step", settings, repeats, threads, device)
     whole, part, hard = table.rows
     notes = []
@@ -174,13 +174,13 @@ def scaling(
     gigabytes: float = 3.0,
     device: str = "cpu",
 ) -> Scaling:
-    """Measure how the cost grows with N, K, B and the side of the image.
+    """Measure how the cost grows with N, K, B and the size of the image.
 
     Args:
         output: folder for a figure, scaling.png.
         varied: what is varied.
-        repeats: timed runs of each side at each value.
-        threads: of the processor.
+        repeats: number of timed runs of each variant at each value.
+        threads: number of processor threads.
         gigabytes: the plain version is left out where it would keep more, in 10^9 bytes.
         device: cpu or cuda.
     """

@@ -8,7 +8,7 @@ from foveal.paper.benchmark import clock
 
 @dataclass(frozen=True)
 class Measurement:
-    """One side's figures.
+    """The figures of one variant.
 
     Attributes:
         name: an estimator, a way of extracting, or "plain".
@@ -93,15 +93,15 @@ def compare(
     plain: bool = True,
     peers: bool = True,
 ) -> Comparison:
-    """Memory first, each side alone; then the time of those that fit, in turns.
+    """Memory first, each variant alone; then the time of those that fit, in turns.
 
     Args:
         task: see `foveal.paper.benchmark.tasks`.
         settings: of the task.
-        repeats: timed runs of each side.
-        threads: of the processor.
+        repeats: number of timed runs of each variant.
+        threads: number of processor threads.
         device: cpu or cuda.
-        plain: whether the plain version is among the sides.
+        plain: whether the plain version is among the variants.
         peers: whether other packages are.
     """
     from foveal.paper.benchmark import peak, tasks

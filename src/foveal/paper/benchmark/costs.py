@@ -94,7 +94,7 @@ def models(
     size: int = 1000,
     downscale: int = 4,
     patch: int = 100,
-    slots: int = 10,
+    k: int = 10,
     encoder: str = "resnet18",
     models: tuple[ModelName, ...] = get_args(ModelName),
     repeats: int = 3,
@@ -105,22 +105,22 @@ def models(
 
     Training is a step: forward, with the soft selection where there is one, backward, and AdamW.
     Inference is a forward pass in evaluation. All get the same images of noise, the same encoder
-    from scratch, the same K and patches of the same size. The glance, and the downscaled whole
-    image, have 1/downscale of the side. IterativePatchSelection looks at the grid of patches that
-    covers the image, 32 at once. NTSTopK and NTSNet look at the whole at half its side (published:
-    448 px, whatever the image), cut their parts from that and resample them to the patch; in
-    training NTSNet ranks half as many again as K, as published.
+    from scratch, the same K and patches of the same size. The view, and the downscaled whole
+    image, have 1/downscale of its height and width. IterativePatchSelection looks at the grid of
+    patches that covers the image, 32 at once. NTSTopK and NTSNet look at the whole at half its
+    size (published: 448 px, whatever the image), cut their parts from that and resample them to the
+    patch; in training NTSNet ranks half as many again as K, as published.
 
     Args:
-        batch: images at once.
+        batch: number of images at once.
         size: height and width of an image in pixels.
-        downscale: of the side, for the glance.
+        downscale: height of the image by that of the view.
         patch: side of a patch in pixels.
-        slots: K, patches of each image.
+        k: number of patches per image.
         encoder: timm network, the same for all.
-        models: those to measure.
-        repeats: timed runs of each.
-        threads: of the processor.
+        models: models to measure.
+        repeats: number of timed runs of each.
+        threads: number of processor threads.
         device: cpu or cuda.
 
     Raises:
@@ -138,7 +138,7 @@ def models(
     from foveal.paper.benchmark import wirings
 
     built: dict[str, Any] = {"size": size, "downscale": downscale, "patch": patch}
-    built |= {"slots": slots, "encoder": encoder}
+    built |= {"k": k, "encoder": encoder}
     for name in models:
         try:
             wirings.build_model(name, **built)

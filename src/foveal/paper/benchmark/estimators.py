@@ -15,7 +15,7 @@ from foveal.paper.benchmark.estimates import Estimates, Quality, Turn
 def estimators(
     *,
     candidates: int = 900,
-    slots: int = 10,
+    k: int = 10,
     sigma: float = 0.05,
     samples: tuple[int, ...] = (16, 100, 500),
     problems: int = 8,
@@ -31,14 +31,14 @@ def estimators(
     of G, and as painted pictures grow brighter before an untrained model.
 
     Args:
-        candidates: N, windows to choose from.
-        slots: K, windows chosen.
+        candidates: number of windows to select from.
+        k: number of windows selected.
         sigma: standard deviation of the noise.
-        samples: of the noise in one gradient, several numbers; the last one for the turning.
-        problems: scores and G are drawn so many times.
-        draws: gradients for each problem, >= 2; a tenth for every point of the turning.
-        pictures: painted, each with a model of its own.
-        seed: of everything.
+        samples: numbers of noise draws in one gradient; the last one for the turning.
+        problems: number of times that scores and G are drawn.
+        draws: number of gradients per problem, 2 or more; a tenth for every point of the turning.
+        pictures: number of painted pictures, each with a model of its own.
+        seed: seed of all random numbers.
         output: folder for the figure, and for the tables as CSV.
 
     Raises:
@@ -51,25 +51,25 @@ def estimators(
             f"problems {problems}, pictures {pictures}, samples {list(samples)}, draws {draws}, "
             f"sigma {sigma}"
         )
-    if not 1 <= slots <= candidates // 3 or side < 4:
+    if not 1 <= k <= candidates // 3 or side < 4:
         raise UserError(
-            "there must be 16 candidates or more, and at most a third as many slots: got "
-            f"candidates {candidates}, slots {slots}"
+            "there must be 16 candidates or more, and k at most a third of them: got "
+            f"candidates {candidates}, k {k}"
         )
 
     from foveal.paper.benchmark import gradients
 
     rows: list[Quality] = []
-    cases = gradients.cases(candidates, slots, problems, seed)
+    cases = gradients.cases(candidates, k, problems, seed)
     for case in cases:
         rows += gradients.quality(case, sigma, samples, draws, seed)
     turns: list[Turn] = []
     for sweep in (
         *gradients.constants(cases[0]),
-        *gradients.brightened(side, slots, pictures, seed),
+        *gradients.brightened(side, k, pictures, seed),
     ):
         turns += gradients.turning(sweep, sigma, samples[-1], max(1, draws // 10), seed)
-    settings: dict[str, Any] = {"candidates": candidates, "slots": slots, "sigma": sigma}
+    settings: dict[str, Any] = {"candidates": candidates, "k": k, "sigma": sigma}
     settings |= {"samples": tuple(samples), "problems": problems, "draws": draws}
     settings |= {"pictures": pictures, "seed": seed}
     found = Estimates(settings, tuple(rows), tuple(turns))

@@ -49,12 +49,12 @@ class Sweep:
     incoming: Float[Tensor, "V K N"]
 
 
-def cases(candidates: int, slots: int, problems: int, seed: int) -> tuple[Case, Case, Case]:
+def cases(candidates: int, k: int, problems: int, seed: int) -> tuple[Case, Case, Case]:
     """A scorer that knows nothing, twice, and one that is nearly sure; G is standard normal."""
     source = torch.Generator().manual_seed(seed)
     even = torch.rand(problems, candidates, generator=source, dtype=torch.float64)
-    incoming = torch.randn(problems, slots, candidates, generator=source, dtype=torch.float64)
-    high = slots * 7 // 5
+    incoming = torch.randn(problems, k, candidates, generator=source, dtype=torch.float64)
+    high = k * 7 // 5
     places = torch.rand(problems, candidates, generator=source).argsort(dim=1)[:, :high]
     sure = 0.3 * even
     sure = sure.scatter(1, places, 0.8 + 0.2 * even.gather(1, places))
@@ -138,7 +138,7 @@ def constants(case: Case) -> Iterator[Sweep]:
         yield Sweep("constant", CONSTANTS, problem, scores, incoming + added)
 
 
-def brightened(side: int, slots: int, count: int, seed: int) -> Iterator[Sweep]:
+def brightened(side: int, k: int, count: int, seed: int) -> Iterator[Sweep]:
     """Painted billiards, each before a model of its own with side x side windows.
 
     The model is an untrained `PatchClassifier`. Scores and the gradient that comes in at the
@@ -152,7 +152,7 @@ def brightened(side: int, slots: int, count: int, seed: int) -> Iterator[Sweep]:
             torch.manual_seed(seed + number)
             model = PatchClassifier(
                 scorer=scorers.ConvScorer(),
-                select=selectors.TopK(slots),
+                select=selectors.TopK(k),
                 encoder=encoders.ThinResNet(),
                 aggregate=aggregators.mean,
                 classes=len(NUMBERS),

@@ -1,39 +1,39 @@
-"""How the cost of selection and extraction grows with N, K, B and the side of the image."""
+"""How the cost of selection and extraction grows with N, K, B and the size of the image."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-SELECTION: dict[str, Any] = {"batch": 4, "candidates": 1600, "slots": 10, "samples": 500}
+SELECTION: dict[str, Any] = {"batch": 4, "candidates": 1600, "k": 10, "samples": 500}
 EXTRACTION: dict[str, Any] = {"batch": 1, "channels": 3, "image": (1000, 1000), "stride": 16}
 SELECTION |= {"sigma": 0.05, "estimators": ("exact",)}
-EXTRACTION |= {"patch": (100, 100), "slots": 10, "sigma": 0.05}
+EXTRACTION |= {"patch": (100, 100), "k": 10, "sigma": 0.05}
 
 VARIED: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "candidates N": ("selection", "candidates", (100, 1000, 10_000, 100_000)),
-    "slots K": ("selection", "slots", (2, 10, 50, 200)),
+    "patches k": ("selection", "k", (2, 10, 50, 200)),
     "images B": ("selection", "batch", (1, 4, 16, 64)),
-    "side of the image in px": ("extraction", "image", (500, 1000, 2000, 4000)),
+    "size of the image in px": ("extraction", "image", (500, 1000, 2000, 4000)),
 }
 """What is varied: the task, the setting and its values. The others stay as above."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One side's cost at one value.
+    """The cost of one variant at one value.
 
     Attributes:
         varied: what is varied, a key of `VARIED`.
         value: of it.
-        side: see `foveal.paper.benchmark.tasks`.
+        variant: see `foveal.paper.benchmark.tasks`.
         seconds: median of a forward and a backward pass; None where it would not fit.
         megabytes: peak memory over its inputs, in 10^6 bytes; None where it would not fit.
     """
 
     varied: str
     value: int
-    side: str
+    variant: str
     seconds: float | None
     megabytes: float | None
 
@@ -51,12 +51,12 @@ class Scaling:
 
     def __str__(self) -> str:
         """A Markdown table."""
-        lines = ["| varied | value | side | seconds | MB |", "|---|---:|---|---:|---:|"]
+        lines = ["| varied | value | variant | seconds | MB |", "|---|---:|---|---:|---:|"]
         for point in self.points:
             cost = (
                 "-" if each is None else f"{each:.3g}" for each in (point.seconds, point.megabytes)
             )
-            row = (point.varied, point.value, point.side, *cost)
+            row = (point.varied, point.value, point.variant, *cost)
             lines.append(f"| {' | '.join(map(str, row))} |")
         return "\n".join([*lines, "", self.machine])
 
@@ -72,7 +72,7 @@ def bytes_of_plain(task: str, asked: Mapping[str, Any]) -> int:
     """About what the plain version keeps until its backward pass."""
     if task == "selection":
         # One-hots as integers and as floats, noise and noisy scores.
-        entries = asked["slots"] * asked["candidates"] * 12 + asked["candidates"] * 12
+        entries = asked["k"] * asked["candidates"] * 12 + asked["candidates"] * 12
         return int(asked["batch"] * asked["samples"] * entries)
     height, width = asked["patch"]
     rows, columns = ((asked["image"][i] - asked["patch"][i]) // asked["stride"] + 1 for i in (0, 1))

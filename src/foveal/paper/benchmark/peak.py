@@ -1,4 +1,4 @@
-"""The peak memory of one run in a fresh process: `python -m foveal.paper.benchmark.peak '{...}'`.
+"""The peak memory of one run in a fresh process.
 
 A large peak would hide the small ones after it, so every run gets a process of its own. On Linux
 the peak is the kernel's high-water mark of resident memory, set back once the inputs are made.
@@ -7,54 +7,77 @@ Elsewhere it cannot be set back, and the figure is too low where loading took mo
 
 import ctypes
 import gc
-import json
+import multiprocessing
 import resource
-import subprocess
 import sys
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from foveal._processes import fresh_processes
+
 # A run that pays once for what torch loads when first needed, before memory is measured.
 _TINY: dict[str, dict[str, Any]] = {
-    "selection": {"batch": 1, "candidates": 8, "slots": 2, "samples": 4},
-    "extraction": {"batch": 1, "image": (32, 32), "stride": 8, "patch": (8, 8), "slots": 2},
-    "step": {"batch": 2, "size": 96, "view": 40, "patch": 32, "slots": 2},
-    "models": {"batch": 2, "size": 96, "downscale": 4, "patch": 32, "slots": 2},
+    "selection": {"batch": 1, "candidates": 8, "k": 2, "samples": 4},
+    "extraction": {"batch": 1, "image": (32, 32), "stride": 8, "patch": (8, 8), "k": 2},
+    "step": {"batch": 2, "size": 96, "view": 40, "patch": 32, "k": 2},
+    "models": {"batch": 2, "size": 96, "downscale": 4, "patch": 32, "k": 2},
 }
 _STATUS = Path("/proc/self/status")
 
 
 def fresh(
-    task: str, side: str, settings: Mapping[str, Any], threads: int, device: str
+    task: str, variant: str, settings: Mapping[str, Any], threads: int, device: str
 ) -> int | None:
-    """The bytes that one run of a side takes beyond its inputs; None without enough memory.
+    """The bytes that one run of a variant takes beyond its inputs; None without enough memory.
 
     Raises:
         RuntimeError: the run failed for another reason than memory.
     """
-    order: dict[str, Any] = {"task": task, "side": side, "settings": dict(settings)}
+    order: dict[str, Any] = {"task": task, "variant": variant, "settings": dict(settings)}
     order |= {"threads": threads, "device": device}
-    command = [sys.executable, "-m", "foveal.paper.benchmark.peak", json.dumps(order)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode == 0:
-        return int(ended.stdout)
+    context = fresh_processes("foveal.paper.benchmark.tasks")
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    process = context.Process(target=_report, args=(sender, order))  # type: ignore[attr-defined]
+    process.start()
+    sender.close()
+    with receiver:
+        try:
+            found: int | str = receiver.recv()
+        except EOFError:
+            found = "it ended without a result"
+    process.join()
+    if isinstance(found, int):
+        return found
     # Killed by the system, or refused by the allocator of the processor or of the GPU.
-    if ended.returncode == -9 or "allocate memory" in ended.stderr or "OutOfMemory" in ended.stderr:
+    if process.exitcode == -9 or "allocate memory" in found or "OutOfMemory" in found:
         return None
-    raise RuntimeError(f"{task} with {side} failed in its own process:\n{ended.stderr}")
+    raise RuntimeError(f"{task} with {variant} failed in its own process:\n{found}")
 
 
-def _measure(*, task: str, side: str, settings: dict[str, Any], threads: int, device: str) -> int:
+def _report(sender: Connection, order: dict[str, Any]) -> None:
+    """Send the bytes, or the traceback of what went wrong."""
+    with sender:
+        try:
+            sender.send(_measure(**order))
+        except Exception:
+            sender.send(traceback.format_exc())
+
+
+def _measure(
+    *, task: str, variant: str, settings: dict[str, Any], threads: int, device: str
+) -> int:
     tiny = settings | _TINY[task]
     import torch
 
     from foveal.paper.benchmark import tasks
 
     torch.set_num_threads(threads)
-    tasks.runs(task, tiny, device)[side]()
-    run = tasks.runs(task, settings, device)[side]
+    tasks.runs(task, tiny, device)[variant]()
+    run = tasks.runs(task, settings, device)[variant]
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -78,7 +101,3 @@ def _high_water() -> int:
         return next(int(x.split()[1]) * 1024 for x in lines if x.startswith("VmHWM"))
     highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return highest if sys.platform == "darwin" else highest * 1024
-
-
-if __name__ == "__main__":
-    print(_measure(**json.loads(sys.argv[1])))

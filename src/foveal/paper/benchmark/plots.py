@@ -132,7 +132,7 @@ def costs(points: Sequence[Point]) -> Figure:
     """A column for everything that is varied, time above and memory below.
 
     Args:
-        points: in the order of the sides' colours.
+        points: in the order of the variants' colours.
     """
     varied = list(dict.fromkeys(point.varied for point in points))
     figure = Figure(figsize=(3.1 * len(varied), 5.2), dpi=150, layout="constrained")
@@ -149,17 +149,17 @@ def costs(points: Sequence[Point]) -> Figure:
 
 
 def _draw_costs(axes: Axes, points: Sequence[Point], cost: str) -> None:
-    sides = list(dict.fromkeys(point.side for point in points))
-    for side in sides:
-        shown = [(p.value, getattr(p, cost)) for p in points if p.side == side]
+    variants = list(dict.fromkeys(point.variant for point in points))
+    for variant in variants:
+        shown = [(p.value, getattr(p, cost)) for p in points if p.variant == variant]
         shown = [(value, each) for value, each in shown if each]
         if not shown:
             continue
         x, y = zip(*shown, strict=True)
-        colour = COLOURS[min(sides.index(side), 2) if side != sides[-1] else 2]
+        colour = COLOURS[min(variants.index(variant), 2) if variant != variants[-1] else 2]
         axes.loglog(x, y, "o-", color=colour, markersize=3.5, linewidth=1.4)
         axes.annotate(
-            side.replace(", PyTorch only", ",\nPyTorch only"),
+            variant.replace(", PyTorch only", ",\nPyTorch only"),
             (x[-1], y[-1]),
             (4, 0),
             textcoords="offset points",
@@ -179,7 +179,7 @@ def speeds(curves: Mapping[str, Points]) -> Figure:
     """One panel; equal steps upwards are equal ratios of speed.
 
     Args:
-        curves: (side in pixels, images a second) by name, at least one.
+        curves: (size in pixels, images a second) by name, at least one.
     """
     figure = Figure(figsize=(7.2, 4.2), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
@@ -187,8 +187,8 @@ def speeds(curves: Mapping[str, Points]) -> Figure:
         axes = figure.add_subplot()
         for number, points in enumerate(curves.values()):
             axes.semilogy(*zip(*points, strict=True), **STYLES[number % len(STYLES)])
-        axes.set_xticks(sorted({side for points in curves.values() for side, _ in points}))
-        axes.set_xlabel("side of the image in px")
+        axes.set_xticks(sorted({size for points in curves.values() for size, _ in points}))
+        axes.set_xlabel("size of the image in px")
         axes.set_ylabel("images a second")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_minor_locator(NullLocator())

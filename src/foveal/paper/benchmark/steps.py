@@ -15,12 +15,12 @@ from foveal.prediction import Prediction
 SOFT, PART, HARD = "step", "its selection and extraction", "step, hard selection"
 
 
-def sides(
-    device: str, *, batch: int, size: int, view: int, patch: int, slots: int, encoder: str
+def variants(
+    device: str, *, batch: int, size: int, view: int, patch: int, k: int, encoder: str
 ) -> dict[str, Callable[[], Tensor]]:
     """The step with the exact selection, its selection and extraction alone, and the same step
     with patches that are plain crops."""
-    options = {"size": size, "view": (view, view), "patch": patch, "k": slots, "encoder": encoder}
+    options = {"size": size, "view": (view, view), "patch": patch, "k": k, "encoder": encoder}
     model = recipes.build("billiards", options).model.to(device).train()
     assert isinstance(model, PatchClassifier)
     select = model.select

@@ -1,4 +1,4 @@
-"""The same work for every side: functions that make one forward and one backward pass."""
+"""The same work for every variant: functions that make one forward and one backward pass."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -27,7 +27,7 @@ PEERS = (ROI_ALIGN, baselines.OPTAX)
 
 
 def names(task: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """The sides of a task, what they are measured against last."""
+    """The variants of a task, what they are measured against last."""
     if task == "step":
         return (steps.SOFT, steps.PART, steps.HARD)
     if task == "models":
@@ -42,21 +42,21 @@ def names(task: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
     return ("extract", EAGER, *present, PLAIN)
 
 
-def alone(task: str, side: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that make as little as one side needs."""
-    return dict(settings) | ({"models": (side.split()[0],)} if task == "models" else {})
+def alone(task: str, variant: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that make as little as one variant needs."""
+    return dict(settings) | ({"models": (variant.split()[0],)} if task == "models" else {})
 
 
 def runs(task: str, settings: Mapping[str, Any], device: str) -> dict[str, Callable[[], Tensor]]:
-    """What each side runs, returning its result; the inputs, the same for all, are made here."""
+    """What each variant runs, returning its result; the inputs, the same for all, are made here."""
     made: dict[str, Callable[..., dict[str, Callable[[], Tensor]]]] = {
         "selection": _selection,
         "extraction": _extraction,
-        "step": steps.sides,
-        "models": wirings.sides,
+        "step": steps.variants,
+        "models": wirings.variants,
     }
-    sides = made[task](device, **settings)
-    return {name: sides[name] for name in names(task, settings) if name in sides}
+    variants = made[task](device, **settings)
+    return {name: variants[name] for name in names(task, settings) if name in variants}
 
 
 def _selection(
@@ -64,37 +64,38 @@ def _selection(
     *,
     batch: int,
     candidates: int,
-    slots: int,
+    k: int,
     samples: int,
     sigma: float,
     estimators: tuple[str, ...],
 ) -> dict[str, Callable[[], Tensor]]:
     source = torch.Generator().manual_seed(0)
     scores = torch.rand(batch, candidates, generator=source).to(device)
-    incoming = torch.randn(batch, slots, candidates, generator=source).to(device)
+    incoming = torch.randn(batch, k, candidates, generator=source).to(device)
     noise = torch.Generator(device).manual_seed(1)
 
     def ours(leaf: Float[Tensor, "B N"], estimator: Any) -> Float[Tensor, "B K N"]:
-        chosen = perturbed(
-            leaf, slots, sigma, estimator=estimator, samples=samples, generator=noise
-        )
+        chosen = perturbed(leaf, k, sigma, estimator=estimator, samples=samples, generator=noise)
         return chosen.dense(candidates)
 
     def theirs(leaf: Float[Tensor, "B N"]) -> Float[Tensor, "B K N"]:
-        return baselines.selection(leaf, slots, sigma, samples, noise)
+        return baselines.selection(leaf, k, sigma, samples, noise)
 
     def eagerly() -> Float[Tensor, "B K N"]:
-        near, weights, *rest = quadrature.weights(scores, slots, sigma)
+        near, weights, *rest = quadrature.weights(scores, k, sigma)
         index = near[:, None].expand_as(weights)
         received = incoming.gather(2, index)
         quadrature.gradients(received, scores, sigma, near, weights, *rest)
         return Selection(near, weights).dense(candidates)
 
-    sides = {each: partial(ours, estimator=each) for each in estimators} | {PLAIN: theirs}
-    runs = {name: partial(_there_and_back, side, scores, incoming) for name, side in sides.items()}
+    variants = {each: partial(ours, estimator=each) for each in estimators} | {PLAIN: theirs}
+    runs = {
+        name: partial(_there_and_back, variant, scores, incoming)
+        for name, variant in variants.items()
+    }
     others = {EXACT_EAGER: eagerly}
     if baselines.OPTAX in baselines.present() and device == "cpu":
-        others[baselines.OPTAX] = baselines.optax(scores, slots, sigma, samples, incoming)
+        others[baselines.OPTAX] = baselines.optax(scores, k, sigma, samples, incoming)
     return runs | others
 
 
@@ -106,7 +107,7 @@ def _extraction(
     image: tuple[int, int],
     stride: int,
     patch: tuple[int, int],
-    slots: int,
+    k: int,
     sigma: float,
 ) -> dict[str, Callable[[], Tensor]]:
     source = torch.Generator().manual_seed(0)
@@ -115,9 +116,9 @@ def _extraction(
     middle, step = torch.tensor(patch).double() / 2, torch.full((2,), float(stride)).double()
     places = centred(grid(middle, step, (rows, columns)), patch).to(device)  # all inside
     images = torch.rand(batch, channels, *image, generator=source).to(device)
-    selection = perturbed(torch.rand(batch, n, generator=source).to(device), slots, sigma)
+    selection = perturbed(torch.rand(batch, n, generator=source).to(device), k, sigma)
     near = selection.candidates  # (B, M)
-    incoming = torch.randn(batch, slots, channels, *patch, generator=source).to(device)
+    incoming = torch.randn(batch, k, channels, *patch, generator=source).to(device)
 
     def ours(leaf: Float[Tensor, "B K M"]) -> Float[Tensor, "B K C h w"]:
         return extract(images, places, Selection(near, leaf), patch)
@@ -133,14 +134,17 @@ def _extraction(
     def theirs(leaf: Float[Tensor, "B K M"]) -> Float[Tensor, "B K C h w"]:
         return baselines.extraction(images, places, Selection(near, leaf).dense(n))
 
-    sides = {"extract": ours, EAGER: eagerly, ROI_ALIGN: cropped, PLAIN: theirs}
+    variants = {"extract": ours, EAGER: eagerly, ROI_ALIGN: cropped, PLAIN: theirs}
     weights = selection.weights
-    return {name: partial(_there_and_back, side, weights, incoming) for name, side in sides.items()}
+    return {
+        name: partial(_there_and_back, variant, weights, incoming)
+        for name, variant in variants.items()
+    }
 
 
-def _there_and_back(side: Callable[[Tensor], Tensor], start: Tensor, incoming: Tensor) -> Tensor:
+def _there_and_back(variant: Callable[[Tensor], Tensor], start: Tensor, incoming: Tensor) -> Tensor:
     """One forward and one backward pass; the forward's result."""
     leaf = start.detach().clone().requires_grad_()
-    value = side(leaf)
+    value = variant(leaf)
     value.backward(incoming)  # type: ignore[no-untyped-call]
     return value.detach()

@@ -55,14 +55,14 @@ class Soft:
         return perturbed(scores, self.k, self.sigma, estimator=self.estimator)
 
 
-def sides(
+def variants(
     device: str,
     *,
     batch: int,
     size: int,
     downscale: int,
     patch: int,
-    slots: int,
+    k: int,
     encoder: str,
     models: tuple[str, ...],
 ) -> dict[str, Run]:
@@ -71,7 +71,7 @@ def sides(
     found: dict[str, Run] = {}
     for name in models:
         model = build_model(
-            name, size=size, downscale=downscale, patch=patch, slots=slots, encoder=encoder
+            name, size=size, downscale=downscale, patch=patch, k=k, encoder=encoder
         ).to(device)
         optimiser = torch.optim.AdamW(model.parameters(), 1e-4)
         objective = _OBJECTIVES.get(name, classification)
@@ -81,7 +81,7 @@ def sides(
 
 
 def build_model(
-    name: str, *, size: int, downscale: int, patch: int, slots: int, encoder: str
+    name: str, *, size: int, downscale: int, patch: int, k: int, encoder: str
 ) -> nn.Module:
     """A model of `foveal.paper.benchmark.costs.MODELS`, for images of `size` px.
 
@@ -101,31 +101,31 @@ def build_model(
         if name == "iterative":
             join = CrossAttention(network.features)
             grid = (size // patch, size // patch)
-            return IterativePatchSelection(aggregate=join, grid=grid, k=slots, **common)
+            return IterativePatchSelection(aggregate=join, grid=grid, k=k, **common)
         if name in ("nts_topk", "nts_net"):
-            return _with_parts(name, size // 2, slots, common)
+            return _with_parts(name, size // 2, k, common)
         common |= {"scorer": ConvScorer(), "view": small}
         if name == "attention_sampling":
-            return AttentionSampling(select=Sampling(slots), **common)
+            return AttentionSampling(select=Sampling(k), **common)
         others: dict[str, Selector] = {
-            "hard": TopK(slots, sigma=0.0),
-            "sinkhorn": Sinkhorn(slots),
+            "hard": TopK(k, sigma=0.0),
+            "sinkhorn": Sinkhorn(k),
         }
-        select = others.get(name, TopK(slots))
+        select = others.get(name, TopK(k))
         best = name == "max"
         aggregate = aggregators.max if best else aggregators.Transformer(network.features)
         return PatchClassifier(select=select, aggregate=aggregate, **common)
 
 
-def _with_parts(name: str, whole: int, slots: int, common: dict[str, Any]) -> nn.Module:
+def _with_parts(name: str, whole: int, k: int, common: dict[str, Any]) -> nn.Module:
     """A model for birds that looks at all of the whole."""
     common = common | {"whole": (whole, whole), "size": (whole, whole)}
     features = common["encoder"].features
     if name == "nts_net":
         scorer = AnchorScorer(features)
-        return NTSNet(scorer=scorer, k=slots, proposals=slots * 3 // 2, **common)
+        return NTSNet(scorer=scorer, k=k, proposals=k * 3 // 2, **common)
     scorer = AnchorScorer(features, exchange=SqueezeExcitation())
-    return NTSTopK(scorer=scorer, select=TopK(slots), aggregate=nts_topk.mean, **common)
+    return NTSTopK(scorer=scorer, select=TopK(k), aggregate=nts_topk.mean, **common)
 
 
 def predictions(
@@ -135,7 +135,7 @@ def predictions(
     size: int,
     downscale: int,
     patch: int,
-    slots: int,
+    k: int,
     sigma: float,
     estimators: tuple[str, ...],
     encoders: tuple[str, ...],
@@ -147,19 +147,19 @@ def predictions(
         UserError: timm has no such encoder.
     """
     images, _ = _batch(batch, size, device)
-    glance: dict[str, Any] = {"classes": CLASSES, "patch": (patch, patch)}
-    glance |= {"view": (size // downscale, size // downscale), "aggregate": aggregators.max}
+    common: dict[str, Any] = {"classes": CLASSES, "patch": (patch, patch)}
+    common |= {"view": (size // downscale, size // downscale), "aggregate": aggregators.max}
     with seeded(0):
         networks = {name: Backbone(name) for name in encoders}
-        glance |= {"encoder": networks[encoders[0]], "scorer": excited(ConvScorer())}
+        common |= {"encoder": networks[encoders[0]], "scorer": excited(ConvScorer())}
 
     def looking(select: Selector) -> PatchClassifier:
         with seeded(1):  # the same weights for all
-            return PatchClassifier(select=select, **glance)
+            return PatchClassifier(select=select, **common)
 
-    models: dict[str, nn.Module] = {f"{encoders[0]}, patches, hard": looking(TopK(slots))}
+    models: dict[str, nn.Module] = {f"{encoders[0]}, patches, hard": looking(TopK(k))}
     for each in estimators:
-        models[f"{encoders[0]}, patches, {each}"] = looking(Soft(slots, sigma, each))
+        models[f"{encoders[0]}, patches, {each}"] = looking(Soft(k, sigma, each))
     for name, network in networks.items():
         models[f"{name}, whole image"] = WholeImage(encoder=network, classes=CLASSES)
     return {name: partial(_answer, model.to(device), images) for name, model in models.items()}
