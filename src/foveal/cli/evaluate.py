@@ -4,7 +4,7 @@ import json as json_format
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foveal.cli._console import SUCCESS, best_device, status
+from foveal.cli._console import SUCCESS, best_device, log, status
 
 if TYPE_CHECKING:
     from foveal.runs import Run
@@ -35,6 +35,8 @@ def print_report(run: "Run", data: Path | None = None, *, as_json: bool = False)
     from foveal.report.text import format_report
 
     dataset, what = run.labelled_images(data)
+    if data is not None:
+        log(*(f"{data}: {note}" for note in getattr(dataset, "notes", ())))
     report = run.evaluate(dataset)
     status([result.error for result in report.results])
     if as_json:

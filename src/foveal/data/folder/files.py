@@ -89,7 +89,7 @@ def read_whole(
         UserError: one line that names the place and the remedy.
     """
     path = Path(path)
-    found = listing.read(path, multilabel=multilabel)
+    found = listing.read(path, multilabel=multilabel, classes=classes)
     names = {name for image in found.images for name in _names(image)}
     labels = sorted(names, key=natural_key)
     unknown = [repr(label) for label in labels if classes is not None and label not in classes]
@@ -99,7 +99,7 @@ def read_whole(
         )
     if classes is None:
         _check_classes(path, found.images, labels)
-    boxes_csv = (path if path.is_dir() else path.parent) / "boxes.csv"
+    boxes_csv = found.folder / "boxes.csv"
     by_path, notes = boxes.read(boxes_csv, found.images) if boxes_csv.is_file() else ({}, ())
     return ImageFiles(found.images, tuple(classes or labels), by_path, found.notes + notes)
 
