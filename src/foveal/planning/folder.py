@@ -53,6 +53,7 @@ def folder(
         UserError: the images or the settings are not usable; one line with the remedy.
     """
     from foveal.data.folder import read_folder
+    from foveal.data.folder.fingerprints import leaks
     from foveal.data.labels import is_multilabel
     from foveal.models.from_settings import from_settings
 
@@ -90,7 +91,7 @@ def folder(
         splits=splits,
         training=replace(training, optimisation=optimisation),
         multilabel=multilabel,
-        notes=(*notes, *sizing.scarce(images.train)),
+        notes=(*notes, *sizing.scarce(images.train), *leaks(images)),
     )
 
 

@@ -19,6 +19,7 @@ from foveal.evaluation import Input, Report, Result, evaluate, predict, read_inp
 from foveal.experiment import Experiment
 from foveal.images import Image
 from foveal.images.conversion import Source
+from foveal.runs.data_table import overlap
 from foveal.runs.folder import Name, RunFolder
 from foveal.runs.inputs import list_images
 from foveal.runs.record import restore
@@ -121,6 +122,21 @@ class Run:
                 " image: give one label each"
             )
         return data
+
+    def seen(self, data: Dataset) -> dict[str, list[str]]:
+        """Which images of labelled data the run was trained or validated on, byte by byte.
+
+        Args:
+            data: as `labelled_images` returns it.
+
+        Returns:
+            Names of the images by split, "train" and "validation"; nothing if the data are no
+            files, or the run keeps no list of its images.
+        """
+        table = RunFolder(self.path).data_file
+        if not isinstance(data, ImageFiles) or not table.is_file():
+            return {}
+        return overlap(table, data, multilabel=self.multilabel)
 
     def explain(self, image: Source) -> PIL.Image.Image:
         """Draw where the model looked in one image: score map, windows and patches.

@@ -26,6 +26,7 @@ class ImageFiles:
         notes: remarks on how the files were found or split.
 
     Attributes:
+        images, classes, boxes, notes: as given.
         labels: class number of each image; multi-label: whether each image has each class.
         groups: name of the group of each image, or None if no image has one. An image without a
             group is one by itself, named after its file.
@@ -45,7 +46,7 @@ class ImageFiles:
         if any(image.group is not None for image in self.images):
             self.groups = tuple(image.group or image.file for image in self.images)
         self.notes = notes
-        self._boxes = boxes or {}
+        self.boxes = boxes or {}
 
     def __len__(self) -> int:
         return len(self.images)
@@ -54,12 +55,12 @@ class ImageFiles:
         image = self.images[index]
         each = self.labels[index]
         label: Label = each if each.ndim else int(each)
-        return Example(FileImage(image.path), label, image.file, self._boxes.get(image.path))
+        return Example(FileImage(image.path), label, image.file, self.boxes.get(image.path))
 
     def subset(self, indices: Sequence[int], *notes: str) -> "ImageFiles":
         """The images of these indices, in this order, with additional notes."""
         chosen = [self.images[index] for index in indices]
-        return ImageFiles(chosen, self.classes, self._boxes, self.notes + notes)
+        return ImageFiles(chosen, self.classes, self.boxes, self.notes + notes)
 
 
 def _labels(images: Sequence[ListedImage], classes: tuple[str, ...]) -> Labels:
