@@ -1,10 +1,11 @@
 """foveal evaluate: evaluate a model on its own test images or on others."""
 
 import json as json_format
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foveal.cli._console import SUCCESS, best_device, status
+from foveal.cli._console import SUCCESS, best_device, log, status
 
 if TYPE_CHECKING:
     from foveal.evaluation import Report
@@ -36,10 +37,29 @@ def print_report(run: "Run", data: Path | None = None, *, as_json: bool = False)
     from foveal.report.text import format_report
 
     dataset, what = run.labelled_images(data)
+    log(*(f"{data or run.path}: {note}" for note in getattr(dataset, "notes", ())))
+    seen = run.seen(dataset)
+    if data is None:  # its own validation images are said to be just these
+        seen.pop("validation", None)
+    log(*_warnings(what, len(dataset), seen))
     report = run.evaluate(dataset)
     status([result.error for result in report.results])
     if as_json:
-        print(json_format.dumps(report.summary()))
+        counts = {f"seen_in_{split}": len(files) for split, files in seen.items()}
+        print(json_format.dumps(report.summary() | counts))
     else:
         print(format_report(report, f"{run.path} on {what}"))
     return report
+
+
+def _warnings(what: str, count: int, seen: Mapping[str, Sequence[str]]) -> list[str]:
+    """A line for each split of the run that some of the images come from."""
+    from foveal.data.folder.table import shorten
+
+    purposes = {"train": "trained on", "validation": "chose its weights by"}
+    return [
+        f"warning: {len(files)} of the {count} images of {what} are images that the run"
+        f" {purposes[split]} ({shorten(files)}): figures on them are too good"
+        for split, files in seen.items()
+        if files
+    ]

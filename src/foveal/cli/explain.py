@@ -68,12 +68,16 @@ def _read(run: "Run", path: Path) -> Any:
 
     if path.is_dir() or path.suffix.lower() == ".csv":
         try:
-            return run.read(path)
+            labelled = run.read(path)
+            log(*(f"{path}: {note}" for note in labelled.notes))
+            return labelled
         except UserError as error:
             if not path.is_dir():
                 raise
             log(f"shown without true labels: {error}")
-    return list_images(path)
+    listed = list_images(path)
+    log(*listed.notes)
+    return listed
 
 
 def _card(look: "Look") -> "Card":

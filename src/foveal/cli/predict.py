@@ -28,6 +28,7 @@ def predict(run: Path, images: list[Path], /, *, output: Path | None = None) -> 
     lines = rows.csv_lines if output is None else rows.lines_for(output)
     model = load(run, device=best_device())
     listed = list_images(images)
+    log(*listed.notes)
     errors: list[str | None] = []
 
     def results() -> Iterator["Result"]:

@@ -1,12 +1,14 @@
 """Begin a run, or go on with one, in a folder."""
 
 import shlex
+import sys
 from pathlib import Path
 
 import torch
 
 from foveal._processes import is_rank_zero
 from foveal.data import Splits
+from foveal.data.folder import check
 from foveal.errors import UserError
 from foveal.experiment import Experiment
 from foveal.models import PatchClassifier
@@ -60,7 +62,13 @@ def resume(output: str | Path, hardware: Hardware, *, progress: bool = True) -> 
     """
     folder = RunFolder.open(output)
     experiment = restore(folder)
-    _train(experiment, read_splits(experiment), folder, hardware, resume=True, progress=progress)
+    splits = read_splits(experiment)
+    if progress and is_rank_zero():
+        for note in getattr(splits.train, "notes", ()):
+            print(f"{folder.path}: {note}", file=sys.stderr)
+    for part in (splits.train, splits.validation):
+        check(part)
+    _train(experiment, splits, folder, hardware, resume=True, progress=progress)
     return folder
 
 

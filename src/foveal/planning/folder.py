@@ -61,6 +61,7 @@ def folder(
         UserError: the images or the settings are not usable; one line with the remedy.
     """
     from foveal.data.folder import read_folder
+    from foveal.data.folder.fingerprints import leaks
     from foveal.data.labels import is_multilabel
     from foveal.models.from_settings import from_settings
 
@@ -108,7 +109,7 @@ def folder(
         splits=splits,
         training=Training(optimisation=optimisation, augmentation=augmentation, seed=seed),
         multilabel=multilabel,
-        notes=(*notes, *source.notes, *sizing.scarce(images.train)),
+        notes=(*notes, *source.notes, *sizing.scarce(images.train), *leaks(images)),
         beginning=starts,
     )
 

@@ -2,6 +2,7 @@
 
     recipe.yaml   what was asked
     model.yaml    what the model is: classes of this package and their arguments
+    data.csv      which images are in which split, if they are files
     metrics.csv   checkpoints/last   checkpoints/best   log   versions   seed
 
 A checkpoint is a folder of `model.safetensors` and, in `last`, `state.pt` with all else that
@@ -46,6 +47,7 @@ class RunFolder:
         self.path = Path(path)
         self.recipe_file = self.path / "recipe.yaml"
         self.model_file = self.path / "model.yaml"
+        self.data_file = self.path / "data.csv"
         self.metrics_file = self.path / "metrics.csv"
         self.log = self.path / "log"
 

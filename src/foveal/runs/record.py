@@ -2,7 +2,7 @@
 
 model.yaml holds the class and the arguments of the model, and the function that reads the images
 with its arguments, by names of this package. Loading a run needs this file and the weights; it
-executes no recipe, so an option that is renamed later orphans no run.
+executes no recipe, so an option that is renamed later orphans no run. data.csv lists the images.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +15,7 @@ from torch import nn
 import foveal
 from foveal.errors import UserError
 from foveal.experiment import CachedCall, Experiment
+from foveal.runs import data_table
 from foveal.runs.description import build, describe
 from foveal.runs.folder import RunFolder
 from foveal.settings import Beginning, Training
@@ -28,7 +29,7 @@ _OBJECTIVES = ("foveal.objectives", "foveal.paper.objectives")
 
 
 def record(folder: RunFolder, experiment: Experiment) -> None:
-    """Write down what was asked and what it is, complete: `restore` needs nothing else.
+    """Write down what was asked, what it is and its images: `restore` needs nothing else.
 
     Raises:
         TypeError: a part of the model is not of this package.
@@ -51,6 +52,7 @@ def record(folder: RunFolder, experiment: Experiment) -> None:
             else _plain(asdict(experiment.beginning)),
         }
     )
+    data_table.write(folder.data_file, experiment.splits())
 
 
 def restore(folder: RunFolder) -> Experiment:
@@ -70,15 +72,26 @@ def restore(folder: RunFolder) -> Experiment:
     model = _built(folder, stored, "model", PARTS)
     if not isinstance(model, nn.Module) or not callable(read):
         raise UserError(f"{folder.model_file} is damaged: it describes no model and data")
+    classes = _checked(folder, stored, "classes", tuple[str, ...])
+    multilabel = _checked(folder, stored, "multilabel", bool)
+    splits = CachedCall(read.func, *read.args, **read.keywords)
+    if folder.data_file.is_file():
+        splits = CachedCall(
+            data_table.recorded_splits,
+            folder.data_file,
+            splits,
+            classes=classes,
+            multilabel=multilabel,
+        )
     return Experiment(
         recipe=str(recipe.get("recipe")),
         options=dict(recipe.get("options") or {}),
-        classes=_checked(folder, stored, "classes", tuple[str, ...]),
+        classes=classes,
         model=model,
-        splits=CachedCall(read.func, *read.args, **read.keywords),
+        splits=splits,
         training=_checked(folder, stored, "training", Training),
         objective=_built(folder, stored, "objective", _OBJECTIVES),
-        multilabel=_checked(folder, stored, "multilabel", bool),
+        multilabel=multilabel,
         beginning=_checked(folder, stored, "beginning", Beginning | None),
     )
 

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import PIL.Image
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from foveal.data import Dataset
 from foveal.data.folder import ImageFiles, read_whole
-from foveal.data.folder.listing import image_files
 from foveal.data.labels import is_multilabel
 from foveal.errors import UserError
 from foveal.evaluation import Input, Report, Result, evaluate, predict, read_input
 from foveal.experiment import Experiment
-from foveal.images import FileImage, Image
-from foveal.images.conversion import Source, as_image
+from foveal.images import Image
+from foveal.images.conversion import Source
+from foveal.runs.data_table import overlap
 from foveal.runs.folder import Name, RunFolder
+from foveal.runs.inputs import list_images
 from foveal.runs.record import restore
+
+__all__ = ["Run", "list_images", "load", "own_test_images"]
 
 if TYPE_CHECKING:
     from foveal.report.looks import Look
@@ -122,6 +123,21 @@ class Run:
             )
         return data
 
+    def seen(self, data: Dataset) -> dict[str, list[str]]:
+        """Which images of labelled data the run was trained or validated on, byte by byte.
+
+        Args:
+            data: as `labelled_images` returns it.
+
+        Returns:
+            Names of the images by split, "train" and "validation"; nothing if the data are no
+            files, or the run keeps no list of its images.
+        """
+        table = RunFolder(self.path).data_file
+        if not isinstance(data, ImageFiles) or not table.is_file():
+            return {}
+        return overlap(table, data, multilabel=self.multilabel)
+
     def explain(self, image: Source) -> PIL.Image.Image:
         """Draw where the model looked in one image: score map, windows and patches.
 
@@ -198,51 +214,3 @@ def own_test_images(experiment: Experiment) -> tuple[Dataset, str]:
     if splits.test is None:
         return splits.validation, "its validation images (no test images)"
     return splits.test, "its test images"
-
-
-class ImageList(Sequence[Image]):
-    """Images one after the other; a file is opened when it is asked for, and not kept."""
-
-    def __init__(self, sources: Sequence[Path | Image]) -> None:
-        """Keep the paths, and the images in memory."""
-        self.sources = sources
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.sources)
-
-    def __getitem__(self, index: Any) -> Any:
-        """Return the image of an index."""
-        source = self.sources[index]
-        return FileImage(source) if isinstance(source, Path) else source
-
-
-def list_images(images: Source | Iterable[Source]) -> ImageList:
-    """List all images of the sources that `Run.predict` takes; files are not opened.
-
-    Raises:
-        UserError: a folder or pattern without an image.
-    """
-    return ImageList(_flat(images))
-
-
-def _flat(source: Source | Iterable[Source]) -> list[Path | Image]:
-    if isinstance(source, str | Path):
-        return _files(Path(source))
-    if isinstance(source, Tensor | np.ndarray):
-        return [as_image(each) for each in (source if source.ndim == 4 else [source])]
-    if isinstance(source, PIL.Image.Image | Image):
-        return [as_image(source)]
-    return [image for each in source for image in _flat(each)]
-
-
-def _files(path: Path) -> list[Path | Image]:
-    """The path itself, the images of a folder, or the matches of a glob pattern."""
-    if path.is_dir():
-        return [*image_files(path)]
-    if path.exists() or not glob.has_magic(str(path)):
-        return [path]
-    found = sorted(glob.glob(str(path), recursive=True))
-    if not found:
-        raise UserError(f"{path}: no file matches this pattern")
-    return [file for each in found for file in _files(Path(each))]

@@ -26,6 +26,7 @@ class ImageFiles:
         notes: remarks on how the files were found or split.
 
     Attributes:
+        images, classes, boxes, notes: as given.
         labels: class number of each image; multi-label: whether each image has each class.
         groups: name of the group of each image, or None if no image has one. An image without a
             group is one by itself, named after its file.
@@ -45,7 +46,7 @@ class ImageFiles:
         if any(image.group is not None for image in self.images):
             self.groups = tuple(image.group or image.file for image in self.images)
         self.notes = notes
-        self._boxes = boxes or {}
+        self.boxes = boxes or {}
 
     def __len__(self) -> int:
         return len(self.images)
@@ -54,12 +55,12 @@ class ImageFiles:
         image = self.images[index]
         each = self.labels[index]
         label: Label = each if each.ndim else int(each)
-        return Example(FileImage(image.path), label, image.file, self._boxes.get(image.path))
+        return Example(FileImage(image.path), label, image.file, self.boxes.get(image.path))
 
     def subset(self, indices: Sequence[int], *notes: str) -> "ImageFiles":
         """The images of these indices, in this order, with additional notes."""
         chosen = [self.images[index] for index in indices]
-        return ImageFiles(chosen, self.classes, self._boxes, self.notes + notes)
+        return ImageFiles(chosen, self.classes, self.boxes, self.notes + notes)
 
 
 def _labels(images: Sequence[ListedImage], classes: tuple[str, ...]) -> Labels:
@@ -89,7 +90,7 @@ def read_whole(
         UserError: one line that names the place and the remedy.
     """
     path = Path(path)
-    found = listing.read(path, multilabel=multilabel)
+    found = listing.read(path, multilabel=multilabel, classes=classes)
     names = {name for image in found.images for name in _names(image)}
     labels = sorted(names, key=natural_key)
     unknown = [repr(label) for label in labels if classes is not None and label not in classes]
@@ -99,7 +100,7 @@ def read_whole(
         )
     if classes is None:
         _check_classes(path, found.images, labels)
-    boxes_csv = (path if path.is_dir() else path.parent) / "boxes.csv"
+    boxes_csv = found.folder / "boxes.csv"
     by_path, notes = boxes.read(boxes_csv, found.images) if boxes_csv.is_file() else ({}, ())
     return ImageFiles(found.images, tuple(classes or labels), by_path, found.notes + notes)
 

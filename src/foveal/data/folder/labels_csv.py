@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from foveal.data.folder import table
-from foveal.data.folder.listed import SPLIT_NAMES, ListedImage, Listing
+from foveal.data.folder.listed import ListedImage, Listing, split_of
 from foveal.data.folder.table import shorten, user_error
 from foveal.data.labels import LabelName
 
@@ -63,7 +63,7 @@ def read(path: Path, *, multilabel: bool = False) -> Listing:
             f"{path}: {splits[None]} rows have no split; give train, val or test in each row"
         )
     notes = (f"ignored {repeated} repeated rows",) if repeated else ()
-    return Listing([image for _, image in images.values()], notes)
+    return Listing([image for _, image in images.values()], notes, path.parent)
 
 
 def _facts(image: ListedImage) -> tuple[LabelName, str | None, str | None]:
@@ -74,11 +74,11 @@ def _listed(path: Path, line: int, cells: dict[str, str], label: LabelName) -> L
     if not cells["file"]:
         raise user_error(f"{path} line {line}: empty file; fill it in or remove the row")
     word = cells.get("split", "")
-    if word and word.lower() not in SPLIT_NAMES:
+    if word and split_of(word) is None:
         raise user_error(f"{path} line {line}: unknown split {word!r}; use train, val or test")
     file = Path(os.path.normpath(path.parent / cells["file"]))
-    split = SPLIT_NAMES.get(word.lower())
-    return ListedImage(file, cells["file"], label, split, cells.get("group") or None)
+    group = cells.get("group") or None
+    return ListedImage(file, cells["file"], label, split_of(word), group)
 
 
 def _label_reader(path: Path, rows: _Rows, *, multilabel: bool) -> _ReadLabel:

@@ -1,18 +1,25 @@
 """One image of a folder or CSV, as it was listed; nothing here opens it."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from foveal.data.labels import LabelName
 
-SPLIT_NAMES = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
-"""Accepted names of the splits, as folder names and in the column `split`."""
+
+
+def split_of(name: str) -> str | None:
+    """The split that a folder, or a cell of the column `split`, names; None if it names none.
+
+    >>> [split_of(name) for name in ("Testing", "dev", "training_set", "trainer")]
+    ['test', 'validation', 'train', None]
+    """
+    return _SPLITS.get(re.sub(r"[ _-]?(set|data|images)$", "", name.lower()))
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,14 @@ class ListedImage:
 
 @dataclass(frozen=True)
 class Listing:
-    """All images of a data set, and notes on what was ignored."""
+    """All images of a data set.
+
+    Attributes:
+        images: in natural order, or that of the table.
+        notes: remarks on what was ignored.
+        folder: where a `boxes.csv` would be.
+    """
 
     images: list[ListedImage]
     notes: tuple[str, ...]
+    folder: Path

@@ -1,28 +1,24 @@
 """Lists the images of a folder or CSV with their labels and splits; no image is opened."""
 
 import os
-import re
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from foveal.data.folder import labels_csv
-from foveal.data.folder.listed import SPLIT_NAMES, ListedImage, Listing
+from foveal.data.folder.listed import ListedImage, Listing, split_of
 from foveal.data.folder.table import shorten, user_error
+from foveal.data.folder.tree import Folder, LeftOut, is_image, natural_key, scan, suffixes
 
-__all__ = ["ListedImage", "Listing", "image_files", "natural_key", "read"]
-
-IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".ppm", ".pgm")
-)
-"""Endings of image files, in lower case."""
+__all__ = ["ListedImage", "Listing", "image_files", "list_folder", "natural_key", "read"]
 
 
-def read(path: Path, *, multilabel: bool = False) -> Listing:
+def read(path: Path, *, multilabel: bool = False, classes: Sequence[str] | None = None) -> Listing:
     """List a folder of class folders, or a CSV `file,label[,split][,group]`.
 
     Args:
         path: of the folder or CSV.
         multilabel: read labels as sets of classes; see `labels_csv.read`.
+        classes: names that are classes in any case; None: unknown.
 
     Raises:
         UserError: labels or splits are missing, contradictory or ambiguous.
@@ -33,10 +29,11 @@ def read(path: Path, *, multilabel: bool = False) -> Listing:
                 f"{path}: class folders give one class per image; list the images in a CSV"
                 " file,label with labels like cat|dog"
             )
-        return _list_folder(path)
+        root, left_out = scan(path)
+        return _list_tree(root, left_out, classes or ())
     if not path.exists():
         raise user_error(f"{path}: no such folder or CSV; check the path")
-    if _is_image(path):
+    if is_image(path):
         raise user_error(
             f"{path}: an image, not a data set; name a folder of class folders or a CSV"
         )
@@ -44,129 +41,120 @@ def read(path: Path, *, multilabel: bool = False) -> Listing:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """All images in a folder and below, without hidden files, in natural order.
+    """All images in a folder and below that count (see `tree`), in natural order.
 
     Raises:
         UserError: there is none.
     """
-    images, _ = _files(folder)
-    if not images:
-        raise user_error(f"{folder}: no images in this folder; images end in {_suffixes()}")
-    return images
+    return list_folder(folder)[0]
 
 
-def natural_key(name: str) -> list[tuple[int, str]]:
-    """Sort key of the natural order, in which 10 comes after 9.
+def list_folder(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """All images in a folder and below that count, and notes on what was left out.
 
-    >>> sorted(["a10", "a9", "B1"], key=natural_key)
-    ['a9', 'a10', 'B1']
+    Raises:
+        UserError: there is none.
     """
-    pieces = re.split(r"(\d+)", name)
-    return [(int(p), "") if p.isdecimal() else (-1, p.casefold()) for p in pieces] + [(-1, name)]
+    root, left_out = scan(folder)
+    images, notes = list(root.all_images()), left_out.notes()
+    if not images:
+        why = "".join(f"; {note}" for note in notes)
+        raise user_error(f"{folder}: no images in this folder; images end in {suffixes()}{why}")
+    return images, notes
 
 
-def _list_folder(root: Path) -> Listing:
-    folders = _folders(root)
-    splits = [f for f in folders if f.name.lower() in SPLIT_NAMES and _folders(f)]
+def _list_tree(root: Folder, left_out: LeftOut, classes: Sequence[str]) -> Listing:
+    inner = _unwrap(root, classes)
+    notes = [] if inner is root else [f"images are in {inner.path}"]
+    home = root.path if (root.path / "boxes.csv").is_file() else inner.path
+    splits = [f for f in inner.folders if split_of(f.path.name) and f.folders]
     if not splits:
-        images, others = _list_class_folders(root, root, None)
-        return Listing(images, _ignored(others))
-    strays = [f"{f.name}/" for f in folders if f not in splits and _files(f)[0]]
-    strays += [f.name for f in _children(root) if f.is_file() and _is_image(f)]
+        images = _list_class_folders(root, inner, None)
+        notes += _misnamed_splits(inner)
+        return Listing(images, (*notes, *left_out.notes()), home)
+    strays = [f"{f.path.name}/" for f in inner.folders if f not in splits and any(f.all_images())]
+    strays += [f.name for f in inner.images]
     if strays:
         raise user_error(
-            f"{root}: images in no class folder beside {splits[0].name}/: {shorten(strays)};"
+            f"{inner.path}: images in no class folder beside {splits[0].path.name}/:"
+            f" {shorten(strays)};"
             " put them into train/CLASS/, val/CLASS/ or test/CLASS/, or move them away"
         )
-    images, others = [], [f for f in _children(root) if f.is_file()]
+    images = []
     for folder in splits:
-        more, further = _list_class_folders(root, folder, SPLIT_NAMES[folder.name.lower()])
-        images, others = images + more, others + further
-    return Listing(images, _ignored(others))
+        of_classes = _unwrap_split(folder)
+        images += _list_class_folders(root, of_classes, split_of(folder.path.name))
+    return Listing(images, (*notes, *left_out.notes()), home)
 
 
-def _list_class_folders(
-    root: Path, folder: Path, split: str | None
-) -> tuple[list[ListedImage], list[Path]]:
-    """The images below the class folders in `folder`, and all other files there."""
-    classes = _folders(folder)
-    beside = [f for f in _children(folder) if f.is_file()]
-    csv = _csv_hint(folder, beside)
-    loose = [f.name for f in beside if _is_image(f)]
-    if not classes:
+def _unwrap(root: Folder, classes: Sequence[str]) -> Folder:
+    """The only folder in a folder, in that again, down to the class or split folders."""
+    inner = root
+    while not inner.images and len(inner.folders) == 1:
+        only = inner.folders[0]
+        name = only.path.name
+        if only.images or not only.folders or name in classes or split_of(name):
+            break
+        inner = only
+    return inner
+
+
+def _unwrap_split(folder: Folder) -> Folder:
+    """The class folders of train/train/."""
+    only = folder.folders[0]
+    same = split_of(only.path.name) == split_of(folder.path.name)
+    if not folder.images and len(folder.folders) == 1 and same and only.folders:
+        return only
+    return folder
+
+
+def _misnamed_splits(root: Folder) -> list[str]:
+    """A remark where all class folders hold the same folders, as splits of other names would."""
+    contents = {tuple(f.path.name for f in folder.folders) for folder in root.folders}
+    loose = any(folder.images for folder in root.folders)
+    if loose or len(root.folders) < 2 or len(contents) != 1 or len(next(iter(contents))) < 2:
+        return []
+    outer = shorten([f"{folder.path.name}/" for folder in root.folders])
+    within = shorten([f"{name}/" for name in next(iter(contents))])
+    return [f"each of {outer} holds {within}: if these are splits, call them train/, val/, test/"]
+
+
+def _list_class_folders(root: Folder, folder: Folder, split: str | None) -> list[ListedImage]:
+    """The images below the class folders in `folder`."""
+    csv = _csv_hint(folder.path)
+    loose = [image.name for image in folder.images]
+    if not folder.folders:
         found = f"{len(loose)} images but no" if loose else "no images and no"
-        raise user_error(f"{folder}: {found} class folders; make one sub-folder per class{csv}")
+        raise user_error(
+            f"{folder.path}: {found} class folders; make one sub-folder per class{csv}"
+        )
     if loose:
         raise user_error(
-            f"{folder}: {len(loose)} images lie beside the class folders ({shorten(loose)});"
+            f"{folder.path}: {len(loose)} images lie beside the class folders ({shorten(loose)});"
             f" move each into the folder of its class{csv}"
         )
-    images, others, empty = [], beside, []
-    for class_folder in classes:
-        files, other_files = _files(class_folder)
-        others = others + other_files
+    images, empty = [], []
+    for class_folder in folder.folders:
+        files, name = list(class_folder.all_images()), class_folder.path.name
         if not files:
-            empty.append(f"{class_folder.name}/")
+            empty.append(f"{name}/")
         for file in files:
-            relative = file.relative_to(root).as_posix()
             path = Path(os.path.normpath(file))
-            images.append(ListedImage(path, relative, class_folder.name, split))
-    if len(empty) == len(classes):
+            relative = file.relative_to(root.path).as_posix()
+            images.append(ListedImage(path, relative, name, split))
+    if len(empty) == len(folder.folders):
         raise user_error(
-            f"{folder}: no images in {shorten(empty)}; images end in {_suffixes()}{csv}"
+            f"{folder.path}: no images in {shorten(empty)}; images end in {suffixes()}{csv}"
         )
     if empty:
         raise user_error(
-            f"{folder}: no images in {shorten(empty)}; add some (they end in {_suffixes()})"
+            f"{folder.path}: no images in {shorten(empty)}; add some (they end in {suffixes()})"
             " or remove the folder"
         )
-    return images, others
+    return images
 
 
-def _csv_hint(folder: Path, files: list[Path]) -> str:
-    tables = [f.name for f in files if f.suffix.lower() == ".csv" and f.name != "boxes.csv"]
-    return f", or name the CSV {folder / tables[0]}" if tables else ", or name a CSV file,label"
-
-
-def _children(folder: Path) -> list[Path]:
-    """The content of a folder without hidden files, in natural order."""
-    hidden = (".", "__MACOSX")
-    try:
-        children = [child for child in folder.iterdir() if not child.name.startswith(hidden)]
-    except PermissionError:
-        raise user_error(f"{folder}: permission denied; change its permissions") from None
-    return sorted(children, key=lambda child: natural_key(child.name))
-
-
-def _folders(folder: Path) -> list[Path]:
-    return [child for child in _children(folder) if child.is_dir()]
-
-
-def _files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Images, and other files, in a folder and below."""
-    images, others = [], []
-    for child in _children(folder):
-        if child.is_dir():
-            more_images, more_others = _files(child)
-            images += more_images
-            others += more_others
-        else:
-            (images if _is_image(child) else others).append(child)
-    return images, others
-
-
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in IMAGE_SUFFIXES
-
-
-def _suffixes() -> str:
-    return " ".join(sorted(IMAGE_SUFFIXES))
-
-
-def _ignored(files: list[Path]) -> tuple[str, ...]:
-    """A note on files that are no images, counted by kind."""
-    kinds = Counter(f.suffix.lower() or f.name for f in files if f.name != "boxes.csv")
-    if not kinds:
-        return ()
-    counts = shorten([f"{count} {kind}" for kind, count in kinds.most_common()])
-    return (f"ignored {kinds.total()} other files ({counts})",)
+def _csv_hint(folder: Path) -> str:
+    tables = sorted(f for f in folder.iterdir() if f.suffix.lower() == ".csv")
+    names = [str(table) for table in tables if table.name != "boxes.csv"]
+    return f", or name the CSV {names[0]}" if names else ", or name a CSV file,label"

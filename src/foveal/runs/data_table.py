@@ -1,0 +1,204 @@
+"""data.csv: the images of a run by split, with what they were when training began.
+
+    split,file,path,label,group,size,sha256
+    train,good/1.png,/data/photos/good/1.png,good,,48201,9f86d081...
+
+A random split drawn again from a folder that has changed would put images that were trained on
+into test. So a run reads its splits from here, and names what has changed since.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from foveal._files import write as write_file
+from foveal.data import Splits
+from foveal.data.folder import ImageFiles
+from foveal.data.folder.fingerprints import (
+    Fingerprint,
+    among,
+    fingerprints,
+    named_parts,
+    size,
+)
+from foveal.data.folder.labels_csv import SEPARATOR
+from foveal.data.folder.listed import ListedImage
+from foveal.data.folder.table import shorten
+from foveal.data.labels import LabelName
+from foveal.errors import UserError
+
+_COLUMNS = ("split", "file", "path", "label", "group", "size", "sha256")
+_UNREADABLE = Fingerprint(-1, "")
+_COMPARED = 2**32  # bytes of train
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An image of a run.
+
+    Attributes:
+        image: its file, label, split and group.
+        content: what the file held when training began.
+    """
+
+    image: ListedImage
+    content: Fingerprint
+
+
+def write(file: Path, splits: Splits) -> bool:
+    """Write the images of all splits; nothing is written unless all splits consist of files.
+
+    Returns:
+        Whether the table was written.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    parts = named_parts(splits)
+    if len(parts) < 2 + (splits.test is not None):
+        return False
+    text = io.StringIO(newline="")
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(_COLUMNS)
+    for name, part in parts.items():
+        found = fingerprints([image.path for image in part.images])
+        for image, content in zip(part.images, found, strict=True):
+            label = image.label if isinstance(image.label, str) else SEPARATOR.join(image.label)
+            place = os.path.abspath(image.path)
+            rows.writerow(
+                (name, image.file, place, label, image.group or "", *(content or _UNREADABLE))
+            )
+    write_file(file, text.getvalue().encode("utf-8", "surrogateescape"))
+    return True
+
+
+def read(file: Path, *, multilabel: bool) -> list[Recorded]:
+    """Read the table of a run.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        text = file.read_bytes().decode("utf-8", "surrogateescape")
+        rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        found = [_recorded(row, multilabel=multilabel) for row in rows]
+        if not found:
+            raise ValueError("no rows")
+        return found
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
+        raise UserError(f"{file} is damaged: it lists no images of the run ({error})") from error
+
+
+def _recorded(row: Mapping[str, str], *, multilabel: bool) -> Recorded:
+    label: LabelName = row["label"]
+    if multilabel:
+        label = tuple(row["label"].split(SEPARATOR)) if row["label"] else ()
+    split, group = row["split"], row["group"] or None
+    image = ListedImage(Path(row["path"]), row["file"], label, split, group)
+    return Recorded(image, Fingerprint(int(row["size"]), row["sha256"]))
+
+
+def recorded_splits(
+    table: Path, read_now: Callable[[], Splits], *, classes: tuple[str, ...], multilabel: bool
+) -> Splits:
+    """The splits of a run, as they were when training began.
+
+    Args:
+        table: data.csv of the run.
+        read_now: reads the data as they are now; says what is new, and where boxes are.
+        classes: names of the run's classes.
+        multilabel: whether labels are sets of classes.
+
+    Returns:
+        Data sets whose notes name what has changed since. Images that are gone stay listed.
+
+    Raises:
+        UserError: the table is damaged, or no image of it exists any more.
+    """
+    rows = read(table, multilabel=multilabel)
+    gone = [row.image.file for row in rows if not os.path.exists(row.image.path)]
+    if len(gone) == len(rows):
+        raise UserError(
+            f"none of the {len(rows)} images of the run exists any more, as {rows[0].image.path}:"
+            " move the data back, or give --data"
+        )
+    notes, boxes = [], {}
+    try:
+        now = named_parts(read_now())
+    except UserError as error:
+        notes.append(f"the data are no longer as they were, boxes are left out: {error}")
+    else:
+        for part in now.values():
+            boxes |= part.boxes
+        notes += _differences(rows, [image for part in now.values() for image in part.images])
+    if gone:
+        notes.append(f"{len(gone)} images of the run are gone: {shorten(gone)}")
+    if changed := _changed(rows):
+        notes.append(f"{len(changed)} images of the run have changed: {shorten(changed)}")
+    parts = {
+        name: ImageFiles(
+            [row.image for row in rows if row.image.split == name], classes, boxes, tuple(notes)
+        )
+        for name in ("train", "validation", "test")
+    }
+    return Splits(
+        parts["train"], parts["validation"], parts["test"] if len(parts["test"]) else None
+    )
+
+
+def overlap(table: Path, data: ImageFiles, *, multilabel: bool) -> dict[str, list[str]]:
+    """Which images of other data the run has seen, byte by byte.
+
+    Args:
+        table: data.csv of the run.
+        data: any images.
+        multilabel: whether the run's labels are sets of classes.
+
+    Returns:
+        Names of the images of `data` by the split of the run that holds them, train and validation.
+
+    Raises:
+        UserError: the table is damaged.
+    """
+    rows = read(table, multilabel=multilabel)
+    paths = {image.path: image.file for image in data.images}
+    seen = {}
+    for split in ("train", "validation"):
+        known = {row.content for row in rows if row.image.split == split}
+        seen[split] = [paths[path] for path in among(list(paths), known)]
+    return seen
+
+
+def _differences(rows: Sequence[Recorded], now: Sequence[ListedImage]) -> list[str]:
+    """Remarks on new images, and on images whose label is another one."""
+    known = {os.path.abspath(row.image.path): row.image.label for row in rows}
+    labels = {os.path.abspath(image.path): image for image in now}
+    new = [image.file for path, image in labels.items() if path not in known]
+    other = [
+        f"{image.file} ({image.label}, was {known[path]})"
+        for path, image in labels.items()
+        if path in known and image.label != known[path]
+    ]
+    notes = []
+    if new:
+        notes.append(f"{len(new)} images are new since, and in no split: {shorten(new)}")
+    if other:
+        notes.append(f"{len(other)} labels have changed, the old ones count: {shorten(other)}")
+    return notes
+
+
+def _changed(rows: Sequence[Recorded]) -> list[str]:
+    """The files that hold something else now; of many bytes of train, only sizes are compared."""
+    heavy = sum(row.content.size for row in rows if row.image.split == "train") > _COMPARED
+    by_size = [row for row in rows if heavy and row.image.split == "train"]
+    by_content = [row for row in rows if not heavy or row.image.split != "train"]
+    found = fingerprints([row.image.path for row in by_content])
+    pairs = [(row, now) for row, now in zip(by_content, found, strict=True) if now is not None]
+    changed = {row.image.file for row, now in pairs if now != row.content}
+    changed |= {
+        row.image.file for row in by_size if size(row.image.path) not in (None, row.content.size)
+    }
+    return [row.image.file for row in rows if row.image.file in changed]

@@ -1,0 +1,84 @@
+"""The images that a run is asked to predict, from paths, folders, patterns and pixels."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from torch import Tensor
+
+from foveal.data.folder.listing import list_folder
+from foveal.errors import UserError
+from foveal.images import FileImage, Image
+from foveal.images.conversion import Source, as_image
+
+
+class ImageList(Sequence[Image]):
+    """Images one after the other; a file is opened when it is asked for, and not kept.
+
+    Args:
+        sources: paths, and images in memory.
+        notes: remarks on what was left out.
+    """
+
+    def __init__(self, sources: Sequence[Path | Image], notes: Sequence[str] = ()) -> None:
+        """Keep the paths, and the images in memory."""
+        self.sources, self.notes = sources, tuple(notes)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.sources)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return the image of an index."""
+        source = self.sources[index]
+        return FileImage(source) if isinstance(source, Path) else source
+
+
+def list_images(images: Source | Iterable[Source]) -> ImageList:
+    """List all images of the sources that `Run.predict` takes; files are not opened.
+
+    Of a folder, those count that training would count; see `foveal.data.folder.tree`. A file that
+    is named itself, or by a pattern, is listed whatever its name.
+
+    Raises:
+        UserError: a folder or pattern without an image, a table, or a pipe.
+    """
+    notes: list[str] = []
+    return ImageList(_flat(images, notes), notes)
+
+
+def _flat(source: Source | Iterable[Source], notes: list[str]) -> list[Path | Image]:
+    if isinstance(source, str | Path):
+        return _files(Path(source), notes)
+    if isinstance(source, Tensor | np.ndarray):
+        return [as_image(each) for each in (source if source.ndim == 4 else [source])]
+    if isinstance(source, PIL.Image.Image | Image):
+        return [as_image(source)]
+    return [image for each in source for image in _flat(each, notes)]
+
+
+def _files(path: Path, notes: list[str]) -> list[Path | Image]:
+    """The path itself, the images of a folder, or the matches of a glob pattern."""
+    if path.is_dir():
+        images, left_out = list_folder(path)
+        notes += [f"{path}: {note}" for note in left_out]
+        return [*images]
+    if path.exists() or not glob.has_magic(str(path)):
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: a pipe or a device, not an image file: write it to a file")
+        if path.suffix.lower() in (".csv", ".tsv"):
+            raise UserError(
+                f"{path}: a table, not an image: name images or folders, or judge the labels in it"
+                " by foveal evaluate RUN --data"
+            )
+        return [path]
+    found = sorted(glob.glob(str(path), recursive=True))
+    if not found:
+        raise UserError(f"{path}: no file matches this pattern")
+    files = (file for each in found for file in _files(Path(each), notes))
+    return list(dict.fromkeys(files))  # ** gives a folder and what is in it
