@@ -12,6 +12,7 @@ ORDER = (
     "errors",
     "_files",
     "_float64",
+    "_json",
     "_pointers",
     "_processes",
     "_seeding",

@@ -32,14 +32,14 @@ def track(items: Iterable[Item], what: str, total: int) -> Iterable[Item]:
 
 
 def status(errors: Sequence[str | None]) -> int:
-    """Report unreadable images; return failure only if none could be read.
+    """Report images without a prediction; return failure only if none was predicted.
 
     Args:
-        errors: one per image, None for an image that was read.
+        errors: one per image, None for an image that was predicted.
     """
     bad = [error for error in errors if error is not None]
     if bad:
-        log(f"foveal: {len(bad)} of {len(errors)} images could not be read: {bad[0]}")
+        log(f"foveal: {len(bad)} of {len(errors)} images could not be predicted: {bad[0]}")
     return MISTAKE if bad and len(bad) == len(errors) else SUCCESS
 
 

@@ -1,8 +1,8 @@
 """foveal benchmark: what the models and their parts cost on this machine."""
 
-import json
 from typing import Any
 
+from foveal import _json
 from foveal.cli._console import SUCCESS
 from foveal.cli._options import Options, option
 from foveal.cli._parsers import Token, new_app, run_command, show_topics, split_target
@@ -25,7 +25,7 @@ def benchmark(*tokens: Token) -> int:
     def measure(given: dict[str, Any]) -> int:
         wants_json = given.pop("json", False)
         measured = TASKS[name](**given)
-        print(json.dumps(measured.summary()) if wants_json else measured)
+        print(_json.dumps(measured.summary()) if wants_json else measured)
         return SUCCESS
 
     return run_command(

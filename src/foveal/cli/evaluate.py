@@ -1,9 +1,9 @@
 """foveal evaluate: evaluate a model on its own test images or on others."""
 
-import json as json_format
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from foveal import _json
 from foveal.cli._console import SUCCESS, best_device, status
 
 if TYPE_CHECKING:
@@ -38,6 +38,6 @@ def print_report(run: "Run", data: Path | None = None, *, as_json: bool = False)
     report = run.evaluate(dataset)
     status([result.error for result in report.results])
     if as_json:
-        print(json_format.dumps(report.summary()))
+        print(_json.dumps(report.summary()))
     else:
         print(format_report(report, f"{run.path} on {what}"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, BinaryIO
 
-import PIL.Image
+from PIL import _imaging
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from foveal.errors import UserError
@@ -217,6 +217,6 @@ def silence_libtiff() -> None:
 def _libtiff() -> ctypes.CDLL | None:
     """Pillow's compiled module, through which the functions of its libtiff can be called."""
     try:
-        return ctypes.CDLL(PIL.Image.core.__file__)
+        return ctypes.CDLL(_imaging.__file__)
     except (AttributeError, OSError):
         return None
