@@ -1,10 +1,14 @@
 """Helpers shared by the commands."""
 
+import signal
 import sys
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import TypeVar
 
-SUCCESS, MISTAKE, INTERRUPTED, PIPE_CLOSED = 0, 2, 130, 141
+SUCCESS, MISTAKE, INTERRUPTED, PIPE_CLOSED, TERMINATED = 0, 2, 130, 141, 143
 Item = TypeVar("Item")
 
 
@@ -48,3 +52,24 @@ def best_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM was received: everything is put in order as after Ctrl-C."""
+
+
+@contextmanager
+def stop_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated`; outside the main thread, where no signals arrive, nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
