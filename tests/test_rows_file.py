@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -36,6 +37,12 @@ def result(name: str, number: int) -> Result:
     return Result(name, "cat", 0.75, {"cat": 0.75, "dog": 0.25}, [(0, 1, 2, number)])
 
 
+def write(path: Path, rows: Sequence[Result]) -> None:
+    with open_rows(path) as append:
+        for line in LINES[path.suffix](rows, CLASSES):
+            append(line)
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     files=st.lists(names, max_size=5),
@@ -48,9 +55,7 @@ def test_a_file_cut_at_any_byte_is_continued_to_the_same_file(
     rows = [result(name, number) for number, name in enumerate(files)]
     with TemporaryDirectory() as folder:
         whole, part = Path(folder, f"whole{suffix}"), Path(folder, f"part{suffix}")
-        with open_rows(whole) as append:
-            for line in LINES[suffix](rows, CLASSES):
-                append(line)
+        write(whole, rows)
         content = whole.read_bytes()
         part.write_bytes(content[: round(cut * len(content))])
         done = read_rows(part, CLASSES)
@@ -71,9 +76,7 @@ def test_a_file_cut_at_any_byte_is_continued_to_the_same_file(
 def test_an_image_listed_twice_needs_two_rows(listed: list[str], written: list[str]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder, "a.csv")
-        with open_rows(path) as append:
-            for line in csv_lines([result(name, 0) for name in written], CLASSES):
-                append(line)
+        write(path, [result(name, 0) for name in written])
         missing = read_rows(path, CLASSES).missing([Path(name) for name in listed])
     assert Counter(map(str, missing)) == Counter(listed) - Counter(written)
 
@@ -103,9 +106,8 @@ def test_a_row_that_does_not_fit_on_the_disk_is_cut_off(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-        with pytest.raises(UserError, match="rows written so far are kept"), open_rows(path) as add:
-            for line in json_lines((result(f"{n}.png", 0) for n in range(99)), CLASSES):
-                add(line)
+        with pytest.raises(UserError, match="rows written so far are kept"):
+            write(path, [result(f"{number}.png", 0) for number in range(99)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert 500 < path.stat().st_size <= 1000
@@ -132,7 +134,7 @@ def rows_in(path: Path) -> list[dict[str, str]]:
 
 
 def stop_predicting(words: list[str], output: Path, rows: int, number: int) -> tuple[int, str]:
-    """Run `foveal predict`; send a signal once the file has that many rows; its status and errors."""
+    """Run `foveal predict`; send a signal once the file has that many rows; status, errors."""
     program = "import sys; from foveal.cli.main import main; sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen(
         [sys.executable, "-c", program, "predict", *words], stderr=subprocess.PIPE, text=True
