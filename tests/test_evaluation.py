@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from foveal.data import Example
-from foveal.errors import ImageRefused, UserError
+from foveal.errors import ImageRefused, NotFiniteError, UserError
 from foveal.evaluation import (
     Result,
     box_hits,
@@ -531,6 +531,54 @@ def test_images_of_differing_sizes_are_predicted_by_a_model_that_takes_one_size_
     together, alone = (list(predict(model, images, COLOURS, batch_size=b)) for b in (2, 1))
     assert together == alone
     assert [r.error for r in together] == [None, None]
+
+
+class Diverging(Brightest):
+    """Gives values that are not finite for images that begin with a pixel of a certain value."""
+
+    def forward(self, images: Tensor | Sequence[Tensor]) -> Prediction:
+        found = super().forward(images)
+        for number, image in enumerate(images):
+            value = {7: torch.nan, 8: torch.inf, 9: -torch.inf}.get(int(image[0, 0, 0]))
+            if value is not None:
+                found.logits[number, 1] = value
+            if int(image[0, 0, 0]) == 6:
+                found.scores[number, 0] = torch.nan
+                hard(found.scores, self.k)
+        return found
+
+
+def marked(values: Sequence[int]) -> Listed:
+    """Examples that begin with a pixel of a value."""
+    pictures = [picture(0, (1, 1)) for _ in values]
+    for pixels, value in zip(pictures, values, strict=True):
+        pixels[:, 0, 0] = value
+    return Listed(tuple(Example(TensorImage(p), 0, str(n), None) for n, p in enumerate(pictures)))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    values=st.lists(st.sampled_from([0, 6, 7, 8, 9]), min_size=1, max_size=7),
+    batch_size=st.integers(1, 4),
+)
+def test_an_answer_that_is_not_finite_is_an_error_of_its_image_alone(
+    values: list[int], batch_size: int
+) -> None:
+    dataset = marked(values)
+    results = list(predict(Diverging(), dataset, COLOURS, batch_size))
+    assert [r.error is not None for r in results] == [value > 0 for value in values]
+    for result in results:
+        if result.error is not None:
+            assert (result.label, result.probabilities, result.windows) == ("", {}, [])
+    if not any(values):
+        return
+    with pytest.raises(NotFiniteError):
+        evaluate(Diverging(), dataset, batch_size, raise_not_finite=True)
+    if all(values):
+        with pytest.raises(UserError, match="none of the"):
+            evaluate(Diverging(), dataset, batch_size)
+    else:
+        assert evaluate(Diverging(), dataset, batch_size).failed == sum(v > 0 for v in values)
 
 
 def test_images_with_errors_count_in_nothing_else(tmp_path: Path):

@@ -13,6 +13,7 @@ ORDER = (
     "_csv",
     "_files",
     "_float64",
+    "_json",
     "_pointers",
     "_processes",
     "_progress",

@@ -1,4 +1,4 @@
-"""Laws of the tables of results: valid for any name, the same content in CSV and JSON, atomic."""
+"""Laws of the tables of results: valid for any name, the same content in CSV and JSON."""
 
 import csv
 import io
@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foveal._csv import csv_text
-from foveal._files import open_atomically
 from foveal.errors import UserError
 from foveal.evaluation import Result, summarise
 from foveal.report.rows import class_columns, csv_lines, json_lines, lines_for
@@ -127,16 +126,6 @@ def test_other_endings_are_refused(name: str) -> None:
 def test_the_ending_chooses_the_format() -> None:
     assert lines_for(Path("a.CSV")) is csv_lines
     assert lines_for(Path("a.jsonl")) is json_lines
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    file = tmp_path / "new folder" / "predictions.csv"
-    with open_atomically(file) as out:
-        out.write("old\n")
-    with pytest.raises(ZeroDivisionError), open_atomically(file) as out:
-        out.write(str(1 / 0))
-    assert file.read_text() == "old\n"
-    assert list(file.parent.iterdir()) == [file]
 
 
 def test_a_report_is_told_in_the_words_of_the_field() -> None:

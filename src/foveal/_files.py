@@ -2,11 +2,9 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
 
 from foveal.errors import UserError
 
@@ -40,29 +38,10 @@ def write_through(file: Path, content: bytes) -> None:
         os.fsync(out.fileno())
 
 
-@contextmanager
-def open_atomically(file: Path) -> Iterator[TextIO]:
-    """A text file to write to, which replaces `file` when the block ends without an error.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    temporary = _beside(file)
-    try:
-        with explained(file, temporary=temporary):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("w", encoding="utf-8", newline="") as out:
-                yield out
-                out.flush()
-                os.fsync(out.fileno())
-            temporary.replace(file)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
 def write_all(folder: Path, files: Mapping[Path, bytes]) -> None:
     """Write several files of a folder; none is replaced before all of them are on the disk.
+
+    Until then they lie in the folder `.new`. What a killed program left there is removed.
 
     Args:
         folder: made if it does not exist, and removed again if it cannot be written.
@@ -75,8 +54,10 @@ def write_all(folder: Path, files: Mapping[Path, bytes]) -> None:
     try:
         with explained(folder, "what was there is intact"):
             folder.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
+            temporary = folder / ".new"
             try:
+                shutil.rmtree(temporary, ignore_errors=True)
+                temporary.mkdir()
                 for path, content in files.items():
                     (temporary / path).parent.mkdir(parents=True, exist_ok=True)
                     write_through(temporary / path, content)

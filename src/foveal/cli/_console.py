@@ -1,9 +1,13 @@
 """Helpers shared by the commands."""
 
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
-SUCCESS, MISTAKE, INTERRUPTED, PIPE_CLOSED = 0, 2, 130, 141
+SUCCESS, MISTAKE, INTERRUPTED, PIPE_CLOSED, TERMINATED = 0, 2, 130, 141, 143
 
 
 def log(*lines: str) -> None:
@@ -19,14 +23,14 @@ def complain(message: str, status: int) -> int:
 
 
 def status(errors: Sequence[str | None]) -> int:
-    """Report unreadable images; return failure only if none could be read.
+    """Report images without a prediction; return failure only if none was predicted.
 
     Args:
-        errors: one per image, None for an image that was read.
+        errors: one per image, None for an image that was predicted.
     """
     bad = [error for error in errors if error is not None]
     if bad:
-        log(f"foveal: {len(bad)} of {len(errors)} images could not be read: {bad[0]}")
+        log(f"foveal: {len(bad)} of {len(errors)} images could not be predicted: {bad[0]}")
     return MISTAKE if bad and len(bad) == len(errors) else SUCCESS
 
 
@@ -35,3 +39,24 @@ def best_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM was received: everything is put in order as after Ctrl-C."""
+
+
+@contextmanager
+def stop_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated`; outside the main thread, where no signals arrive, nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

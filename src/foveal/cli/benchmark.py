@@ -1,9 +1,9 @@
 """foveal benchmark: what models and their parts cost on this machine, and how good they are."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
+from foveal import _json
 from foveal.cli._console import SUCCESS
 from foveal.cli._options import Options, option
 from foveal.cli._parsers import Token, new_app, run_command, show_topics, split_target
@@ -27,7 +27,7 @@ def benchmark(*tokens: Token) -> int:
     def measure(given: dict[str, Any]) -> int:
         wants_json = given.pop("json", False)
         measured = tasks[name](**options.group(given))
-        print(json.dumps(measured.summary()) if wants_json else measured)
+        print(_json.dumps(measured.summary()) if wants_json else measured)
         return SUCCESS
 
     return run_command(

@@ -1,10 +1,10 @@
 """foveal evaluate: evaluate a model on its own test images or on others."""
 
-import json as json_format
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from foveal import _json
 from foveal.cli._console import SUCCESS, best_device, log, status
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def print_report(run: "Run", data: Path | None = None, *, as_json: bool = False)
     status([result.error for result in report.results])
     if as_json:
         counts = {f"seen_in_{split}": len(files) for split, files in seen.items()}
-        print(json_format.dumps(report.summary() | counts))
+        print(_json.dumps(report.summary() | counts))
     else:
         print(format_report(report, f"{run.path} on {what}"))
     return report

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foveal._progress import track
-from foveal.cli._console import best_device, log, status
+from foveal.cli._console import best_device, log, status, stop_on_sigterm
 from foveal.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,14 +33,15 @@ def explain(
 
     model = load(run, device=best_device())
     inputs, labelled = _list_inputs(model, images, most)
-    looks = [model.look(each) for each in track(inputs, "explaining", len(inputs))]
-    written = write_page(
-        output,
-        [_card(look) for look in looks],
-        title=f"{run.name}: {len(looks)} images",
-        summary=_summary(model, looks) if labelled else None,
-        metrics_rows=RunFolder(run).rows(),
-    )
+    with stop_on_sigterm():
+        looks = [model.look(each) for each in track(inputs, "explaining", len(inputs))]
+        written = write_page(
+            output,
+            [_card(look) for look in looks],
+            title=f"{run.name}: {len(looks)} images",
+            summary=_summary(model, looks) if labelled else None,
+            metrics_rows=RunFolder(run).rows(),
+        )
     print(written)
     return status([look.result.error for look in looks])
 

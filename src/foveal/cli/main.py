@@ -14,7 +14,15 @@ from collections.abc import Callable, Sequence
 import cyclopts
 
 from foveal import __version__
-from foveal.cli._console import INTERRUPTED, MISTAKE, PIPE_CLOSED, SUCCESS, complain
+from foveal.cli._console import (
+    INTERRUPTED,
+    MISTAKE,
+    PIPE_CLOSED,
+    SUCCESS,
+    TERMINATED,
+    Terminated,
+    complain,
+)
 from foveal.cli._parsers import new_app
 from foveal.cli.benchmark import benchmark
 from foveal.cli.data import data
@@ -59,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None: those the program was called with.
 
     Returns:
-        The exit status: 0 on success, 2 after a user's mistake, 130 after Ctrl-C.
+        The exit status: 0 on success, 2 after a user's mistake, 130 after Ctrl-C, 143 after
+        SIGTERM.
     """
     # Pillow warns about metadata that foveal does not use; an unreadable file is reported.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -73,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         return complain(str(error), MISTAKE)
     except KeyboardInterrupt as stop:
-        return complain(f"interrupted{f': {stop}' if str(stop) else ''}", INTERRUPTED)
+        status = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+        return complain(f"interrupted{f': {stop}' if str(stop) else ''}", status)
     except BrokenPipeError:
         # else the interpreter complains when it flushes at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -49,6 +49,7 @@ def evaluate(
     on_prediction: OnPrediction | None = None,
     rank: int = 0,
     world_size: int = 1,
+    raise_not_finite: bool = False,
 ) -> Report:
     """Evaluate a model on a labelled data set. The model's mode is restored afterwards.
 
@@ -63,6 +64,8 @@ def evaluate(
         on_prediction: called with the prediction of every batch and the sizes of its images.
         rank: rank of this process in a distributed run; it predicts every `world_size`-th image.
         world_size: number of processes; every one returns the whole report.
+        raise_not_finite: raise `NotFiniteError` where an output is NaN or infinite, instead of
+            counting the image as failed.
 
     Raises:
         ValueError: the data set is empty.
@@ -79,7 +82,15 @@ def evaluate(
     inputs = (read_input(dataset, index) for index in range(rank, len(dataset), world_size))
     multilabel = is_multilabel(dataset.labels)
     mine = list(
-        predict_inputs(model, inputs, names, batch_size, on_prediction, multilabel=multilabel)
+        predict_inputs(
+            model,
+            inputs,
+            names,
+            batch_size,
+            on_prediction,
+            multilabel=multilabel,
+            raise_not_finite=raise_not_finite,
+        )
     )
     by_rank = _all_gather(mine, world_size)
     ordered = [by_rank[i % world_size][i // world_size] for i in range(len(dataset))]

@@ -19,7 +19,7 @@ from foveal.data.labels import (
     probabilities,
 )
 from foveal.data.loader import Pixels, pixels
-from foveal.errors import UserError
+from foveal.errors import NotFiniteError, UserError
 from foveal.evaluation.metrics import Hits, Result, Window, box_hits
 from foveal.images import FileImage, Image
 from foveal.nn import modes
@@ -28,6 +28,10 @@ from foveal.prediction import Prediction
 OnPrediction = Callable[[Prediction, list[tuple[int, int]]], None]
 """Called with the prediction of a batch and the (height, width) of its images."""
 
+_NOT_FINITE = (
+    "the model's output is NaN or infinite: its training diverged, or the weights it began with "
+    "are damaged; train it again with a lower learning rate or with other weights"
+)
 _PIXELS_IN_MEMORY = 2**27  # of all images of a batch, unless a single image has more
 
 
@@ -78,17 +82,30 @@ def predict_inputs(
     on_prediction: OnPrediction | None = None,
     *,
     multilabel: bool = False,
+    raise_not_finite: bool = False,
 ) -> Iterator[tuple[Result, Hits | None]]:
     """A result for every input, in order, and whether its windows hit its boxes.
 
-    An image that cannot be read, or that the model refuses (`ImageRefused`), gives a result with an
-    error. Any other error is a fault of the model or of the program, and is raised.
+    An image that cannot be read, that the model refuses (`ImageRefused`), or whose scores or logits
+    are not finite, gives a result with an error. Any other error is a fault of the model or of the
+    program, and is raised.
+
+    Args:
+        model: from images to a `Prediction`.
+        inputs: images, and what is known about them.
+        classes: the names of the model's classes.
+        batch_size: images per forward pass.
+        on_prediction: called with the prediction of every batch and the sizes of its images.
+        multilabel: whether a label is a set of classes.
+        raise_not_finite: raise `NotFiniteError` instead of giving a result with an error.
     """
     with ThreadPoolExecutor(4, "decode") as pool:
         for batch in _batches(inputs, batch_size):
             loaded = list(pool.map(_load, batch))
             good = [image for image in loaded if not isinstance(image, str)]
-            outputs = iter(_predict_batch(model, good, classes, on_prediction, multilabel))
+            outputs = iter(
+                _predict_batch(model, good, classes, on_prediction, multilabel, raise_not_finite)
+            )
             for item, image in zip(batch, loaded, strict=True):
                 output = image if isinstance(image, str) else next(outputs)
                 result = _result(item, classes, output, multilabel)
@@ -134,8 +151,9 @@ def _predict_batch(
     classes: tuple[str, ...],
     on_prediction: OnPrediction | None,
     multilabel: bool,
+    raise_not_finite: bool,
 ) -> list[_Output | str]:
-    """The model's output for each image, or the reason why it refuses the image."""
+    """The model's output for each image, or the reason why there is none."""
     if not images:
         return []
     parameter = next(model.parameters(), torch.empty(0))
@@ -143,13 +161,16 @@ def _predict_batch(
     try:
         with evaluation_mode(model):
             prediction: Prediction = model(moved)
-    except UserError as error:
+    except (UserError, NotFiniteError) as error:
+        if raise_not_finite and isinstance(error, NotFiniteError):
+            raise
         if len(images) == 1:
             return [" ".join(str(error).split())]
         # The model names one image; predict each alone, so that the others get their results.
         single = ([image] for image in images)
         return [
-            _predict_batch(model, image, classes, on_prediction, multilabel)[0] for image in single
+            _predict_batch(model, image, classes, on_prediction, multilabel, raise_not_finite)[0]
+            for image in single
         ]
     if prediction.logits.shape[1] != len(classes):
         raise ValueError(
@@ -159,9 +180,14 @@ def _predict_batch(
     if on_prediction is not None:
         on_prediction(prediction, [_size(i) for i in images])
     logits = prediction.logits.cpu().double()  # not every device has float64
+    finite = logits.isfinite().all(dim=1).tolist()
+    if raise_not_finite and not all(finite):
+        raise NotFiniteError(_NOT_FINITE)
     shares = probabilities(logits, multilabel=multilabel).tolist()
     windows = [[tuple(w) for w in ws] for ws in chosen_windows(prediction).tolist()]
-    return [_Output(p, w) for p, w in zip(shares, windows, strict=True)]
+    return [
+        _Output(p, w) if f else _NOT_FINITE for p, w, f in zip(shares, windows, finite, strict=True)
+    ]
 
 
 def _size(image: Pixels | Image) -> tuple[int, int]:

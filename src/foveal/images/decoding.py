@@ -2,15 +2,16 @@
 
 The EXIF orientation is applied, gray and palette become three channels, 16 bits are scaled to 8
 (65535 is white), CMYK is converted, and transparent pixels are blended with white. A file of
-several images is refused, unless the others are smaller copies of the first.
+several images is refused, unless the others are smaller copies of the first. docs/formats.md lists
+what is read and what is refused.
 """
 
 import struct
-import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import PIL.Image
@@ -20,11 +21,12 @@ from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from foveal.errors import UserError
+from foveal.images import pillow_settings, tiff
 
 LARGEST = 2**30  # pixels; 3 GiB when decoded
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000", "PPM")
-_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
+_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 _SCALED = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # 0 .. 65535 to 0 .. 255, rounded
 # what Pillow raises on damaged files; Warning: programs may turn warnings into errors
 _DAMAGE: tuple[type[Exception], ...] = (
@@ -60,11 +62,16 @@ def rgb_pixels(image: PIL.Image.Image) -> UInt8[Tensor, "3 h w"]:
     """The pixels of a Pillow image, upright; strides are channels last.
 
     Raises:
-        ValueError: its pixels have no fixed range.
+        ValueError: its pixels have no fixed range, or are of a kind that Pillow misreads.
     """
     if not _has_fixed_range(image):
         raise ValueError(f"pixels of mode {image.mode} have no fixed range")
+    if isinstance(image, TiffImageFile):
+        tiff.check(image.tag_v2)
+    transparent = _transparent_colour(image)
     image.load()
+    if transparent is not None:
+        image.info["transparency"] = transparent
     upright = _rgb(image)
     # Pillow turns a TIFF itself
     if not isinstance(image, TiffImageFile):
@@ -77,6 +84,19 @@ def rgb_pixels(image: PIL.Image.Image) -> UInt8[Tensor, "3 h w"]:
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
+def _transparent_colour(image: PIL.Image.Image) -> int | None:
+    """The transparent gray of a PNG of 2 or 4 bits, scaled as Pillow scales its pixels to 8."""
+    gray = image.info.get("transparency")
+    scale = {"L;2": 85, "L;4": 17}.get(_raw_mode(image))
+    return gray * scale if scale and isinstance(gray, int) and image.format == "PNG" else None
+
+
+def _raw_mode(image: PIL.Image.Image) -> str:
+    """How pixels not loaded yet are stored, in Pillow's words."""
+    tiles = getattr(image, "tile", None)
+    return str(tiles[0][3]) if tiles else ""
+
+
 def _has_fixed_range(image: PIL.Image.Image) -> bool:
     gray16 = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
     return image.mode in _MODES or gray16
@@ -84,10 +104,15 @@ def _has_fixed_range(image: PIL.Image.Image) -> bool:
 
 def _rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     if image.mode not in _MODES:  # 16-bit gray, which Pillow would clip
-        values = _SCALED[np.asarray(image)]
+        stored = np.asarray(image)
+        values = _SCALED[stored]
         if _white_is_zero(image):
             values = 255 - values
+        if "transparency" in image.info:
+            values[stored == image.info["transparency"]] = 255
         return PIL.Image.fromarray(values).convert("RGB")
+    if image.mode == "La":
+        image = image.convert("LA")
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
     image = image.convert("RGBA")
@@ -137,15 +162,21 @@ def opened(path: Path) -> Iterator[PIL.Image.Image]:
     """Open a file and check its header; errors inside the `with` block become `ImageError` too."""
     try:
         with (
-            _without_pillow_limit(),
-            # Given the path, Pillow 13.0 maps rotated TIFFs of one piece into memory, wrongly.
+            pillow_settings.applied(),
             path.open("rb") as file,
-            PIL.Image.open(file, formats=_FORMATS) as image,
         ):
-            _check_header(image)
-            yield image
+            tiff.silence_libtiff()
+            if file.read(4) in tiff.MAGIC:
+                _check_pages(file)
+            file.seek(0)
+            with PIL.Image.open(file, formats=_FORMATS) as image:
+                _check_header(image)
+                yield image
     except ImageError as error:
         raise ImageError(_line(f"{path}: {error}")) from None
+    except tiff.UnsupportedTiff as error:
+        remedy = "save it as PNG, or as TIFF of RGB or gray with 8 bits"
+        raise ImageError(_line(f"{path}: {error}; {remedy}")) from None
     except FileNotFoundError:
         raise ImageError(_line(f"{path}: no such file; check the path")) from None
     except IsADirectoryError:
@@ -166,7 +197,34 @@ def _line(message: str) -> str:
 def _unidentified(path: Path) -> str:
     if path.stat().st_size == 0:
         return "empty file (0 bytes); copy it again or leave it out"
-    return "not an image, or an unsupported format; convert it to 8-bit JPEG, PNG, WebP or TIFF"
+    remedy = "convert it to 8-bit JPEG, PNG, WebP or TIFF"
+    with path.open("rb") as file:
+        start = file.read(16)
+        for name in _FORMATS:
+            factory, accept = PIL.Image.OPEN[name]
+            # accept gives a text where Pillow lacks the library
+            if accept is None or accept(start) is not True:
+                continue
+            try:
+                file.seek(0)
+                factory(file, "")
+            except _DAMAGE as error:
+                return f"{name} of an unsupported kind, or damaged ({error}); {remedy}"
+    return f"not an image, or an unsupported format; {remedy}"
+
+
+def _check_pages(file: BinaryIO) -> None:
+    """Check the first page of a TIFF, and that further ones are its smaller copies or masks."""
+    file.seek(0)
+    pages = list(tiff.directories(file))
+    for page in pages[:1]:
+        tiff.check(page)
+    if not all(tiff.is_smaller_copy(page, pages[0]) for page in pages[1:]):
+        raise _several(len(pages))
+
+
+def _several(count: int) -> ImageError:
+    return ImageError(f"holds {count} images; save the one you want as a file of its own")
 
 
 def _check_header(image: PIL.Image.Image) -> None:
@@ -179,43 +237,14 @@ def _check_header(image: PIL.Image.Image) -> None:
         raise ImageError(
             f"pixels of mode {image.mode} have no fixed range; save it with 8 or 16 bits"
         )
+    if image.mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
+        raise ImageError(
+            "CMYK JPEG without Adobe's marker, so its polarity is unknown; save it as RGB"
+        )
+    if image.format == "PNG" and "transparency" in image.info and _raw_mode(image) == "RGB;16B":
+        raise ImageError(
+            "16-bit RGB with a transparent colour is not supported; save it with an alpha channel"
+        )
     # further images in a camera's JPEG (format MPO) are previews, depth maps and the like
-    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-    if frames > 1 and not (isinstance(image, TiffImageFile) and _is_pyramid(image, frames)):
-        raise ImageError(f"holds {frames} images; save the one you want as a file of its own")
-
-
-def _is_pyramid(image: TiffImageFile, frames: int) -> bool:
-    """Whether all further pages are smaller copies or masks of the first."""
-    width, height = image.size
-    smaller = []
-    for frame in range(1, frames):
-        image.seek(frame)
-        w, h = image.size
-        marked = image.tag_v2.get(254, 0) & 0b101  # reduced resolution, or transparency mask
-        same_shape = abs(w * height - h * width) <= 2 * (width + height)
-        smaller.append(marked or (w < width and h < height and same_shape))
-    image.seek(0)
-    return all(smaller)
-
-
-_lock = threading.Lock()
-_inside = 0
-_pillow_limit: int | None = None
-
-
-@contextmanager
-def _without_pillow_limit() -> Iterator[None]:
-    """Lift Pillow's own, lower limit while any thread is inside, then restore it."""
-    global _inside, _pillow_limit
-    with _lock:
-        if _inside == 0:
-            _pillow_limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
-        _inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if _inside == 0:
-                PIL.Image.MAX_IMAGE_PIXELS = _pillow_limit
+    if image.format not in ("MPO", "TIFF") and (frames := getattr(image, "n_frames", 1)) > 1:
+        raise _several(frames)

@@ -16,7 +16,7 @@ class Look(NamedTuple):
 
     Attributes:
         result: the prediction in plain values.
-        picture: score map, windows and patches; None if the image could not be read.
+        picture: score map, windows and patches; None where the result is an error.
         hits: whether the windows cover the boxes; None without boxes.
     """
 
@@ -40,7 +40,7 @@ def explain(
     ((result, hits),) = predict_inputs(
         model, [asked], tuple(classes), 1, lambda p, _: seen.append(p), multilabel=multilabel
     )
-    if not seen or asked.image is None:
+    if not seen or asked.image is None or result.error is not None:
         return Look(result, None, None)
     picture = explanation(
         asked.image,

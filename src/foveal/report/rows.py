@@ -52,12 +52,12 @@ def json_lines(results: Iterable[Result], classes: Sequence[str]) -> Iterator[st
         failed = result.error is not None
         probabilities = {c: _finite(result.probabilities.get(c, math.nan)) for c in classes}
         row = {
-            "file": _encodable(result.file),
+            "file": encodable(result.file),
             "label": None if failed else result.label,
             "probability": None if failed else _finite(result.probability),
             "probabilities": {} if failed else probabilities,
             "windows": _xyxy(result),
-            "error": None if result.error is None else _encodable(result.error),
+            "error": None if result.error is None else encodable(result.error),
         }
         yield json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -100,9 +100,9 @@ def _finite(number: float) -> float | None:
 
 
 def _csv_line(cells: Iterable[str]) -> str:
-    return csv_line(map(_encodable, cells))
+    return csv_line(map(encodable, cells))
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """Bytes of a file name that are not UTF-8 are written as escapes, as in `caf\\\\udce9.jpg`."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

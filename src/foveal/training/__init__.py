@@ -229,6 +229,7 @@ def _validate(
                 on_prediction=diagnostics.add_prediction,
                 rank=fabric.global_rank,
                 world_size=fabric.world_size,
+                raise_not_finite=True,
             )
     except NotFiniteError as error:
         raise Diverged(f"training diverged: {error}") from error
