@@ -38,8 +38,8 @@ class Results:
     """The rows of all finished cells; prints as a Markdown table.
 
     Attributes:
-        rows: a row has the fields of its `Cell`, shares such as accuracy, minutes, images_per_second
-            and hardware.
+        rows: a row has the fields of its `Cell`, shares such as accuracy, minutes,
+            images_per_second and hardware.
     """
 
     rows: tuple[Row, ...]
