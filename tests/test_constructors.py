@@ -107,6 +107,7 @@ ONE_OF_EACH: Mapping[type[nn.Module], tuple[Callable[[], nn.Module], Callable[[A
             stage=1,
             channels=2,
             frozen=True,
+            width=4,
             mean=(0.1, 0.2),
             std=(0.3, 0.4),
             offset=1.25,
@@ -114,7 +115,9 @@ ONE_OF_EACH: Mapping[type[nn.Module], tuple[Callable[[], nn.Module], Callable[[A
         on(1, 2, 40, 40),
     ),
     encoders.Backbone: (
-        lambda: encoders.Backbone("resnet34", stage=0, channels=1, mean=(0.1,), std=(0.3,)),
+        lambda: encoders.Backbone(
+            "resnet34", stage=0, channels=1, zoom=1.5, mean=(0.1,), std=(0.3,)
+        ),
         on(1, 1, 40, 40),
     ),
     paper_encoders.BareStemResNet: (
@@ -157,6 +160,7 @@ ONE_OF_EACH: Mapping[type[nn.Module], tuple[Callable[[], nn.Module], Callable[[A
         ),
         attend,
     ),
+    aggregators.Vote: (lambda: aggregators.Vote(16, classes=3, dropout=0.5), attend),
     aggregators.FourierPosition: (lambda: aggregators.FourierPosition(8, octaves=2), place),
     paper_aggregators.TablePosition: (lambda: paper_aggregators.TablePosition(12, 16), place),
     cross_attention.CrossAttention: (

@@ -286,8 +286,10 @@ def test_rare_cells_do_not_depend_on_the_pieces():
     assert torch.equal(parts[1], whole[1])
     torch.testing.assert_close(parts[0], whole[0], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(parts[2], whole[2], rtol=0, atol=2e-3)  # float16
-    torch.testing.assert_close(parts[3], whole[3], rtol=1e-4, atol=1e-5)
-    assert torch.equal(parts[4], whole[4])
+    same = (parts[3] == whole[3]).all(dim=1)  # cells of nearly equal rarity may change places
+    assert same.float().mean() > 0.9
+    torch.testing.assert_close(parts[4], whole[4], rtol=1e-4, atol=1e-5)
+    assert torch.equal(parts[5], whole[5])
     apart = (whole[1][:, None] - whole[1]).abs().amax(dim=2) + 100 * torch.eye(20)
     assert apart.min() > 2
 

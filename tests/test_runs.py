@@ -66,7 +66,16 @@ def test_a_loaded_run_is_the_experiment_that_was_recorded(run: Path) -> None:
 
 def test_what_was_asked_comes_back_in_the_types_of_the_recipe(run: Path) -> None:
     options = stored_options(RunFolder.open(run), folder)
-    assert options["model"] == Model(encoder="thin", view=(48, 48), patch=16, k=2)
+    assert options["model"] == Model(
+        encoder="thin",
+        encoder_stage=-1,
+        zoom=1.0,
+        aggregator="max",
+        pretrained=False,
+        view=(48, 48),
+        patch=16,
+        k=2,
+    )
     assert options["optimisation"] == Optimisation(steps=3, class_weights=(1.0, 2.0))
     assert (options["data"] / "train" / "ant").is_dir()
 

@@ -37,8 +37,9 @@ def data(*tokens: Token) -> int:
         parser = new_app("data", PURPOSE, usage="data TASK|RECIPE --output PATH [OPTIONS]")
         if asks_help(rest):
             list_in_help(parser, "Tasks", {each: _what(TASKS[each]) for each in TASKS})
-        topics = _recipes.summaries() if asks_help(rest) else {**TASKS, **_recipes.summaries()}
-        return show_topics(parser, "recipe", topics, name, rest)
+        summaries = _recipes.summaries()
+        topics = summaries if asks_help(rest) else {**dict.fromkeys(TASKS, ""), **summaries}
+        return show_topics(parser, "task or recipe", topics, name, rest)
     is_task = task in TASKS
     own = Options(TASKS[task] if is_task else recipes.find(name))
     ours = Options(write_task if is_task else write_recipe)

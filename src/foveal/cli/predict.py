@@ -79,7 +79,7 @@ def _results(
     model: "Run", images: "Sequence[Path | Image]", errors: list[str | None]
 ) -> "Iterator[Result]":
     """Predict images one after the other; their errors are added to a list."""
-    from foveal.runs.run import ImageList
+    from foveal.runs.inputs import ImageList
 
     results = model.results(ImageList(images))
     for result in track(results, "predicting", len(images)):

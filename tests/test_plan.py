@@ -1,0 +1,150 @@
+"""foveal plan and the budget in minutes; what a training came to, in sentences."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import miniatures
+from foveal.cli.main import main
+from foveal.evaluation import Result, summarise
+from foveal.nn.encoders import Backbone
+from foveal.planning import beginnings
+from foveal.planning.budget import Costs, fit_minutes, forecast
+from foveal.report.verdict import verdict
+from foveal.settings import Beginning, Model, Optimisation
+
+COSTS = Costs(features=0.4, window=0.01, view=0.1, look=0.2)
+SPLITS: Any = SimpleNamespace(train=range(400), validation=range(60))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of eight images each."""
+    root = tmp_path_factory.mktemp("photos")
+    return miniatures.class_folders(root, {"cat": 8, "dog": 8}, size=(96, 128))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of a small timm network."""
+    file = tmp_path_factory.mktemp("weights") / "small.pt"
+    torch.save(Backbone("test_resnet", stage=-1).network.state_dict(), file)
+    return file
+
+
+@pytest.mark.parametrize("minutes", [12, 20, 30])
+@pytest.mark.parametrize("begins", [True, False])
+def test_the_forecast_of_a_budget_is_the_budget(minutes: float, begins: bool) -> None:
+    beginning = Beginning() if begins else None
+    fitted, looking = fit_minutes(minutes, COSTS, SPLITS, beginning, Optimisation(steps=0))
+    assert looking.steps > 0
+    assert forecast(COSTS, SPLITS, fitted, looking).total == pytest.approx(minutes, rel=0.1)
+
+
+def test_steps_that_are_given_stay_and_a_tiny_budget_still_reads_a_little() -> None:
+    given = Beginning(read_steps=77)
+    fitted, looking = fit_minutes(20, COSTS, SPLITS, given, Optimisation(steps=33))
+    assert fitted is not None
+    assert (fitted.read_steps, looking.steps) == (77, 33)
+    fitted, looking = fit_minutes(0.1, COSTS, SPLITS, Beginning(), Optimisation(steps=0))
+    assert fitted is not None
+    assert fitted.read_steps > 0 < looking.steps
+
+
+def test_more_minutes_never_mean_fewer_steps() -> None:
+    steps = []
+    for minutes in (5, 10, 20, 40, 80):
+        fitted, looking = fit_minutes(minutes, COSTS, SPLITS, Beginning(), Optimisation(steps=0))
+        assert fitted is not None
+        steps.append((fitted.read_steps, looking.steps))
+    assert steps == sorted(steps)
+
+
+def test_a_plan_says_what_training_would_do_and_leaves_nothing_behind(
+    photos: Path, weights: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sheet = tmp_path / "sheet.png"
+    options = ["--encoder", "test_resnet", "--weights", str(weights), "--patch", "32", "--k", "2"]
+    assert main(["plan", str(photos), *options, "--minutes", "1", "--sheet", str(sheet)]) == 0
+    printed = capsys.readouterr().out
+    for word in ("16 images of 2 classes", "patches of 32 px", "proposals", "read", "look"):
+        assert word in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
+    with Image.open(sheet) as picture:
+        assert min(picture.size) > 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "name your data"),
+        (["billiards_mini"], "is a recipe"),
+        (["nowhere"], "no such folder"),
+        (["{photos}", "--minutes", "soon"], "minutes"),
+    ],
+)
+def test_a_mistake_in_a_plan_is_one_line(
+    photos: Path, capsys: Any, arguments: list[str], said: str
+) -> None:
+    assert main(["plan", *(each.format(photos=photos) for each in arguments)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_without_a_network_training_starts_from_scratch_and_says_so(
+    photos: Path, capsys: Any, monkeypatch: Any, tmp_path: Path
+) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    source = beginnings.weights_source(Model(encoder="test_resnet"))
+    assert not source.pretrained
+    assert "random weights" in source.notes[0]
+    assert "--weights" in source.notes[0]
+    assert main(["plan", str(photos), "--encoder", "test_resnet", "--patch", "32"]) == 0
+    assert "random weights" in capsys.readouterr().out
+
+
+def test_training_begins_with_proposals_only_from_pretrained_frozen_features() -> None:
+    model = Model(pretrained=True, freeze_scorer=True)
+    assert beginnings.possible(Beginning(), model)
+    assert not beginnings.possible(Beginning(begin=False), model)
+    assert not beginnings.possible(Beginning(), replace(model, pretrained=False))
+    assert not beginnings.possible(Beginning(), replace(model, freeze_scorer=False))
+
+
+def results(right: int, wrong: int, certainty: float = 0.9) -> list[tuple[Result, None]]:
+    """As many right and wrong predictions of alternating classes."""
+    found: list[tuple[Result, None]] = []
+    for number in range(right + wrong):
+        truth = "ab"[number % 2]
+        label = truth if number < right else "ba"[number % 2]
+        shares = {label: certainty, "ab".replace(label, ""): 1 - certainty}
+        result = Result(f"{number}.png", label, certainty, shares, [], truth)
+        found.append((result, None))
+    return found
+
+
+def test_a_verdict_compares_and_names_sure_mistakes_first() -> None:
+    report = summarise(results(90, 10), ("a", "b"))
+    good = verdict(report, {"accuracy": 0.6, "balanced_accuracy": 0.6})
+    assert good[0].startswith("Better than always answering the commonest class: accuracy 90.0%")
+    assert good[1].startswith("Better than a linear classifier that sees the shrunk image")
+    assert any(line.strip().startswith("90.png: labelled a, predicted b (90%)") for line in good)
+    bad = verdict(report, {"accuracy": 0.97, "balanced_accuracy": 0.97})
+    assert bad[1].startswith("No better than a linear classifier")
+    assert "ordinary classifier" in bad[-1]
+
+
+def test_a_verdict_on_few_images_calls_itself_uncertain_and_doubts_nothing_unsure() -> None:
+    lines = verdict(summarise(results(8, 2, certainty=0.6), ("a", "b")), None)
+    assert any("only 10 test images" in line for line in lines)
+    assert not any("check these labels" in line for line in lines)
