@@ -1,6 +1,7 @@
-"""foveal benchmark: what the models and their parts cost on this machine."""
+"""foveal benchmark: what models and their parts cost on this machine, and how good they are."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from foveal.cli._console import SUCCESS
@@ -10,26 +11,29 @@ from foveal.errors import UserError, nearest
 
 
 def benchmark(*tokens: Token) -> int:
-    """Measure what the models and their parts cost on this machine, and how good a gradient is."""
-    from foveal.paper.benchmark import TASKS
+    """Measure what models and their parts cost here, and how good gradients and predictions are."""
+    from foveal.field.benchmark import field
+    from foveal.paper import benchmark as paper
 
+    tasks: dict[str, Callable[..., Any]] = {**paper.TASKS, "field": field}
     name, rest = split_target(tokens)
     if name is None:
         parser = new_app("benchmark", benchmark.__doc__ or "", usage="benchmark TASK [OPTIONS]")
-        return show_topics(parser, "task", {n: _describe(task) for n, task in TASKS.items()}, rest)
-    if name not in TASKS:
-        raise UserError(f"unknown task {name!r}: {nearest(name, TASKS)}")
+        return show_topics(parser, "task", {n: _describe(task) for n, task in tasks.items()}, rest)
+    if name not in tasks:
+        raise UserError(f"unknown task {name!r}: {nearest(name, tasks)}")
     as_json = option("json", bool, False, "print one JSON object", "Run")
-    parameters = [*Options(TASKS[name]).parameters, as_json]
+    options = Options(tasks[name])
+    parameters = [*options.parameters, as_json]
 
     def measure(given: dict[str, Any]) -> int:
         wants_json = given.pop("json", False)
-        measured = TASKS[name](**given)
+        measured = tasks[name](**options.group(given))
         print(json.dumps(measured.summary()) if wants_json else measured)
         return SUCCESS
 
     return run_command(
-        new_app(f"benchmark {name}", _describe(TASKS[name])), measure, parameters, rest
+        new_app(f"benchmark {name}", _describe(tasks[name])), measure, parameters, rest
     )
 
 
