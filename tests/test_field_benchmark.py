@@ -44,17 +44,17 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(
-    step=st.floats(1e-3, 100),
+    image=st.floats(1e-3, 100),
     validation=st.floats(0, 300),
     seconds=st.floats(-10, 4000),
     batch=st.integers(1, 64),
 )
 def test_a_plan_fits_into_its_time(
-    step: float, validation: float, seconds: float, batch: int
+    image: float, validation: float, seconds: float, batch: int
 ) -> None:
-    planned = plan(Optimisation(batch=batch, accumulate=batch), Speed(step, validation), seconds)
+    planned = plan(Optimisation(batch=batch, accumulate=batch), Speed(image, validation), seconds)
     validations = math.ceil(planned.steps / planned.validate_every)
-    needed = planned.steps * step * planned.batch / batch + validations * validation
+    needed = planned.steps * planned.batch * image + validations * validation
     assert planned.steps == 1 or needed <= seconds + 1e-6
     assert validations * validation <= max(0.15 * seconds, validation) + 1e-6
     assert planned.batch == batch or planned.batch >= SMALLEST_BATCH
