@@ -15,7 +15,7 @@ from foveal.runs.folder import Row, RunFolder
 from foveal.settings import Augmentation, Hardware, Optimisation, Training
 from foveal.training import fit
 
-TRIAL, FEW = 3, 8  # steps, and validation images, that are measured
+TRIAL, FEW = 6, 8  # steps, and validation images, that are measured
 LEAST_STEPS = 200  # below them, a batch is halved
 SMALLEST_BATCH = 4
 VALIDATIONS = 20  # at most
@@ -110,7 +110,7 @@ def measure(model: nn.Module, splits: Splits, training: Training, hardware: Hard
         hardware=hardware,
         progress=False,
     )
-    first, before, last = (float(row["seconds"] or 0) for row in rows[-TRIAL:])
+    first, *_, before, last = (float(row["seconds"] or 0) for row in rows[-TRIAL:])
     step = max(1e-6, (before - first) / (TRIAL - 2))  # the first step is slower than the others
     validation = max(0.0, last - before - step) * len(splits.validation) / len(few)
     return Speed(step / batch, validation)
