@@ -82,6 +82,29 @@ def bsdata(root: Path) -> Path:
     return root
 
 
+def coloured(root: Path, *, multilabel: bool = False) -> Path:
+    """Dark images of 96 x 128 px with a red or a blue square in a box, or with both.
+
+    Returns:
+        The CSV.
+    """
+    random, boxes, labels = np.random.default_rng(0), [], []
+    root.mkdir(parents=True)
+    for number in range(24):
+        pixels = random.integers(0, 40, (96, 128, 3), dtype=np.uint8)
+        names = [("red",), ("blue",), ("blue", "red")][number % (3 if multilabel else 2)]
+        for place, name in enumerate(names):
+            top, left = 40 * place + number, 5 * number % 100
+            pixels[top : top + 16, left : left + 16, 0 if name == "red" else 2] = 255
+            boxes.append((f"{number}.png", left, top, left + 16, top + 16))
+        Image.fromarray(pixels).save(root / f"{number}.png")
+        split = "train" if number < 12 else "val" if number < 18 else "test"
+        labels.append((f"{number}.png", "|".join(names), split, number))
+    _table(root / "boxes.csv", ("file", "x0", "y0", "x1", "y1"), boxes)
+    _table(root / "labels.csv", ("file", "label", "split", "group"), labels)
+    return root / "labels.csv"
+
+
 def sources(root: Path) -> dict[str, Path]:
     """A source of every task that has one, by the name of the task."""
     signs, digits = gtsdb(root / "gtsdb"), miniatures.mnist(root / "mnist")

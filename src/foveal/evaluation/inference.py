@@ -109,8 +109,10 @@ def predict_inputs(
             for item, image in zip(batch, loaded, strict=True):
                 output = image if isinstance(image, str) else next(outputs)
                 result = _result(item, classes, output, multilabel)
-                failed = isinstance(image, str) or result.error is not None
-                yield result, None if failed else box_hits(result.windows, item.boxes, _size(image))
+                if isinstance(image, str):
+                    yield result, None
+                else:
+                    yield result, box_hits(result.windows, item.boxes, _size(image))
 
 
 def _batches(inputs: Iterable[Input], batch_size: int) -> Iterator[list[Input]]:

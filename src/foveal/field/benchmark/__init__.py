@@ -15,6 +15,7 @@ from foveal.errors import UserError
 from foveal.field.benchmark.common import Common, Method
 from foveal.field.benchmark.data_sets import TaskData, prepare
 from foveal.field.benchmark.results import Cell, Results
+from foveal.field.groups import check_fold
 
 __all__ = ["Cell", "Common", "Method", "Results", "field"]
 
@@ -58,6 +59,8 @@ def field(
     for method in methods:
         if method not in get_args(Method):
             raise UserError(f"--methods {method}: choose {', '.join(get_args(Method))}")
+    for fold in folds:
+        check_fold(fold)
     data_sets = [
         data for task, fold in itertools.product(tasks, folds) for data in prepare(task, fold)
     ]

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from torch import nn
 
-from foveal.data import Splits
+from foveal.data import Dataset, Example, Splits
 from foveal.planning import sizing
-from foveal.runs.folder import RunFolder
+from foveal.runs.folder import Row, RunFolder
 from foveal.settings import Augmentation, Hardware, Optimisation, Training
 from foveal.training import fit
 
-TRIAL = 3  # steps that are measured
+TRIAL, FEW = 6, 8  # steps, and validation images, that are measured
 LEAST_STEPS = 200  # below them, a batch is halved
 SMALLEST_BATCH = 4
 VALIDATIONS = 20  # at most
@@ -31,11 +31,11 @@ class Speed:
     """What a training costs.
 
     Attributes:
-        step: seconds of a step.
+        image: seconds of a training image.
         validation: seconds of a validation.
     """
 
-    step: float
+    image: float
     validation: float
 
 
@@ -68,7 +68,7 @@ def train_for(
     *,
     seed: int,
     hardware: Hardware = Hardware(),
-) -> int:
+) -> list[Row]:
     """Train a model in place for so many minutes; it ends with the weights that validated best.
 
     A few steps and a validation of a copy are measured first, within the minutes.
@@ -82,7 +82,7 @@ def train_for(
         hardware: what to train on.
 
     Returns:
-        The number of steps made.
+        The rows of the training, see `foveal.training.fit`.
     """
     begin = time.perf_counter()
     training = Training(optimisation=optimisation, augmentation=LIGHT, seed=seed)
@@ -92,45 +92,74 @@ def train_for(
     with tempfile.TemporaryDirectory(prefix="foveal-") as folder:
         run = RunFolder.create(Path(folder) / "run")
         planned = replace(training, optimisation=settings)
-        fit(model, splits, planned, hardware=hardware, run=run, progress=False)
+        rows = fit(model, splits, planned, hardware=hardware, run=run, progress=False)
         model.load_state_dict(run.weights("best"))
-    return settings.steps
+    return rows
 
 
 def measure(model: nn.Module, splits: Splits, training: Training, hardware: Hardware) -> Speed:
-    """Measure a step and a validation; the model is left as it is."""
-    trial = replace(training.optimisation, steps=TRIAL, validate_every=TRIAL, log_every=1)
+    """Measure small batches and a few validation images; the model is left as it is."""
+    settings = training.optimisation
+    batch = min(settings.batch, SMALLEST_BATCH)
+    trial = _with_batch(replace(settings, steps=TRIAL, validate_every=TRIAL, log_every=1), batch)
+    few = First(splits.validation, FEW)
     rows = fit(
         copy.deepcopy(model),
-        splits,
+        Splits(splits.train, few),
         replace(training, optimisation=trial),
         hardware=hardware,
         progress=False,
     )
-    first, before, last = (float(row["seconds"] or 0) for row in rows[-TRIAL:])
-    step = (before - first) / (TRIAL - 2)  # the first step is slower than the others
-    return Speed(max(step, 1e-6), max(last - before - step, 0.0))
+    first, *_, before, last = (float(row["seconds"] or 0) for row in rows[-TRIAL:])
+    step = max(1e-6, (before - first) / (TRIAL - 2))  # the first step is slower than the others
+    validation = max(0.0, last - before - step) * len(splits.validation) / len(few)
+    return Speed(step / batch, validation)
 
 
 def plan(optimisation: Optimisation, speed: Speed, seconds: float) -> Optimisation:
     """How many steps and validations fit into the seconds, and what batch.
 
-    >>> planned = plan(Optimisation(batch=16), Speed(step=1.0, validation=2.0), 400.0)
+    >>> planned = plan(Optimisation(batch=16), Speed(image=1 / 16, validation=2.0), 400.0)
     >>> planned.steps, planned.batch, planned.validate_every
     (360, 16, 18)
     """
     validations = int(min(VALIDATIONS, VALIDATING * seconds / max(speed.validation, 1e-6)))
     validations = max(1, validations)
     left = max(0.0, seconds - validations * speed.validation)
-    batch, step = optimisation.batch, speed.step
-    while batch >= 2 * SMALLEST_BATCH and left / step < LEAST_STEPS:
-        batch, step = batch // 2, step / 2
-    steps = max(1, int(left / step))
+    images, batch = left / speed.image, optimisation.batch
+    while batch >= 2 * SMALLEST_BATCH and images < LEAST_STEPS * batch:
+        batch //= 2
+    steps = max(1, int(images / batch))
     return replace(
-        optimisation,
+        _with_batch(optimisation, batch),
         steps=steps,
-        batch=batch,
-        accumulate=max(1, math.ceil(optimisation.accumulate * batch / optimisation.batch)),
         validate_every=math.ceil(steps / validations),
         log_every=max(1, steps // 100),
     )
+
+
+class First:
+    """The first images of a data set.
+
+    Args:
+        dataset: labelled images.
+        count: how many, if there are so many.
+    """
+
+    def __init__(self, dataset: Dataset, count: int) -> None:
+        self.dataset, self.classes = dataset, dataset.classes
+        self.labels = dataset.labels[:count]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Example:
+        if not 0 <= index < len(self):
+            raise IndexError(f"{index} of {len(self)} images")
+        return self.dataset[index]
+
+
+def _with_batch(optimisation: Optimisation, batch: int) -> Optimisation:
+    """The same number of images goes through the network at once."""
+    parts = math.ceil(optimisation.accumulate * batch / optimisation.batch)
+    return replace(optimisation, batch=batch, accumulate=min(batch, parts))

@@ -38,7 +38,7 @@ class Results:
     """The rows of all finished cells; prints as a Markdown table.
 
     Attributes:
-        rows: a row has the fields of its `Cell`, shares such as accuracy, minutes,
+        rows: a row has the fields of its `Cell`, shares such as accuracy, minutes of training, test
             images_per_second and hardware.
     """
 

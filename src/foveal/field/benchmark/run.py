@@ -24,6 +24,7 @@ from foveal.nn.cross_attention import CrossAttention
 from foveal.nn.encoders import Backbone
 from foveal.paper.benchmark import clock
 from foveal.planning import sizing
+from foveal.runs.folder import Row
 from foveal.settings import Hardware, Model
 from foveal.training import Stopped
 
@@ -53,7 +54,7 @@ def run_cell(cell: Cell, labels: Path, common: Common) -> dict[str, Any]:
         begin = time.perf_counter()
         try:
             with seeded(cell.seed):
-                model, steps = _train(cell, labels, splits, common, hardware)
+                model, rows = _train(cell, labels, splits, common, hardware)
         except Stopped as stop:
             raise KeyboardInterrupt(f"{cell}: {stop}") from None
         except UserError:
@@ -75,7 +76,7 @@ def run_cell(cell: Cell, labels: Path, common: Common) -> dict[str, Any]:
         "chance_hit_rate": report.chance_hit_rate if looks else None,
         "majority": report.majority,
         "n": report.n,
-        "steps": steps,
+        "steps": rows[-1]["step"],
         "minutes": round(minutes, 3),
         "images_per_second": round(report.n / seconds, 3),
         "hardware": clock.machine(common.threads, device),
@@ -85,20 +86,20 @@ def run_cell(cell: Cell, labels: Path, common: Common) -> dict[str, Any]:
 
 def _train(
     cell: Cell, labels: Path, splits: Splits, common: Common, hardware: Hardware
-) -> tuple[nn.Module, int | None]:
-    """The model with its best weights, and the number of steps made."""
+) -> tuple[nn.Module, list[Row]]:
+    """The model with its best weights, and the rows of its training."""
     if cell.method == "foveal":
         return train_foveal(cell, labels, splits, common, hardware)
     torch.manual_seed(cell.seed)
     model, pixels = build(cell.method, splits, common)
     optimisation = fine_tuning(splits, common.batch, pixels)
-    steps = train_for(cell.budget, model, splits, optimisation, seed=cell.seed, hardware=hardware)
-    return model, steps
+    rows = train_for(cell.budget, model, splits, optimisation, seed=cell.seed, hardware=hardware)
+    return model, rows
 
 
 def train_foveal(
     cell: Cell, labels: Path, splits: Splits, common: Common, hardware: Hardware
-) -> tuple[nn.Module, int | None]:
+) -> tuple[nn.Module, list[Row]]:
     """Train as `foveal train` does by default, with the same encoder and first weights."""
     from foveal.planning.folder import folder
 
@@ -110,7 +111,7 @@ def train_foveal(
         k=common.k,
     )
     experiment = folder(data=labels, model=model, seed=cell.seed)
-    steps = train_for(
+    rows = train_for(
         cell.budget,
         experiment.model,
         splits,
@@ -118,7 +119,7 @@ def train_foveal(
         seed=cell.seed,
         hardware=hardware,
     )
-    return experiment.model, steps
+    return experiment.model, rows
 
 
 def build(method: str, splits: Splits, common: Common) -> tuple[nn.Module, int]:
