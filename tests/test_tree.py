@@ -126,9 +126,9 @@ def test_training_evaluation_prediction_and_explanation_see_the_same_files(
     assert evaluated.images == trained.images
     listed = list_images(root)
     assert listed.sources == [image.path for image in trained.images]
-    explained, labelled = explain._list_inputs(run, [root], most=1)
-    assert labelled
-    assert [each.file for each in explained] == [image.file for image in trained.images]
+    explained = explain._list_inputs(run, [root], most=1)
+    assert explained.labelled
+    assert [each.file for each in explained.inputs] == [image.file for image in trained.images]
     counted = sum(int(note.split()[1]) for note in trained.notes)
     assert counted == left_out
     assert listed.notes == tuple(f"{root}: {note}" for note in trained.notes)

@@ -3,13 +3,14 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from foveal._progress import track
 from foveal.cli._console import best_device, log, status, stop_on_sigterm
 from foveal.errors import UserError
 
 if TYPE_CHECKING:
+    from foveal.data import Dataset
     from foveal.evaluation import Input
     from foveal.report.looks import Look
     from foveal.report.page import Card
@@ -25,52 +26,77 @@ def explain(
         run: folder of the run, as printed by foveal train.
         images: files, folders, glob patterns or labelled CSVs (default: the run's test images).
         output: folder of the page.
-        most: largest number of test images; given images are all explained.
+        most: largest number of test images, evenly spaced; the figures on the page are those of
+            all test images. Given images are all explained.
     """
     from foveal.report.page import write_page
     from foveal.runs import load
     from foveal.runs.folder import RunFolder
 
+    if most < 1:
+        raise UserError(f"--most {most}: give 1 or more")
     model = load(run, device=best_device())
-    inputs, labelled = _list_inputs(model, images, most)
+    asked = _list_inputs(model, images, most)
     with stop_on_sigterm():
-        looks = [model.look(each) for each in track(inputs, "explaining", len(inputs))]
+        looks = [model.look(each) for each in track(asked.inputs, "explaining", len(asked.inputs))]
+        summary = None
+        if asked.whole is not None:
+            log(f"evaluating all {len(asked.whole)} images")
+            summary = model.evaluate(asked.whole).summary()
+        elif asked.labelled:
+            summary = _summary(model, looks)
+        shown = f"{len(looks)} images" + ("" if asked.whole is None else f" of {len(asked.whole)}")
         written = write_page(
             output,
             [_card(look) for look in looks],
-            title=f"{run.name}: {len(looks)} images",
-            summary=_summary(model, looks) if labelled else None,
+            title=f"{run.name}: {shown}",
+            summary=summary,
             metrics_rows=RunFolder(run).rows(),
         )
     print(written)
     return status([look.result.error for look in looks])
 
 
-def _list_inputs(
-    run: "Run", images: Sequence[Path] | None, most: int
-) -> tuple[list["Input"], bool]:
-    """The images to explain, and whether the labels of all are known."""
+class _Asked(NamedTuple):
+    """The images to explain.
+
+    Attributes:
+        inputs: one per image.
+        labelled: whether the labels of all are known.
+        whole: the data set that they are a sample of; None if they are all of it.
+    """
+
+    inputs: list["Input"]
+    labelled: bool
+    whole: "Dataset | None" = None
+
+
+def _list_inputs(run: "Run", images: Sequence[Path] | None, most: int) -> _Asked:
     from foveal.data.folder import ImageFiles
     from foveal.evaluation import read_input
 
     if not images:
         dataset, what = run.labelled_images()
+        log(*(f"{run.path}: {note}" for note in _notes(dataset)))
         count = min(most, len(dataset))
-        log(f"explaining {count} of {what}")
-        return [read_input(dataset, index) for index in range(count)], True
+        is_sample = count < len(dataset)
+        log(f"explaining {count} of {what}" + (", evenly spaced" if is_sample else ""))
+        indices = [index * len(dataset) // count for index in range(count)]
+        inputs = [read_input(dataset, index) for index in indices]
+        return _Asked(inputs, labelled=True, whole=dataset if is_sample else None)
     sources = [_read(run, path) for path in images]
     inputs = [read_input(source, index) for source in sources for index in range(len(source))]
-    return inputs, all(isinstance(source, ImageFiles) for source in sources)
+    return _Asked(inputs, all(isinstance(source, ImageFiles) for source in sources))
 
 
 def _read(run: "Run", path: Path) -> Any:
-    """Labelled images if the path is a labelled data set, else images."""
-    from foveal.runs.run import list_images
+    """Labelled images, those that evaluate would judge, if the path is a data set; else images."""
+    from foveal.runs.inputs import list_images
 
     if path.is_dir() or path.suffix.lower() == ".csv":
         try:
-            labelled = run.read(path)
-            log(*(f"{path}: {note}" for note in labelled.notes))
+            labelled, what = run.labelled_images(path)
+            log(f"explaining {what}", *(f"{path}: {note}" for note in _notes(labelled)))
             return labelled
         except UserError as error:
             if not path.is_dir():
@@ -79,6 +105,10 @@ def _read(run: "Run", path: Path) -> Any:
     listed = list_images(path)
     log(*listed.notes)
     return listed
+
+
+def _notes(dataset: "Dataset") -> Sequence[str]:
+    return getattr(dataset, "notes", ())
 
 
 def _card(look: "Look") -> "Card":

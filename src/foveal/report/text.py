@@ -16,11 +16,14 @@ def format_report(report: Report, title: str) -> str:
         ("hit rate, all boxes", report.hit_all_rate, "every box is covered by half or more"),
     )
     known = [(name, share, note) for name, share, note in shares if share is not None]
-    width = max(map(len, (*(name for name, _, _ in known), *report.per_class))) + 2
+    classes = report.classes or tuple(report.per_class)
+    width = max(map(len, (*(name for name, _, _ in known), *classes))) + 2
     failed = f" ({report.failed} more could not be predicted)" if report.failed else ""
     lines = [f"{title}: {report.n} images{failed}"]
     for name, share, note in known:
         lines.append(f"  {name:<{width}}{share:7.1%}" + (f"   {note}" if note else ""))
     lines += ["recall per class:"]
-    lines += [f"  {name:<{width}}{recall:7.1%}" for name, recall in report.per_class.items()]
+    for name in classes:
+        recall = report.per_class.get(name)
+        lines.append(f"  {name:<{width}}" + ("no images" if recall is None else f"{recall:7.1%}"))
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 import math
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -24,8 +25,9 @@ from foveal.nn.cross_attention import CrossAttention
 from foveal.nn.encoders import Backbone
 from foveal.paper.benchmark import clock
 from foveal.planning import sizing
+from foveal.runs import load
 from foveal.runs.folder import Row
-from foveal.settings import Hardware, Model
+from foveal.settings import Beginning, Hardware, Model
 from foveal.training import Stopped
 
 OVERLAP = 0.25  # of neighbouring patches of iterative patch selection, at least
@@ -89,7 +91,7 @@ def _train(
 ) -> tuple[nn.Module, list[Row]]:
     """The model with its best weights, and the rows of its training."""
     if cell.method == "foveal":
-        return train_foveal(cell, labels, splits, common, hardware)
+        return train_foveal(cell, labels, common, hardware)
     torch.manual_seed(cell.seed)
     model, pixels = build(cell.method, splits, common)
     optimisation = fine_tuning(splits, common.batch, pixels)
@@ -98,9 +100,10 @@ def _train(
 
 
 def train_foveal(
-    cell: Cell, labels: Path, splits: Splits, common: Common, hardware: Hardware
+    cell: Cell, labels: Path, common: Common, hardware: Hardware
 ) -> tuple[nn.Module, list[Row]]:
     """Train as `foveal train` does by default, with the same encoder and first weights."""
+    from foveal.phases.launch import start
     from foveal.planning.folder import folder
 
     model = Model(
@@ -110,16 +113,16 @@ def train_foveal(
         patch=common.patch,
         k=common.k,
     )
-    experiment = folder(data=labels, model=model, seed=cell.seed)
-    rows = train_for(
-        cell.budget,
-        experiment.model,
-        splits,
-        experiment.training.optimisation,
+    experiment = folder(
+        data=labels,
+        model=model,
+        beginning=Beginning(baseline=False),
+        minutes=common.minutes,
         seed=cell.seed,
-        hardware=hardware,
     )
-    return experiment.model, rows
+    with TemporaryDirectory() as place:
+        run = start(experiment, Path(place) / "run", hardware, progress=False)
+        return load(run.path).model, run.rows()
 
 
 def build(method: str, splits: Splits, common: Common) -> tuple[nn.Module, int]:
