@@ -266,7 +266,7 @@ def test_earlier_spellings_are_replaced_and_named_once(
         (["benchmark"], "name a task: selection"),
         (["benchmark", "taste"], "unknown task 'taste'"),
         (["reproduce", "table22"], "unknown table 'table22': did you mean table2?"),
-        (["data"], "name a task or a recipe: street-prohibitory"),
+        (["data"], "name a task or recipe: street-prohibitory"),
         (["data", "bird"], "did you mean birds?"),
         (["data", "boards", "--output", "x"], "--source requires an argument"),
         (["data", "billiards_mini"], "--output requires an argument"),

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from foveal.report.verdict import verdict
 from foveal.settings import Beginning, Model, Optimisation
 
 COSTS = Costs(features=0.4, window=0.01, view=0.1, look=0.2)
-SPLITS: Any = SimpleNamespace(train=range(400), validation=range(60))
+COUNTS = {"images": 400, "validation": 60}
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +40,17 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("begins", [True, False])
 def test_the_forecast_of_a_budget_is_the_budget(minutes: float, begins: bool) -> None:
     beginning = Beginning() if begins else None
-    fitted, looking = fit_minutes(minutes, COSTS, SPLITS, beginning, Optimisation(steps=0))
+    fitted, looking = fit_minutes(minutes, COSTS, beginning, Optimisation(steps=0), **COUNTS)
     assert looking.steps > 0
-    assert forecast(COSTS, SPLITS, fitted, looking).total == pytest.approx(minutes, rel=0.1)
+    assert forecast(COSTS, fitted, looking, **COUNTS).total == pytest.approx(minutes, rel=0.1)
 
 
 def test_steps_that_are_given_stay_and_a_tiny_budget_still_reads_a_little() -> None:
     given = Beginning(read_steps=77)
-    fitted, looking = fit_minutes(20, COSTS, SPLITS, given, Optimisation(steps=33))
+    fitted, looking = fit_minutes(20, COSTS, given, Optimisation(steps=33), **COUNTS)
     assert fitted is not None
     assert (fitted.read_steps, looking.steps) == (77, 33)
-    fitted, looking = fit_minutes(0.1, COSTS, SPLITS, Beginning(), Optimisation(steps=0))
+    fitted, looking = fit_minutes(0.1, COSTS, Beginning(), Optimisation(steps=0), **COUNTS)
     assert fitted is not None
     assert fitted.read_steps > 0 < looking.steps
 
@@ -59,7 +58,7 @@ def test_steps_that_are_given_stay_and_a_tiny_budget_still_reads_a_little() -> N
 def test_more_minutes_never_mean_fewer_steps() -> None:
     steps = []
     for minutes in (5, 10, 20, 40, 80):
-        fitted, looking = fit_minutes(minutes, COSTS, SPLITS, Beginning(), Optimisation(steps=0))
+        fitted, looking = fit_minutes(minutes, COSTS, Beginning(), Optimisation(steps=0), **COUNTS)
         assert fitted is not None
         steps.append((fitted.read_steps, looking.steps))
     assert steps == sorted(steps)

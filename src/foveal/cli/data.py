@@ -32,7 +32,7 @@ def data(*tokens: Token) -> int:
     from foveal.field import TASKS
 
     name, rest = split_target(tokens)
-    task = None if name is None else name.replace("_", "-")
+    task = (name or "").replace("_", "-")
     if name is None or (task not in TASKS and name not in recipes.NAMES):
         parser = new_app("data", PURPOSE, usage="data TASK|RECIPE --output PATH [OPTIONS]")
         if asks_help(rest):

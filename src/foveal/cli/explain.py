@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from foveal.report.looks import Look
     from foveal.report.page import Card
     from foveal.runs import Run
+    from foveal.runs.folder import RunFolder
 
 
 def explain(
@@ -52,9 +53,20 @@ def explain(
             title=f"{run.name}: {shown}",
             summary=summary,
             metrics_rows=RunFolder(run).rows(),
+            exemplars=_exemplars(RunFolder(run)),
         )
     print(written)
     return status([look.result.error for look in looks])
+
+
+def _exemplars(folder: "RunFolder") -> dict[str, list[Any]]:
+    """Crops of the exemplars that training began with, by what they tell; none where it did not."""
+    from foveal.report.drawing import rgb
+
+    found: dict[str, list[Any]] = {}
+    for exemplar in ((folder.kept("proposals") or {}).get("found") or {}).get("exemplars", ()):
+        found.setdefault(exemplar["question"], []).append(rgb(exemplar["crop"] / 255))
+    return found
 
 
 class _Asked(NamedTuple):

@@ -52,7 +52,8 @@ def show(given: dict[str, Any], /, *, sheet: Path | None = None) -> int:
     assert isinstance(experiment.model, PatchClassifier)
     splits, beginning = experiment.splits(), experiment.beginning
     costs = budget.measure(experiment.model, splits, begins=beginning is not None)
-    print(budget.forecast(costs, splits, beginning, experiment.training.optimisation))
+    counts = {"images": len(splits.train), "validation": len(splits.validation)}
+    print(budget.forecast(costs, beginning, experiment.training.optimisation, **counts))
     if sheet is not None:
         from foveal.planning.augmentation_sheet import draw_sheet
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from foveal.data import Splits
 from foveal.models import PatchClassifier
@@ -71,12 +72,12 @@ def measure(model: PatchClassifier, splits: Splits, *, begins: bool) -> Costs:
     images = [splits.train[0].image] * 2
     with torch.random.fork_rng():
         model.train()
-        look = _timed(lambda: model(images).logits.sum().backward()) / len(images)
+        look = _timed(lambda: _backward(model(images).logits)) / len(images)
         if not begins:
             return Costs(0.0, 0.0, 0.0, look)
         trunk = trunk_of_scorer(model)
         patches = torch.rand(1, _CROPS, model.channels, *model.patch, device=trunk.device)
-        window = _timed(lambda: encode(model.encoder, patches).sum().backward()) / _CROPS
+        window = _timed(lambda: _backward(encode(model.encoder, patches))) / _CROPS
         with torch.no_grad(), evaluation_mode(model):
             features = _timed(lambda: [None for _ in trunk.pieces(images[0])])
             view = model.geometry.views(images[:1], trunk.device)
@@ -86,23 +87,28 @@ def measure(model: PatchClassifier, splits: Splits, *, begins: bool) -> Costs:
 def fit_minutes(
     minutes: float,
     costs: Costs,
-    splits: Splits,
     beginning: Beginning | None,
     optimisation: Optimisation,
+    *,
+    images: int,
+    validation: int,
 ) -> tuple[Beginning | None, Optimisation]:
     """Choose the steps of reading and looking so that all phases take so many minutes.
 
     Steps that are given stay. Proposals and teaching take what they take: where they leave nothing,
     a few passes are made all the same.
     """
-    none = replace(optimisation, steps=0)
-    least, most = (p * len(splits.train) / optimisation.batch for p in (_FEWEST, _MOST))
+    least, most = (passes * images / optimisation.batch for passes in (_FEWEST, _MOST))
+
+    def rest_of(begun: Beginning | None) -> float:
+        nothing = replace(optimisation, steps=0)
+        taken = forecast(costs, begun, nothing, images=images, validation=validation)
+        return 60 * (minutes - taken.total)
+
     if beginning is None:
-        rest = 60 * (minutes - forecast(costs, splits, None, none).total)
-        steps = max(rest / (costs.look * optimisation.batch), least)
+        steps = max(rest_of(None) / (costs.look * optimisation.batch), least)
         return None, replace(optimisation, steps=optimisation.steps or round(steps))
-    unread = replace(beginning, read_steps=0)
-    rest = 60 * (minutes - forecast(costs, splits, unread, none).total)
+    rest = rest_of(replace(beginning, read_steps=0))
     read_step = costs.window * _windows(beginning) * optimisation.batch
     read = min(max(rest * _READ_SHARE / read_step, least), most)
     look = min(max((rest - read * read_step) / (costs.look * optimisation.batch), least / 2), most)
@@ -113,18 +119,23 @@ def fit_minutes(
 
 
 def forecast(
-    costs: Costs, splits: Splits, beginning: Beginning | None, optimisation: Optimisation
+    costs: Costs,
+    beginning: Beginning | None,
+    optimisation: Optimisation,
+    *,
+    images: int,
+    validation: int,
 ) -> Forecast:
     """Say how long the phases take.
 
     Args:
         costs: see `measure`.
-        splits: the images.
         beginning: with the steps of reading.
         optimisation: with the steps of looking.
+        images: number of training images.
+        validation: number of validation images.
     """
-    n, validation = len(splits.train), len(splits.validation)
-    batch = optimisation.batch
+    n, batch = images, optimisation.batch
     validations = math.ceil(optimisation.steps / optimisation.validation_interval) + 1
     looked = optimisation.steps * batch + validations * validation / 3  # a pass forward: a third
     look = looked * costs.look / 60
@@ -141,6 +152,10 @@ def forecast(
 def _windows(beginning: Beginning) -> int:
     """Windows of an image in a step of reading; not known before proposals are trusted."""
     return beginning.read_windows or 2
+
+
+def _backward(result: Tensor) -> None:
+    result.sum().backward()  # type: ignore[no-untyped-call]
 
 
 def _timed(action: Callable[[], object], repeats: int = 2) -> float:

@@ -87,7 +87,8 @@ def folder(
         from foveal.planning import budget
 
         costs = budget.measure(network, images, begins=starts is not None)
-        starts, optimisation = budget.fit_minutes(minutes, costs, images, starts, optimisation)
+        counts = {"images": len(images.train), "validation": len(images.validation)}
+        starts, optimisation = budget.fit_minutes(minutes, costs, starts, optimisation, **counts)
     starts, optimisation = _infer_steps(starts, optimisation, len(images.train))
     notes = (_describe(images), _describe_model(model, inferred, optimisation, typical))
     return Experiment(

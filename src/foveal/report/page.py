@@ -83,6 +83,7 @@ def write_page(
     title: str,
     summary: Mapping[str, Any] | None = None,
     metrics_rows: Sequence[Mapping[str, object]] | None = None,
+    exemplars: Mapping[str, Sequence[Pillow.Image]] | None = None,
 ) -> Path:
     """Write `index.html`, and every picture to `pictures/`.
 
@@ -96,6 +97,7 @@ def write_page(
         summary: `Report.summary()` of an evaluation; any of its keys may be missing, but a
             `confusion` needs the `classes` of its rows and columns.
         metrics_rows: rows of metrics.csv, for the training curves.
+        exemplars: places of training images by what they told before training, most telling first.
 
     Returns:
         The path of the page.
@@ -117,7 +119,7 @@ def write_page(
         )
     cards, directory = sort_cards(cards), Path(directory)
     names = _file_names(cards)
-    page = _render(cards, names, title, summary, metrics_rows or ())
+    page = _render(cards, names, title, summary, metrics_rows or (), exemplars or {})
     files = {Path("pictures", n): c.picture for n, c in zip(names, cards, strict=True) if n}
     files[Path("index.html")] = page.encode("utf-8", "replace")
     write_all(directory, files)
@@ -151,6 +153,7 @@ def _render(
     title: str,
     summary: Mapping[str, Any],
     metrics_rows: Sequence[Mapping[str, object]],
+    exemplars: Mapping[str, Sequence[Pillow.Image]],
 ) -> str:
     read = [(card, name) for card, name in zip(cards, names, strict=True) if card.error is None]
     environment = jinja2.Environment(
@@ -172,7 +175,14 @@ def _render(
         threshold=UNSURE,
         confusions=_confusions(summary),
         curves=_curves(metrics_rows),
+        exemplars={told: list(map(_png_uri, crops)) for told, crops in exemplars.items()},
     )
+
+
+def _png_uri(picture: Pillow.Image) -> str:
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    return _data_uri(content.getvalue(), "png")
 
 
 def _percent(share: float | None) -> str:
