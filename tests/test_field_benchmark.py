@@ -77,7 +77,8 @@ def test_every_method_trains_at_least_a_step_and_is_judged(
 ) -> None:
     cell = Cell("squares", 0, method, 0, SMALL.minutes)
     row = run_cell(cell, request.getfixturevalue(labels), SMALL)
-    assert (row["task"], row["method"], row["n"], row["steps"]) == ("squares", method, 6, 1)
+    assert (row["task"], row["method"], row["n"]) == ("squares", method, 6)
+    assert row["steps"] >= 1 if method == "foveal" else row["steps"] == 1
     assert 0 <= row["accuracy"] <= 1
     assert 0 <= row["auroc"] <= 1
     assert row["images_per_second"] > 0
