@@ -73,7 +73,7 @@ def folder(
     notes = (_describe(images), _describe_model(model, inferred, optimisation, typical))
     with seeded(seed):
         network = from_settings(inferred, selection, classes=len(images.train.classes))
-    sizing.try_shapes(network, sizing.sizes(images.train))
+    sizing.try_shapes(network, images)
     return Experiment(
         recipe="folder",
         options={
