@@ -333,7 +333,7 @@ class Training:
     Attributes:
         optimisation: how the weights are optimised.
         augmentation: random changes of the training images.
-        seed: seed of all random numbers, 0 or more.
+        seed: seed of all random numbers, 0 or more and below 2^63.
     """
 
     optimisation: Optimisation = Optimisation()
@@ -343,3 +343,5 @@ class Training:
     def __post_init__(self) -> None:
         """Check the ranges."""
         check_least(self, ("seed",), 0)
+        if self.seed >= 2**63:
+            raise ValueError(f"seed must be below 2^63: got {self.seed}")

@@ -5,7 +5,9 @@ Results go to standard output, all else to standard error; a user's mistake is o
 exit status 2.
 """
 
+import codecs
 import errno
+import io
 import os
 import sys
 import warnings
@@ -72,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # Pillow warns about metadata that foveal does not use; an unreadable file is reported.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    _print_any_name()
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
         status = int(build_app()(tokens or ["--help"]) or SUCCESS)
@@ -93,6 +96,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         place = f"{error.filename}: " if error.filename else ""
         return complain(f"{place}{error.strerror}", MISTAKE)
+
+
+def _print_any_name() -> None:
+    """Print names that the terminal's encoding lacks, or that are not text, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            is_utf8 = codecs.lookup(stream.encoding).name == "utf-8"
+            stream.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
 
 
 def build_app() -> cyclopts.App:

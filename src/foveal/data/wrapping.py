@@ -72,6 +72,8 @@ def wrap(dataset: ImageLabelPairs, classes: Sequence[str] | None = None) -> Wrap
     names = tuple(classes if classes is not None else getattr(dataset, "classes", ()))
     if not names:
         raise ValueError("the data set does not name its classes: give classes=[...]")
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"classes must have different names: {', '.join(repeated)} is repeated")
     labels = _read_labels(dataset)
     if labels.dtype == torch.bool and labels.shape[1] != len(names):
         raise ValueError(f"labels are for {labels.shape[1]} classes: got {len(names)} names")

@@ -82,7 +82,7 @@ def folder(
     optimisation = replace(optimisation, class_weights=weights)
     with seeded(seed):
         network = from_settings(inferred, selection, classes=len(images.train.classes))
-    sizing.try_shapes(network, sizing.sizes(images.train))
+    sizing.try_shapes(network, images)
     if minutes is not None:
         from foveal.planning import budget
 

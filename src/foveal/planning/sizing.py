@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+from foveal.errors import UserError
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from foveal.data import Dataset
+    from foveal.data import Dataset, Splits
 
 FEW = 20  # images of a class
 
@@ -113,15 +115,29 @@ def _zeros(*shape: int) -> "Tensor":
     return torch.zeros(shape)
 
 
-def try_shapes(model: "nn.Module", sizes: list[Size]) -> None:
+def try_shapes(model: "nn.Module", splits: "Splits") -> None:
     """Meet the most elongated images before training does: they may have fewer windows than k.
 
+    Args:
+        model: the classifier.
+        splits: the headers of all images are read.
+
     Raises:
-        ValueError: they do.
+        UserError: names an image that the model refuses, and why.
     """
     from foveal.evaluation import evaluation_mode
 
-    by_shape = sorted(set(sizes), key=lambda size: size[0] / size[1])
+    files: dict[Size, str] = {}
+    parts = (splits.train, splits.validation, splits.test)
+    for part in (each for each in parts if each is not None):
+        for index in range(len(part)):
+            example = part[index]
+            files.setdefault(example.image.size, example.file)
+    ratios = sorted(files, key=lambda size: size[0] / size[1])
+    areas = sorted(files, key=lambda size: size[0] * size[1])
     with evaluation_mode(model):
-        for size in {by_shape[0], by_shape[-1]}:
-            model([_Blank(size)])
+        for size in {ratios[0], ratios[-1], areas[0]}:
+            try:
+                model([_Blank(size)])
+            except ValueError as error:
+                raise UserError(f"{files[size]} ({size[0]} x {size[1]} px): {error}") from error
