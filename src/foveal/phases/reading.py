@@ -15,6 +15,7 @@ from foveal.phases.strips import Repeated, Strips, draw, repetitions
 from foveal.runs.folder import RunFolder
 from foveal.settings import Hardware, Training
 from foveal.training import fit
+from foveal.training.devices import wait_for_all
 
 _LARGEST_WEIGHT = 3.0  # of a class
 _MARGIN = 0.25  # of a patch, on every side, for shifts and zooms
@@ -84,6 +85,7 @@ def read(
         resume=True,
         progress=progress,
     )
+    wait_for_all()  # rank zero writes the weights
     reader.load_state_dict(run.weights("best"))
 
 

@@ -9,9 +9,11 @@ Each phase but the last keeps its result in the run's folder, under phases/: a r
 goes on with the phase it was in.
 """
 
+import math
 from dataclasses import asdict, replace
 
 from foveal.data import Splits
+from foveal.experiment import seeded
 from foveal.models import PatchClassifier
 from foveal.nn.aggregators import Vote
 from foveal.nn.scorers import BackboneScorer
@@ -25,6 +27,8 @@ from foveal.phases.teaching import support_of, target_of, teach
 from foveal.proposals import Trunk
 from foveal.runs.folder import RunFolder
 from foveal.settings import Beginning, Hardware, Training
+
+_UNSURE = 8  # windows of an image a step, where proposals do not predict the labels
 
 
 def begin(
@@ -58,17 +62,19 @@ def begin(
         result = baseline(model, splits, training.optimisation.class_weights, log.count)
         folder.keep("baseline", asdict(result))
     proposed = _propose(model, splits, training, beginning, folder, log)
-    reader = Reader(model.encoder, _vote(model), patch=model.patch[0], channels=model.channels)
+    with seeded(training.seed):
+        vote = _vote(model)
+    reader = Reader(model.encoder, vote, patch=model.patch[0], channels=model.channels)
     if proposed.nothing is not None:
         reader.vote.nothing.fill_(proposed.nothing)
-    few = beginning.read_windows or (1 if proposed.trusted else 12)
+    few = beginning.read_windows or (1 if proposed.trusted else _UNSURE)
     train, validation = strips_of(splits, proposed, patch=model.patch[0], validated=few)
     log.begin("read", f"{few} of {len(proposed.train[0])} proposed windows an image")
     read(
         reader,
         train,
         validation,
-        _read_training(training, beginning),
+        _read_training(training, beginning, few),
         windows=few,
         first=0.01 if proposed.trusted else 4.0,
         hardware=hardware,
@@ -105,18 +111,19 @@ def _propose(
     return proposed
 
 
-def _read_training(training: Training, beginning: Beginning) -> Training:
-    """The training of the phase that reads."""
+def _read_training(training: Training, beginning: Beginning, windows: int) -> Training:
+    """The training of the phase that reads so many windows of an image a step."""
+    steps = math.ceil(beginning.read_steps / windows)
     settings = replace(
         training.optimisation,
-        steps=beginning.read_steps,
+        steps=steps,
         learning_rate=beginning.read_learning_rate,
         encoder_lr_scale=beginning.read_encoder_lr_scale,
         weight_decay=0.1,
         entropy=0.0,
         clip_norm=2.0,
         warm_up=0.05,
-        validate_every=max(1, beginning.read_steps // 10),
+        validate_every=max(1, steps // 10),
     )
     return replace(training, optimisation=settings)
 

@@ -109,7 +109,7 @@ def fit_minutes(
         steps = max(rest_of(None) / (costs.look * optimisation.batch), least)
         return None, replace(optimisation, steps=optimisation.steps or round(steps))
     rest = rest_of(replace(beginning, read_steps=0))
-    read_step = costs.window * _windows(beginning) * optimisation.batch
+    read_step = costs.window * optimisation.batch
     read = min(max(rest * _READ_SHARE / read_step, least), most)
     look = min(max((rest - read * read_step) / (costs.look * optimisation.batch), least / 2), most)
     return (
@@ -143,15 +143,10 @@ def forecast(
         return Forecast(0.0, 0.0, 0.0, look)
     return Forecast(
         ((n + min(n, 64) + validation) * costs.features + n * _MINING) / 60,
-        beginning.read_steps * batch * _windows(beginning) * costs.window / 60,
+        beginning.read_steps * batch * costs.window / 60,
         n * (costs.view + beginning.proposals * costs.window / 3) / 60,
         look,
     )
-
-
-def _windows(beginning: Beginning) -> int:
-    """Windows of an image in a step of reading; not known before proposals are trusted."""
-    return beginning.read_windows or 2
 
 
 def _backward(result: Tensor) -> None:

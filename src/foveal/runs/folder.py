@@ -209,9 +209,13 @@ class RunFolder:
     def keep(self, name: str, content: Mapping[str, Any]) -> None:
         """Keep what a phase of training found, plain values and tensors, all of it or nothing.
 
+        Processes of a distributed run other than rank zero do not write.
+
         Raises:
             UserError: it cannot be written.
         """
+        if not is_rank_zero():
+            return
         file = self._phase(name)
         with explained(file):
             file.parent.mkdir(exist_ok=True)

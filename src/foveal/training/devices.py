@@ -19,7 +19,14 @@ from torch.optim import Optimizer
 from foveal.errors import UserError
 from foveal.settings import Hardware
 
-__all__ = ["Fabric", "configure_fabric", "isolated_randomness", "launch_fabric", "wrap"]
+__all__ = [
+    "Fabric",
+    "configure_fabric",
+    "isolated_randomness",
+    "launch_fabric",
+    "wait_for_all",
+    "wrap",
+]
 
 
 @contextmanager
@@ -92,6 +99,12 @@ def _check_cores(fabric: Fabric, nodes: int) -> None:
         raise UserError(
             f"cannot train on {local_devices} devices: this machine has no GPU and {cores} cores"
         )
+
+
+def wait_for_all() -> None:
+    """Let every process of a distributed run come to this point; alone, go on."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
 
 
 def wrap(fabric: Fabric, module: nn.Module, optimiser: Optimizer) -> tuple[Any, Any]:
