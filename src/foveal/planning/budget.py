@@ -19,6 +19,7 @@ from foveal.settings import Beginning, Optimisation
 _READ_SHARE = 0.7  # of the time that proposals and teaching leave; looking gets the rest
 _CROPS = 32  # of a measured step
 _MINING = 0.15  # seconds per training image, after the features
+_VALIDATIONS = 20  # of looking
 _FEWEST, _MOST = 4, 120  # passes over the images
 
 
@@ -101,9 +102,9 @@ def fit_minutes(
     least, most = (passes * images / optimisation.batch for passes in (_FEWEST, _MOST))
 
     def rest_of(begun: Beginning | None) -> float:
-        nothing = replace(optimisation, steps=0)
-        taken = forecast(costs, begun, nothing, images=images, validation=validation)
-        return 60 * (minutes - taken.total)
+        few = replace(optimisation, steps=_VALIDATIONS)  # each is validated, as a twentieth is
+        taken = forecast(costs, begun, few, images=images, validation=validation)
+        return 60 * (minutes - taken.total) + _VALIDATIONS * optimisation.batch * costs.look
 
     if beginning is None:
         steps = max(rest_of(None) / (costs.look * optimisation.batch), least)
@@ -111,7 +112,7 @@ def fit_minutes(
     rest = rest_of(replace(beginning, read_steps=0))
     read_step = costs.window * optimisation.batch
     read = min(max(rest * _READ_SHARE / read_step, least), most)
-    look = min(max((rest - read * read_step) / (costs.look * optimisation.batch), least / 2), most)
+    look = min(max((rest - read * read_step) / (costs.look * optimisation.batch), least / 10), most)
     return (
         replace(beginning, read_steps=beginning.read_steps or round(read)),
         replace(optimisation, steps=optimisation.steps or round(look)),
@@ -141,8 +142,9 @@ def forecast(
     look = looked * costs.look / 60
     if beginning is None:
         return Forecast(0.0, 0.0, 0.0, look)
+    compared = 2 * costs.view * (n + validation) if beginning.baseline else 0.0
     return Forecast(
-        ((n + min(n, 64) + validation) * costs.features + n * _MINING) / 60,
+        ((n + min(n, 64) + validation) * costs.features + n * _MINING + compared) / 60,
         beginning.read_steps * batch * costs.window / 60,
         n * (costs.view + beginning.proposals * costs.window / 3) / 60,
         look,
