@@ -13,7 +13,8 @@ from foveal.cli.main import main
 from foveal.data import wrap
 from foveal.data.folder import read_whole
 
-TRAIN = "--encoder thin --view 64 64 --patch 32 --k 2 --batch 4 --steps 1".split()
+TRAIN = ["--encoder", "thin", "--view", "64", "64", "--patch", "32"]
+TRAIN += ["--batch", "4", "--steps", "1"]
 
 
 def photos(root: Path) -> Path:
