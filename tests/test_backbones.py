@@ -137,5 +137,5 @@ def test_one_line_builds_a_classifier_that_scores_with_the_same_weights(tmp_path
 
 @pytest.mark.usefixtures("unchecked")
 def test_an_unknown_aggregator_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'sum': choose max, mean, transformer"):
+    with pytest.raises(ValueError, match="'sum': choose vote, max, mean, transformer"):
         patch_classifier("thin", aggregator="sum", classes=2, view=(64, 64), patch=32, k=2)

@@ -13,11 +13,12 @@ from foveal.errors import UserError
 from foveal.experiment import option_places
 from foveal.models import WholeImage
 from foveal.paper import recipes
+from foveal.phases import launch
 from foveal.runs.folder import Row, RunFolder
 from foveal.runs.record import stored_options
 from foveal.runs.run import load
 from foveal.settings import Hardware
-from foveal.training import Diverged, launch
+from foveal.training import Diverged
 
 RESULT = "result.json"
 
