@@ -14,6 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jaxtyping import Int
+from torch import Tensor
+
 from foveal._files import write as write_file
 from foveal.data import Splits
 from foveal.data.folder import ImageFiles
@@ -125,7 +128,8 @@ def recorded_splits(
             f"none of the {len(rows)} images of the run exists any more, as {rows[0].image.path}:"
             " move the data back, or give --data"
         )
-    notes, boxes = [], {}
+    notes: list[str] = []
+    boxes: dict[Path, Int[Tensor, "n 4"]] = {}
     try:
         now = named_parts(read_now())
     except UserError as error:
