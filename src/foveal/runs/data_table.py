@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jaxtyping import Int
 from torch import Tensor
 
 from foveal._files import write as write_file
@@ -128,7 +129,7 @@ def recorded_splits(
             " move the data back, or give --data"
         )
     notes: list[str] = []
-    boxes: dict[Path, Tensor] = {}
+    boxes: dict[Path, Int[Tensor, "n 4"]] = {}
     try:
         now = named_parts(read_now())
     except UserError as error:
