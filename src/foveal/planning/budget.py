@@ -14,12 +14,13 @@ from foveal.models import PatchClassifier
 from foveal.nn.encoders import encode
 from foveal.nn.modes import evaluation_mode
 from foveal.phases.sequence import trunk_of_scorer
+from foveal.planning import sizing
 from foveal.settings import Beginning, Optimisation
 
 _READ_SHARE = 0.7  # of the time that proposals and teaching leave; looking gets the rest
 _CROPS = 32  # of a measured step
 _MINING = 0.15  # seconds per training image, after the features
-_VALIDATIONS = 20  # of looking
+_VALIDATIONS = 20  # of a training end to end
 _FEWEST, _MOST = 4, 120  # passes over the images
 
 
@@ -102,9 +103,10 @@ def fit_minutes(
     least, most = (passes * images / optimisation.batch for passes in (_FEWEST, _MOST))
 
     def rest_of(begun: Beginning | None) -> float:
-        few = replace(optimisation, steps=_VALIDATIONS)  # each is validated, as a twentieth is
+        count = _VALIDATIONS if begun is None else sizing.LATER_VALIDATIONS
+        few = replace(optimisation, steps=count, validate_every=1)
         taken = forecast(costs, begun, few, images=images, validation=validation)
-        return 60 * (minutes - taken.total) + _VALIDATIONS * optimisation.batch * costs.look
+        return 60 * (minutes - taken.total) + count * optimisation.batch * costs.look
 
     if beginning is None:
         steps = max(rest_of(None) / (costs.look * optimisation.batch), least)

@@ -165,7 +165,9 @@ def _infer_steps(
         return None, replace(optimisation, steps=steps or sizing.steps(images, batch))
     read_steps = beginning.read_steps or sizing.read_steps(images, batch)
     steps = steps or sizing.look_steps(images, batch)
-    return replace(beginning, read_steps=read_steps), replace(optimisation, steps=steps)
+    every = optimisation.validate_every or max(1, steps // sizing.LATER_VALIDATIONS)
+    optimisation = replace(optimisation, steps=steps, validate_every=every)
+    return replace(beginning, read_steps=read_steps), optimisation
 
 
 def _describe(images: "Splits") -> str:

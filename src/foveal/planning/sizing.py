@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from foveal.data import Dataset, Splits
 
 FEW = 20  # images of a class
+LATER_VALIDATIONS = 6  # of a training end to end that comes after other phases
 
 Size = tuple[int, int]
 
