@@ -71,6 +71,7 @@ def _classifier() -> nn.Module:
             normalisations.in_turn,
             steps=(normalisations.softmax, partial(normalisations.smoothing, share=0.1)),
         ),
+        apart=1,
         place=cordonnier_grid,
     )
 

@@ -4,10 +4,13 @@ import copy
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from foveal import windows
 from foveal.models import PatchClassifier
+from foveal.models.view_geometry import local_maxima
 from foveal.nn import aggregators, encoders, scorers, selectors
 from foveal.objectives import classification
 from foveal.paper.nn.grids import cordonnier_grid
@@ -175,3 +178,19 @@ def test_class_weights_count_the_errors_of_a_class():
     )
     expected = torch.nn.functional.cross_entropy(prediction.logits[:1], labels[:1])
     torch.testing.assert_close(first, expected)
+
+
+@given(seed=st.integers(0, 999), radius=st.integers(0, 3))
+def test_peaks_apart_are_those_that_no_better_cell_is_near_to(seed: int, radius: int) -> None:
+    scores = torch.rand(2, 5 * 7, generator=torch.Generator().manual_seed(seed))
+    peaks = local_maxima(scores, (5, 7), radius)
+    for b in range(2):
+        for cell in range(35):
+            row, column = divmod(cell, 7)
+            near = [
+                float(scores[b, r * 7 + c])
+                for r in range(max(row - radius, 0), min(row + radius + 1, 5))
+                for c in range(max(column - radius, 0), min(column + radius + 1, 7))
+            ]
+            best = float(scores[b, cell]) >= max(near)
+            assert float(peaks[b, cell]) == float(scores[b, cell] if best else scores[b].min())

@@ -32,6 +32,8 @@ class Model:
             inferred from the images if not given.
         patch: side of a patch in pixels of the full image; inferred if not given.
         k: number of patches per image; inferred if not given.
+        apart: rows and columns of the scorer's cells around a selected one that are not selected
+            beside it; inferred if not given: half a patch with pretrained weights, else 0.
         encoder: timm network that encodes the patches, or "thin" for a small one trained from
             scratch.
         encoder_stage: feature map of the encoder to use: 0 is the finest, -1 the last; inferred if
@@ -56,6 +58,7 @@ class Model:
     view: Size | None = None
     patch: int | None = None
     k: int | None = None
+    apart: int | None = None
     encoder: str = "resnet18"
     encoder_stage: int | None = None
     zoom: float | None = None
@@ -72,6 +75,7 @@ class Model:
         check_choices(self)
         check_least(self, ("patch", "k"), 1)
         check_least(self, ("zoom",), 0.1)
+        check_least(self, ("apart",), 0)
         check_size("view", self.view)
 
 

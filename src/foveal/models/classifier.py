@@ -6,7 +6,7 @@ from torch import nn
 
 from foveal.images import Images, sources
 from foveal.models.part_shapes import aggregate_width, check_encoder
-from foveal.models.view_geometry import ViewGeometry, mask_padding
+from foveal.models.view_geometry import ViewGeometry, local_maxima, mask_padding
 from foveal.nn.aggregators import Vote
 from foveal.nn.encoders import encode
 from foveal.nn.normalisations import Normalisation, min_max
@@ -34,6 +34,8 @@ class PatchClassifier(nn.Module):
         channels: channels of the images.
         normalise: raw scores -> scores in units that sigma is given in; see
             `foveal.nn.normalisations`.
+        apart: rows and columns of cells around a cell that are not selected beside it, unless they
+            score as high; 0: neighbours may be selected.
         place: where the windows lie, from image size, grid size and patch size. Default: around the
             scorer's cells.
 
@@ -57,12 +59,14 @@ class PatchClassifier(nn.Module):
         patch: tuple[int, int],
         channels: int = 3,
         normalise: Normalisation = min_max,
+        apart: int = 0,
         place: Place | None = None,
     ) -> None:
         super().__init__()
         self.scorer, self.select, self.encoder = scorer, select, encoder
         self.aggregate, self.normalise, self.place = aggregate, normalise, place
         self.classes, self.view, self.patch, self.channels = classes, view, patch, channels
+        self.apart = apart
         self.geometry = ViewGeometry(
             scorer, view=view, patch=patch, channels=channels, k=select.k, place=place
         )
@@ -89,7 +93,8 @@ class PatchClassifier(nn.Module):
         scores = self.scorer(self.geometry.views(whole, device)).flatten(1)  # (B, N)
         scores = mask_padding(scores, inside)
 
-        selection = self.select(self.normalise(scores))  # (B, M), (B, K, M)
+        peaks = local_maxima(scores, self.grid, self.apart)
+        selection = self.select(self.normalise(peaks))  # (B, M), (B, K, M)
         patches = extract(whole, windows, selection, self.patch)  # (B, K, C, h, w)
         features = encode(self.encoder, patches)  # (B, K, D)
         centres = relative_centres(windows, [image.size for image in whole])

@@ -36,6 +36,7 @@ def patch_classifier(
     scorer_stage: int = 2,
     freeze_scorer: bool = False,
     scorer_width: int = 0,
+    apart: int = 0,
     aggregator: AnyAggregator = "max",
     sigma: float = 0.05,
     estimator: Estimator = "exact",
@@ -64,6 +65,7 @@ def patch_classifier(
         scorer_stage: feature map of the scorer.
         freeze_scorer: keep the network of the scorer fixed and train its last layers alone.
         scorer_width: filters between the network of the scorer and its score.
+        apart: cells around a selected one that are not selected beside it, see `PatchClassifier`.
         aggregator: how the features of the patches are combined.
         sigma: standard deviation of the noise on the scores, which lie in [0, 1].
         estimator: estimator of the gradient of the selection, see `foveal.topk.perturbed`.
@@ -101,6 +103,7 @@ def patch_classifier(
         view=view,
         patch=(patch, patch) if isinstance(patch, int) else patch,
         channels=channels,
+        apart=apart,
     )
 
 

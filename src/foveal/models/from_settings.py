@@ -27,6 +27,8 @@ def from_settings(
             "aggregator, encoder_stage and zoom must be given: got "
             f"{model.aggregator}, {model.encoder_stage}, {model.zoom}"
         )
+    if model.apart is None:
+        raise ValueError("apart must be given")
     return patch_classifier(
         model.encoder,
         classes=classes,
@@ -37,6 +39,7 @@ def from_settings(
         weights=model.weights,
         encoder_stage=model.encoder_stage,
         zoom=model.zoom,
+        apart=model.apart,
         scorer=model.scorer or "conv",
         scorer_stage=model.scorer_stage,
         freeze_scorer=model.freeze_scorer,

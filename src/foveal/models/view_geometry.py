@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from foveal import windows as places
 from foveal.errors import ImageRefused
@@ -120,6 +121,25 @@ class ViewGeometry:
                 continue
             return True
         return False
+
+
+def local_maxima(
+    scores: Float[Tensor, "B N"], grid: tuple[int, int], radius: int
+) -> Float[Tensor, "B N"]:
+    """Lower the scores of cells that have a better one near to the lowest of the image.
+
+    So that k windows show k places, and not one place k times.
+
+    Args:
+        scores: of the cells of a grid, row by row.
+        grid: (rows, columns).
+        radius: rows and columns within which a better cell counts; 0: none is lowered.
+    """
+    if radius == 0:
+        return scores
+    best = max_pool2d(scores.view(-1, 1, *grid), 2 * radius + 1, stride=1, padding=radius)
+    lowest = scores.amin(dim=1, keepdim=True).detach()
+    return torch.where(scores >= best.flatten(1), scores, lowest)
 
 
 def mask_padding(

@@ -46,8 +46,13 @@ def weights_source(model: Model) -> WeightsSource:
     return WeightsSource(True)
 
 
-def infer_networks(model: Model) -> Model:
-    """Fill in which feature maps of which networks are used."""
+def infer_networks(model: Model, image: tuple[int, int]) -> Model:
+    """Fill in which feature maps of which networks are used, and how far windows are apart.
+
+    Args:
+        model: with view and patch.
+        image: typical height and width.
+    """
     from foveal.nn.backbones import stage_by_stride
 
     if model.encoder == SCRATCH:
@@ -57,7 +62,7 @@ def infer_networks(model: Model) -> Model:
         stage = stage_by_stride(model.encoder, model.patch / _CELLS)
     stage = stage if model.encoder_stage is None else model.encoder_stage
     zoom = model.zoom or (_ZOOM if model.pretrained else 1.0)
-    model = replace(model, encoder_stage=stage, zoom=zoom)
+    model = replace(model, encoder_stage=stage, zoom=zoom, apart=_apart(model, image))
     if not model.pretrained or model.scorer is not None:
         return model
     return replace(
@@ -67,6 +72,16 @@ def infer_networks(model: Model) -> Model:
         scorer_width=_SCORER_WIDTH,
         freeze_scorer=True,
     )
+
+
+def _apart(model: Model, image: tuple[int, int]) -> int:
+    """Half a patch in cells of the scorer's map, where it has a pretrained network."""
+    if model.apart is not None or not model.pretrained:
+        return model.apart or 0
+    assert model.view is not None
+    assert model.patch is not None
+    scale = min(view / side for view, side in zip(model.view, image, strict=True))
+    return max(1, round(model.patch * scale / 2 / _SCORER_STRIDE))
 
 
 def possible(beginning: Beginning, model: Model) -> bool:

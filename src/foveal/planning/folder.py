@@ -140,7 +140,7 @@ def _infer_model(model: Model, image: sizing.Size, *, pretrained: bool) -> Model
         aggregator=model.aggregator or ("vote" if pretrained else "max"),
         pretrained=pretrained,
     )
-    return beginnings.infer_networks(inferred)
+    return beginnings.infer_networks(inferred, image)
 
 
 def _class_weights(

@@ -82,7 +82,13 @@ def _folder(settings: Mapping[str, Any], place: str) -> Experiment:
         return validated(values | more, kind, place)
 
     classes = validated(settings["classes"], tuple[str, ...], f"{place}.classes")
-    before = {"encoder_stage": -1, "aggregator": "max", "zoom": 1.0, "pretrained": False}
+    before = {
+        "encoder_stage": -1,
+        "aggregator": "max",
+        "zoom": 1.0,
+        "apart": 0,
+        "pretrained": False,
+    }
     given = {new: settings[old] for old, new in _MODEL.items() if old in settings}
     model = group(Model, {}, **before | given)
     selection = group(Selection, {"sigma": "sigma"})
