@@ -20,6 +20,7 @@ ORDER = (
     "_seeding",
     "_threads",
     "_torchvision",
+    "torchvision_compat",
     "_native",
     "settings",
     "schedules",
