@@ -20,7 +20,6 @@ ORDER = (
     "_seeding",
     "_threads",
     "_torchvision",
-    "torchvision_compat",
     "_native",
     "settings",
     "schedules",
