@@ -1,5 +1,7 @@
 """Laws of timm networks as parts: any family works or is refused in words before training."""
 
+import socket
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from torch import nn
 from foveal import models
 from foveal.errors import UserError
 from foveal.models import patch_classifier
-from foveal.nn import encoders, scorers
+from foveal.nn import _hub, encoders, scorers
 from foveal.nn.backbones import read_weights, standardise
 from miniatures_weights import save_backbone
 
@@ -139,3 +141,19 @@ def test_one_line_builds_a_classifier_that_scores_with_the_same_weights(tmp_path
 def test_an_unknown_aggregator_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="'sum': choose vote, max, mean, transformer"):
         patch_classifier("thin", aggregator="sum", classes=2, view=(64, 64), patch=32, k=2)
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_downloads_fail_at_once_where_nothing_listens(listens: bool, monkeypatch) -> None:
+    import huggingface_hub.constants as constants
+
+    monkeypatch.setattr(_hub, "getproxies", dict)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        if not listens:
+            server.close()
+        with _hub.quick_hub():
+            assert constants.HF_HUB_OFFLINE is not listens
+        assert constants.HF_HUB_OFFLINE is False

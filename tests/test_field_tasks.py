@@ -14,17 +14,10 @@ from foveal.cli.main import main
 from foveal.data.folder import read_folder
 from foveal.errors import UserError
 from foveal.field import TASKS, Picture, write
+from foveal.field.benchmark.data_sets import SOURCES
 from foveal.field.groups import split_groups
 
 REAL = Path(__file__).parent.parent.parent / "shared" / "data"
-SOURCES = {
-    "street-prohibitory": "gtsdb",
-    "street-limit": "gtsdb",
-    "boards": "deeppcb",
-    "screws": "bsdata",
-    "digits": "mnist",
-    "digits-multi": "mnist",
-}
 SMALL = {
     "digits": {"size": 200, "train": 30, "validation": 15, "test": 15},
     "digits-multi": {"size": 200, "train": 30, "validation": 15, "test": 15},

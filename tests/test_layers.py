@@ -12,6 +12,8 @@ ORDER = (
     "errors",
     "_csv",
     "_files",
+    "_checks",
+    "_devices",
     "_float64",
     "_json",
     "_pointers",

@@ -17,17 +17,10 @@ from foveal.images import TensorImage
 from foveal.models import PatchClassifier, patch_classifier
 from foveal.nn.aggregators import Vote
 from foveal.nn.encoders import Backbone
+from foveal.phases.balancing import Repeated, balanced, repetitions
 from foveal.phases.baseline import baseline
-from foveal.phases.reading import _balanced
 from foveal.phases.sequence import begin
-from foveal.phases.strips import (
-    Repeated,
-    Strips,
-    boxes_in_strip,
-    draw,
-    repetitions,
-    strip_windows,
-)
+from foveal.phases.strips import Draw, Strips, boxes_in_strip, strip_windows
 from foveal.phases.teaching import support_of, target_of, teach
 from foveal.runs.folder import RunFolder
 from foveal.settings import Beginning, Hardware, Optimisation, Training
@@ -117,7 +110,7 @@ def test_boxes_follow_the_windows_that_show_most_of_them() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_without_distortion_windows_are_drawn_as_they_are(photos: Path, count: int) -> None:
     strip = strips_of(photos)[0].image.pixels  # type: ignore[attr-defined]
-    still = draw(count, patch=PATCH, shift=0, scale=1, tilt=0, colour=False)
+    still = Draw(count=count, patch=PATCH, shift=0, scale=1, tilt=0, colour=False)
     drawn = strip_windows(still(strip, torch.Generator().manual_seed(0)))
     middles = strip_windows(strip)[:, :, 8:-8, 8:-8].float() / 255
     found = [(each - middles).abs().amax(dim=(1, 2, 3)).argmin().item() for each in drawn]
@@ -127,11 +120,11 @@ def test_without_distortion_windows_are_drawn_as_they_are(photos: Path, count: i
 
 def test_a_draw_is_a_function_of_its_generator_and_prefers_the_first_windows(photos: Path) -> None:
     strip = strips_of(photos)[0].image.pixels  # type: ignore[attr-defined]
-    wild = draw(2, patch=PATCH, shift=8, flip=True, turn=True)
+    wild = Draw(count=2, patch=PATCH, shift=8, flip=True, turn=True)
     one, again, other = (wild(strip, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
-    first = draw(1, patch=PATCH, shift=0, scale=1, tilt=0, colour=False, first=1e-6)
+    first = Draw(count=1, patch=PATCH, shift=0, scale=1, tilt=0, colour=False, first=1e-6)
     drawn = first(strip, torch.Generator().manual_seed(3))
     torch.testing.assert_close(
         drawn, strip[:, 8 : 8 + PATCH, 8:-8].float() / 255, atol=1e-4, rtol=0
@@ -146,7 +139,7 @@ def test_repetitions_and_weights_together_balance_the_classes(photos: Path) -> N
     rare = Repeated(strips, few)
     counts = torch.bincount(rare.labels, minlength=3)
     assert len(set(counts.tolist())) > 1
-    repeated, weights = _balanced(rare, tuple((len(few) / 3 / counts).tolist()))
+    repeated, weights = balanced(rare, tuple((len(few) / 3 / counts).tolist()))
     assert weights is not None
     share = torch.bincount(repeated.labels, minlength=3) * torch.tensor(weights)
     torch.testing.assert_close(share, share.mean().expand(3))

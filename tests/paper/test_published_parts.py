@@ -51,7 +51,7 @@ def test_the_network_of_what_and_where_says_how_strong_and_at_which_place():
     strength, y, x = encoder(patches).T
     norm = (1 + encoder.layers[1].eps) ** 0.5
     torch.testing.assert_close(strength, torch.tensor([3.0, 1000.0]).double() / norm)
-    # 25 places; all share alike but the one, which stands in the last row and the second column
+    # 25 places of equal weight but one, in the last row and the second column
     share = torch.exp(strength) / (torch.exp(strength) + 24)
     share[1] = 1.0
     middle = (1 - share) / 24  # of each other place: together they pull the mean to the centre

@@ -34,13 +34,6 @@ def status(errors: Sequence[str | None]) -> int:
     return MISTAKE if bad and len(bad) == len(errors) else SUCCESS
 
 
-def best_device() -> str:
-    """The GPU if there is one, else the CPU."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 class Terminated(KeyboardInterrupt):
     """SIGTERM was received: everything is put in order as after Ctrl-C."""
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foveal import _json
-from foveal.cli._console import SUCCESS, best_device, log, status
+from foveal._devices import best_device
+from foveal.cli._console import SUCCESS, log, status
 
 if TYPE_CHECKING:
     from foveal.evaluation import Report
@@ -39,7 +40,7 @@ def print_report(run: "Run", data: Path | None = None, *, as_json: bool = False)
     dataset, what = run.labelled_images(data)
     log(*(f"{data or run.path}: {note}" for note in getattr(dataset, "notes", ())))
     seen = run.seen(dataset)
-    if data is None:  # its own validation images are said to be just these
+    if data is None:  # a report on its own validation images names them as such
         seen.pop("validation", None)
     log(*_warnings(what, len(dataset), seen))
     report = run.evaluate(dataset)

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from foveal._devices import best_device
 from foveal._progress import track
-from foveal.cli._console import best_device, log, status, stop_on_sigterm
+from foveal.cli._console import log, status, stop_on_sigterm
 from foveal.errors import UserError
 
 if TYPE_CHECKING:

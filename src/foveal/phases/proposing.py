@@ -1,5 +1,6 @@
 """Propose: windows of all images that may show the evidence, found before any training."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,6 @@ class Proposed:
         summary: in words, how far it can be trusted.
         trusted: whether exemplars prove themselves on images not used, and are about all labels
             but one.
-        auc: of their evidence on images not used.
         nothing: number of the class without evidence of its own, of which there is at most one.
         train: windows of each training image, those of most evidence first.
         validation: likewise.
@@ -32,7 +32,6 @@ class Proposed:
 
     summary: str
     trusted: bool
-    auc: float
     nothing: int | None
     train: Windows
     validation: Windows
@@ -42,7 +41,6 @@ class Proposed:
         return {
             "summary": self.summary,
             "trusted": self.trusted,
-            "auc": self.auc,
             "nothing": self.nothing,
             "train": list(self.train),
             "validation": list(self.validation),
@@ -54,7 +52,6 @@ class Proposed:
         return cls(
             state["summary"],
             state["trusted"],
-            state["auc"],
             state["nothing"],
             tuple(state["train"]),
             tuple(state["validation"]),
@@ -84,16 +81,16 @@ def propose(
     found = mine(
         splits.train, trunk=trunk, patch=patch, groups=groups, seed=seed, progress=progress
     )
-    total = len(splits.validation)
+    images = [splits.validation[index].image for index in range(len(splits.validation))]
+    few = min(count, *(math.prod(trunk.grid(image.size)) for image in images))
     validation = []
-    for index in range(total):
-        validation.append(found.windows(splits.validation[index].image, count).cpu())
-        progress(index + 1, total)
+    for image in images:
+        validation.append(found.windows(image, few).cpu())
+        progress(len(validation), len(images))
     train = tuple(windows[:count] for windows in found.mined)
     return found, Proposed(
         str(found),
         found.trusted and found.complete,
-        found.auc,
         _nothing(found, splits.train),
         train,
         tuple(validation),

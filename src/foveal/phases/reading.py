@@ -6,18 +6,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveal.data import Dataset, Splits
-from foveal.data.labels import is_multilabel
+from foveal.data import Splits
 from foveal.evaluation import evaluation_mode
+from foveal.phases.balancing import balanced
 from foveal.phases.proposing import Proposed
 from foveal.phases.reader import Reader
-from foveal.phases.strips import Repeated, Strips, draw, repetitions
+from foveal.phases.strips import Draw, Strips
 from foveal.runs.folder import RunFolder
 from foveal.settings import Hardware, Training
 from foveal.training import fit
 from foveal.training.devices import wait_for_all
 
-_LARGEST_WEIGHT = 3.0  # of a class
 _MARGIN = 0.25  # of a patch, on every side, for shifts and zooms
 
 
@@ -60,13 +59,13 @@ def read(
         validation: strips to choose the best weights by.
         training: steps and rates of this phase, and the augmentation.
         windows: of an image in a step.
-        first: how much the first windows are preferred, see `foveal.phases.strips.draw`.
+        first: how much the first windows are preferred, see `foveal.phases.strips.Draw`.
         hardware: what to train on.
         run: folder of this phase.
         progress: show progress on standard error.
     """
-    augment = draw(
-        windows,
+    augment = Draw(
+        count=windows,
         patch=reader.patch,
         shift=round(_MARGIN * reader.patch),
         first=first,
@@ -74,7 +73,7 @@ def read(
         turn=training.augmentation.turn,
         colour=training.augmentation.colour,
     )
-    images, weights = _balanced(train, training.optimisation.class_weights)
+    images, weights = balanced(train, training.optimisation.class_weights)
     fit(
         reader,
         Splits(images, validation),
@@ -89,25 +88,11 @@ def read(
     reader.load_state_dict(run.weights("best"))
 
 
-def _balanced(
-    strips: Dataset, weights: tuple[float, ...] | None
-) -> tuple[Dataset, tuple[float, ...] | None]:
-    """Half of the balance that class weights ask for by repeating images, the rest by weights."""
-    if weights is None or is_multilabel(strips.labels):
-        return strips, weights
-    times = repetitions(strips.labels, len(strips.classes))
-    each = times[strips.labels]
-    rest = torch.tensor(weights) / times
-    rest = (rest * (each.sum() / (rest[strips.labels] * each).sum())).clamp(max=_LARGEST_WEIGHT)
-    indices = torch.arange(len(strips)).repeat_interleave(each)
-    return Repeated(strips, indices.tolist()), tuple(rest.tolist())
-
-
 def votes_of(reader: Reader, strips: Strips, batch: int = 8) -> Float[Tensor, "n Q classes"]:
-    """What every window of every strip says."""
+    """What every window of every strip says, on the CPU."""
     found = []
     with evaluation_mode(reader):
         for start in range(0, len(strips), batch):
             some = range(start, min(start + batch, len(strips)))
             found.append(reader.votes(reader.patches([strips[i].image for i in some])))
-    return torch.cat(found).clone()
+    return torch.cat(found).cpu().clone()

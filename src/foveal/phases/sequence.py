@@ -27,6 +27,7 @@ from foveal.phases.teaching import support_of, target_of, teach
 from foveal.proposals import Trunk
 from foveal.runs.folder import RunFolder
 from foveal.settings import Beginning, Hardware, Training
+from foveal.training.devices import configure_fabric
 
 _UNSURE = 8  # windows of an image a step, where proposals do not predict the labels
 
@@ -56,6 +57,7 @@ def begin(
     if (taught := folder.kept("taught")) is not None:
         model.load_state_dict(taught["model"])
         return
+    model.to(configure_fabric(hardware).device)
     log = PhaseLog(folder, verbose=progress)
     if beginning.baseline and folder.kept("baseline") is None:
         log.log("before the phases: a baseline that sees the shrunk image alone")

@@ -8,7 +8,7 @@ itself, so the training loop, its evaluation and its resumption work on strips a
 
 import math
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -16,7 +16,6 @@ from torch import Generator, Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from foveal.data import Dataset, Example
-from foveal.data.augmentation import Transform
 from foveal.images import TensorImage
 from foveal.windows import centres
 
@@ -94,23 +93,13 @@ def _area(boxes: Int[Tensor, "n 4"]) -> Int[Tensor, " n"]:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
-def draw(
-    count: int,
-    *,
-    patch: int,
-    shift: int,
-    scale: float = 1.25,
-    tilt: float = 10.0,
-    flip: bool = False,
-    turn: bool = False,
-    colour: bool = True,
-    first: float = 1.0,
-) -> Transform:
-    """Draw some windows of a strip without replacement, and distort each by itself.
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """Transform of strips: draw some windows without replacement, and distort each by itself.
 
     The window of rank r (0 the best) is drawn with a probability that goes with 1 / (r + first).
 
-    Args:
+    Attributes:
         count: number of windows.
         patch: side of the result's windows in pixels, at most that of the strip.
         shift: largest translation in pixels.
@@ -122,56 +111,44 @@ def draw(
             0.05 more.
         first: a small one prefers the best windows.
     """
-    return partial(
-        _draw,
-        count=count,
-        patch=patch,
-        shift=shift,
-        scale=scale,
-        tilt=tilt,
-        flip=flip,
-        turn=turn,
-        colour=colour,
-        first=first,
-    )
 
+    count: int
+    patch: int
+    shift: int
+    scale: float = 1.25
+    tilt: float = 10.0
+    flip: bool = False
+    turn: bool = False
+    colour: bool = True
+    first: float = 1.0
 
-def _draw(
-    strip: Tensor,
-    generator: Generator,
-    *,
-    count: int,
-    patch: int,
-    shift: int,
-    scale: float,
-    tilt: float,
-    flip: bool,
-    turn: bool,
-    colour: bool,
-    first: float,
-) -> Float[Tensor, "C nP P"]:
-    windows = strip_windows(strip)
-    share = 1 / (torch.arange(len(windows)) + first)
-    count = min(count, len(windows))
-    chosen = torch.multinomial(share, count, generator=generator).sort().values
-    pixels = windows[chosen].float()
-    if strip.dtype == torch.uint8:
-        pixels = pixels / 255
-    angle = _even(count, generator) * math.radians(tilt)
-    if turn:
-        angle = angle + torch.randint(4, (count,), generator=generator) * (math.pi / 2)
-    matrix = _rotation(angle) * (scale ** _even(count, generator))[:, None, None]
-    if flip or turn:
-        matrix[:, :, 0] *= torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)[
-            :, None
-        ]
-    move = _even(2 * count, generator).view(count, 2, 1) * shift
-    place = torch.cat((matrix * patch, 2 * move), dim=2) / strip.shape[2]
-    grid = affine_grid(place, [count, len(strip), patch, patch], align_corners=False)
-    pixels = grid_sample(pixels, grid, padding_mode="border", align_corners=False)
-    if colour:
-        pixels = _coloured(pixels, generator)
-    return pixels.movedim(0, 1).flatten(1, 2)
+    def __call__(self, strip: Tensor, generator: Generator) -> Float[Tensor, "C nP P"]:
+        """Return the drawn windows as a strip."""
+        windows = strip_windows(strip)
+        share = 1 / (torch.arange(len(windows)) + self.first)
+        count = min(self.count, len(windows))
+        chosen = torch.multinomial(share, count, generator=generator).sort().values
+        pixels = windows[chosen].float()
+        if strip.dtype == torch.uint8:
+            pixels = pixels / 255
+        place = self._place(count, strip.shape[2], generator)
+        grid = affine_grid(place, [*pixels.shape[:2], self.patch, self.patch], align_corners=False)
+        pixels = grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+        if self.colour:
+            pixels = _coloured(pixels, generator)
+        return pixels.movedim(0, 1).flatten(1, 2)
+
+    def _place(self, count: int, side: int, generator: Generator) -> Float[Tensor, "n 2 3"]:
+        """Affine maps from the result to windows of this side, in units of half a side."""
+        angle = _even(count, generator) * math.radians(self.tilt)
+        if self.turn:
+            angle = angle + torch.randint(4, (count,), generator=generator) * (math.pi / 2)
+        matrix = _rotation(angle) * (self.scale ** _even(count, generator))[:, None, None]
+        if self.flip or self.turn:
+            mirrored = torch.rand(count, generator=generator) < 0.5
+            matrix[mirrored, :, 0] *= -1
+        move = _even(2 * count, generator).view(count, 2, 1) * self.shift
+        return torch.cat((matrix * self.patch, 2 * move), dim=2) / side
 
 
 def _rotation(angle: Float[Tensor, " n"]) -> Float[Tensor, "n 2 2"]:
@@ -197,32 +174,3 @@ def strip_windows(strip: Tensor) -> Tensor:
     """The windows (Q, C, S, S) of a strip (C, Q S, S)."""
     channels, _, side = strip.shape
     return strip.reshape(channels, -1, side, side).movedim(1, 0)
-
-
-class Repeated:
-    """A data set in which images of rare classes occur several times.
-
-    Args:
-        images: the data set.
-        indices: of its images, in the order of this data set.
-    """
-
-    def __init__(self, images: Dataset, indices: Sequence[int]) -> None:
-        self.images, self.indices = images, tuple(indices)
-        self.classes, self.labels = images.classes, images.labels[list(indices)]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Example:
-        return self.images[self.indices[index]]
-
-
-def repetitions(labels: Int[Tensor, " n"], classes: int) -> Int[Tensor, " classes"]:
-    """How often each image of a class occurs, so that classes differ by the root of their ratio.
-
-    >>> repetitions(torch.tensor([0] * 16 + [1]), 2).tolist()
-    [1, 4]
-    """
-    counts = torch.bincount(labels, minlength=classes).clamp(min=1)
-    return (counts.max() / counts).sqrt().round().long()

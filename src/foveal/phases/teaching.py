@@ -1,14 +1,13 @@
 """Teach: a scorer learns from the votes of windows where to look in the small view.
 
-The network of the scorer is frozen, so its features are computed once per image, and a pass over
-all images costs a second. Each image says where its evidence is: the windows that a reader has
-seen, as a distribution over the cells of the view,
+The network of the scorer is frozen, so its features are computed once per image. The target of an
+image is a distribution over the cells of its view,
 
-    target_n  ~  sum over windows q about cell n of softmax(tau x support)_q
+    target_n  ~  sum over windows q about cell n of softmax(support)_q
 
-with the support that the votes of window q give to the image's label. The loss is the
-cross-entropy of the scores' softmax, weighed by how decided the target is: where all windows
-support the label alike, "nothing here" for instance, there is nothing to learn about places.
+with the log-odds that the votes of window q give to the image's label as support. The loss is the
+cross-entropy of the scores' softmax, with a weight for each image: 0 where all windows support the
+label equally, 1 where a single one does.
 """
 
 import math
@@ -70,11 +69,9 @@ def target_of(
         support: of each for the image's label, see `support_of`.
     """
     share = support.softmax(dim=0)
-    entropy = -float(torch.special.entr(share).sum())
-    decided = 1 + entropy / math.log(len(share)) if len(share) > 1 else 1.0
-    cells, inside = (
-        each.flatten(0, -2) if each.ndim == 3 else each for each in _cells(model, image)
-    )
+    entropy = float(torch.special.entr(share).sum())
+    decided = 1 - entropy / math.log(len(share)) if len(share) > 1 else 1.0
+    cells, inside = _cells(model, image)
     distance = (cells[:, None] - centres(windows)).abs().amax(dim=2)  # (N, Q)
     near = (1 - distance * (4 / min(model.patch))).clamp(min=0)
     nearest = distance.masked_fill(~inside[:, None], torch.inf).argmin(dim=0)

@@ -86,4 +86,14 @@ def _apart(model: Model, image: tuple[int, int]) -> int:
 
 def possible(beginning: Beginning, model: Model) -> bool:
     """Whether training begins with proposals, which come from a frozen pretrained scorer."""
-    return beginning.begin and model.pretrained and model.freeze_scorer
+    return beginning.begin and model.pretrained and model.freeze_scorer and model.scorer != "conv"
+
+
+def left_out(beginning: Beginning, model: Model) -> tuple[str, ...]:
+    """A remark where the first phases were wanted and had pretrained weights, but no scorer."""
+    if possible(beginning, model) or not (beginning.begin and model.pretrained):
+        return ()
+    return (
+        "training begins end to end: proposals need the features of a pretrained scorer with "
+        "--freeze-scorer",
+    )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from foveal._devices import best_device
 from foveal.data import Splits
 from foveal.models import PatchClassifier
 from foveal.nn.encoders import encode
@@ -63,14 +64,16 @@ class Forecast:
 
 
 def measure(model: PatchClassifier, splits: Splits, *, begins: bool) -> Costs:
-    """Time a step of every phase on images of the data; the model stays as it was.
+    """Time a step of every phase on images of the data, on the GPU if there is one.
+
+    The model stays as it was.
 
     Args:
         model: to be trained.
         splits: its training images.
         begins: whether there are phases before the last; they need a frozen pretrained scorer.
     """
-    model = copy.deepcopy(model)
+    model = copy.deepcopy(model).to(best_device())
     images = [splits.train[0].image] * 2
     with torch.random.fork_rng():
         model.train()
@@ -117,7 +120,7 @@ def fit_minutes(
     look = min(max((rest - read * read_step) / (costs.look * optimisation.batch), least / 10), most)
     return (
         replace(beginning, read_steps=beginning.read_steps or round(read)),
-        replace(optimisation, steps=optimisation.steps or round(look)),
+        sizing.last_phase(optimisation, optimisation.steps or round(look)),
     )
 
 

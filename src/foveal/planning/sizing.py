@@ -1,8 +1,10 @@
 """How large a view, how many patches of what size and how many steps suit a set of images."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from foveal.errors import UserError
+from foveal.settings import Optimisation
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -72,6 +74,12 @@ def read_steps(images: int, batch: int) -> int:
 def look_steps(images: int, batch: int) -> int:
     """About 3 passes after the other phases, 30 to 2000 steps."""
     return min(2_000, max(30, round(3 * images / batch / 10) * 10))
+
+
+def last_phase(optimisation: Optimisation, steps: int) -> Optimisation:
+    """The optimisation of so many steps after other phases, with few validations."""
+    every = optimisation.validate_every or max(1, steps // LATER_VALIDATIONS)
+    return replace(optimisation, steps=steps, validate_every=every)
 
 
 def balanced(images: "Dataset") -> tuple[float, ...]:

@@ -58,11 +58,6 @@ class ImageFiles:
         label: Label = each if each.ndim else int(each)
         return Example(FileImage(image.path), label, image.file, self.boxes.get(image.path))
 
-    @property
-    def entries(self) -> tuple[ListedImage, ...]:
-        """The earlier name of `images`; goes with the next release."""
-        return self.images
-
     def subset(self, indices: Sequence[int], *notes: str) -> "ImageFiles":
         """The images of these indices, in this order, with additional notes."""
         chosen = [self.images[index] for index in indices]

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from foveal.settings import Accelerator, check_choices, check_least
+from foveal._checks import check_choices, check_least
+from foveal.settings import Accelerator
 
 Method = Literal["foveal", "whole-448", "whole-896", "dense", "ips", "random"]
 

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from foveal._checks import check_choices, check_least
 from foveal.errors import UserError
 from foveal.experiment import CachedCall, Experiment, seeded
 from foveal.paper.recipes import AS_PUBLISHED
@@ -15,7 +16,7 @@ from foveal.paper.recipes.model_factory import (
     Parts,
     build_model,
 )
-from foveal.settings import Augmentation, Optimisation, Training, check_choices, check_least
+from foveal.settings import Augmentation, Optimisation, Training
 
 if TYPE_CHECKING:
     from foveal.data import Splits

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import partial
 
+from foveal._checks import check_least
 from foveal.experiment import Experiment, seeded
 from foveal.paper.recipes.billiards import Pictures, write_archive
 from foveal.paper.recipes.model_factory import (
@@ -11,7 +12,7 @@ from foveal.paper.recipes.model_factory import (
     Parts,
     build_model,
 )
-from foveal.settings import Augmentation, Optimisation, Training, check_least
+from foveal.settings import Augmentation, Optimisation, Training
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,18 +4,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from foveal._checks import check_choices, check_fraction, check_least
 from foveal.errors import UserError
 from foveal.experiment import CachedCall, Experiment, seeded
 from foveal.paper.recipes import AS_PUBLISHED, NO_WEIGHTS
-from foveal.settings import (
-    Augmentation,
-    Optimisation,
-    Selection,
-    Training,
-    check_choices,
-    check_fraction,
-    check_least,
-)
+from foveal.settings import Augmentation, Optimisation, Selection, Training
 
 if TYPE_CHECKING:
     from torch import nn

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from foveal._checks import check_choices, check_least, check_size
 from foveal.experiment import CachedCall, Experiment, seeded
 from foveal.paper.recipes.model_factory import (
     ComparisonModel,
@@ -11,17 +12,7 @@ from foveal.paper.recipes.model_factory import (
     Parts,
     build_model,
 )
-from foveal.settings import (
-    Aggregator,
-    Augmentation,
-    Optimisation,
-    Selection,
-    Size,
-    Training,
-    check_choices,
-    check_least,
-    check_size,
-)
+from foveal.settings import Aggregator, Augmentation, Optimisation, Selection, Size, Training
 
 if TYPE_CHECKING:
     from foveal.data import Splits

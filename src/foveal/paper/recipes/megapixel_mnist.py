@@ -6,16 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from foveal._checks import check_choices, check_least, check_size
 from foveal.experiment import CachedCall, Experiment, seeded
-from foveal.settings import (
-    Optimisation,
-    Selection,
-    Size,
-    Training,
-    check_choices,
-    check_least,
-    check_size,
-)
+from foveal.settings import Optimisation, Selection, Size, Training
 
 if TYPE_CHECKING:
     from torch import nn

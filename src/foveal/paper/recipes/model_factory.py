@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from foveal.settings import Aggregator, Estimator, Size, check_choices, check_least, check_size
+from foveal._checks import check_choices, check_least, check_size
+from foveal.settings import Aggregator, Estimator, Size
 
 if TYPE_CHECKING:
     from torch import nn

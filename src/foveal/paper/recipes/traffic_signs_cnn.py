@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from foveal._checks import check_size
 from foveal.experiment import CachedCall, Experiment, seeded
 from foveal.paper.recipes.traffic_signs import classes_and_notes
-from foveal.settings import Augmentation, Optimisation, Size, Training, check_size
+from foveal.settings import Augmentation, Optimisation, Size, Training
 
 
 @dataclass(frozen=True, kw_only=True)

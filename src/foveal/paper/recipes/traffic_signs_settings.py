@@ -7,15 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from foveal.settings import (
-    Decay,
-    Optimisation,
-    Size,
-    check_choices,
-    check_class_weights,
-    check_least,
-    check_size,
-)
+from foveal._checks import check_choices, check_class_weights, check_least, check_size
+from foveal.settings import Decay, Optimisation, Size
 
 SignsModelName = Literal["patches", "attention_sampling", "iterative"]
 
