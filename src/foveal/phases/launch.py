@@ -19,9 +19,16 @@ from foveal.settings import Hardware
 from foveal.training import Stopped, fit
 from foveal.training.devices import configure_fabric
 
+_START = "start"  # the weights that a run begins with
+
 
 def start(
-    experiment: Experiment, output: str | Path, hardware: Hardware, *, progress: bool = True
+    experiment: Experiment,
+    output: str | Path,
+    hardware: Hardware,
+    *,
+    resumed_in: str | Path | None = None,
+    progress: bool = True,
 ) -> RunFolder:
     """Train an experiment in a new folder.
 
@@ -32,6 +39,7 @@ def start(
         experiment: what to train.
         output: the folder; must be new or empty.
         hardware: what to train on.
+        resumed_in: folder that the command to go on names; None: the run's.
         progress: show progress on standard error.
 
     Raises:
@@ -42,18 +50,27 @@ def start(
     splits = read_splits(experiment)
     folder = RunFolder.create(output)
     if is_rank_zero():
-        record(folder, experiment)
         folder.write_seed(experiment.training.seed)
-    _train(experiment, splits, folder, hardware, resume=False, progress=progress)
+        folder.keep(_START, {"model": experiment.model.state_dict()})
+        record(folder, experiment)
+    command = _command(resumed_in or output)
+    _train(experiment, splits, folder, hardware, command, resume=False, progress=progress)
     return folder
 
 
-def resume(output: str | Path, hardware: Hardware, *, progress: bool = True) -> RunFolder:
+def resume(
+    output: str | Path,
+    hardware: Hardware,
+    *,
+    resumed_in: str | Path | None = None,
+    progress: bool = True,
+) -> RunFolder:
     """Go on with a run from its last checkpoint, or from the beginning if it has none.
 
     Args:
         output: the folder of the run.
         hardware: what to train on.
+        resumed_in: see `start`.
         progress: show progress on standard error.
 
     Raises:
@@ -62,14 +79,21 @@ def resume(output: str | Path, hardware: Hardware, *, progress: bool = True) -> 
     """
     folder = RunFolder.open(output)
     experiment = restore(folder)
+    if not folder.has("last") and (start := folder.kept(_START)) is not None:
+        experiment.model.load_state_dict(start["model"])  # pretrained weights, for example
     splits = read_splits(experiment)
     if progress and is_rank_zero():
         for note in getattr(splits.train, "notes", ()):
             print(f"{folder.path}: {note}", file=sys.stderr)
     for part in (splits.train, splits.validation):
         check(part)
-    _train(experiment, splits, folder, hardware, resume=True, progress=progress)
+    command = _command(resumed_in or output)
+    _train(experiment, splits, folder, hardware, command, resume=True, progress=progress)
     return folder
+
+
+def _command(output: str | Path) -> str:
+    return f"foveal train --resume --output {shlex.quote(str(output))}"
 
 
 def read_splits(experiment: Experiment) -> Splits:
@@ -89,11 +113,11 @@ def _train(
     splits: Splits,
     folder: RunFolder,
     hardware: Hardware,
+    command: str,
     *,
     resume: bool,
     progress: bool,
 ) -> None:
-    command = f"foveal train --resume --output {shlex.quote(str(folder.path))}"
     beginning = experiment.beginning
     try:
         if beginning is not None and not folder.has("last"):

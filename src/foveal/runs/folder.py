@@ -93,6 +93,11 @@ class RunFolder:
             raise UserError(f"{run.path} is not a run folder: {why}")
         return run
 
+    @property
+    def is_cross_validation(self) -> bool:
+        """Whether it holds the runs of folds instead of one run."""
+        return not self.model_file.is_file() and (self.path / "fold0").is_dir()
+
     def write_recipe(self, recipe: Mapping[str, Any]) -> None:
         """Write what was asked, in plain values."""
         _write_yaml(self.recipe_file, recipe)
