@@ -57,7 +57,8 @@ def test_a_fold_is_evaluated_on_its_own_part(
         assert main(["evaluate", str(run), "--json"]) == 0
         again = json.loads(capsys.readouterr().out)
         assert again["n"] == len(files_tested(run))
-        for name in ("accuracy", "balanced_accuracy", "hit_rate", "chance_hit_rate", "confusion"):
+        assert again["confusion"] == whole["folds"][fold]["confusion"]
+        for name in ("accuracy", "balanced_accuracy", "hit_rate", "chance_hit_rate"):
             assert again[name] == pytest.approx(whole["folds"][fold][name])
     assert whole["n"] == 10
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 import miniatures
@@ -215,8 +215,10 @@ def test_folds_partition_any_data_keep_groups_and_follow_from_the_seed(
     seed: int,
     multilabel: bool,
 ) -> None:
-    rows = [(f"{i}.png", f"c{label}", f"g{(groups or [0] * 30)[i]}"[: 2 * (groups is not None)])
-            for i, label in enumerate(labels)]
+    rows = [
+        (f"{i}.png", f"c{label}", f"g{(groups or [0] * 30)[i]}"[: 2 * (groups is not None)])
+        for i, label in enumerate(labels)
+    ]
     path = listed(tmp_path_factory.mktemp("data"), "file,label,group", rows)
 
     def read(fold: int) -> dict[str, ImageFiles]:
@@ -227,9 +229,8 @@ def test_folds_partition_any_data_keep_groups_and_follow_from_the_seed(
     sizes: list[list[int]] = []
     try:
         every = [read(fold) for fold in range(folds)]
-    except UserError as error:
-        assert "\n" not in str(error)
-        return
+    except UserError:
+        reject()  # too few images or groups; which ones is another test's matter
     for fold, parts in enumerate(every):
         files = {name: [image.file for image in part.images] for name, part in parts.items()}
         assert sorted(itertools.chain(*files.values())) == sorted(row[0] for row in rows)

@@ -1,6 +1,7 @@
 """Phases of training: strips, votes, what the scorer is taught, and a run from end to end."""
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,19 @@ import foveal
 import miniatures
 from foveal.data.folder import read_folder
 from foveal.errors import UserError
+from foveal.experiment import group_options
 from foveal.images import TensorImage
 from foveal.models import PatchClassifier, patch_classifier
 from foveal.nn.aggregators import Vote
 from foveal.nn.encoders import Backbone
 from foveal.phases.balancing import Repeated, balanced, repetitions
 from foveal.phases.baseline import baseline
+from foveal.phases.launch import resume, start
+from foveal.phases.phase_log import PhaseLog
 from foveal.phases.sequence import begin
 from foveal.phases.strips import Draw, Strips, boxes_in_strip, strip_windows
 from foveal.phases.teaching import support_of, target_of, teach
+from foveal.planning.folder import folder
 from foveal.runs.folder import RunFolder
 from foveal.settings import Beginning, Hardware, Optimisation, Training
 from foveal.windows import centres
@@ -257,7 +262,8 @@ def test_phases_go_on_where_they_were_stopped(photos: Path, weights: Path, tmp_p
 
     def run(folder: RunFolder) -> dict[str, Tensor]:
         model = classifier(weights)
-        begin(model, splits, training, beginning, folder=folder, hardware=CPU, progress=False)
+        log = PhaseLog(folder, verbose=False)
+        begin(model, splits, training, beginning, folder=folder, hardware=CPU, log=log)
         return model.state_dict()
 
     folder = RunFolder.create(tmp_path / "run")
@@ -270,8 +276,34 @@ def test_phases_go_on_where_they_were_stopped(photos: Path, weights: Path, tmp_p
         assert first.keys() == again.keys()
         assert all(torch.equal(first[name], again[name]) for name in first)
     notes = (folder.path / "log" / "messages.txt").read_text()
-    assert "phase 1 of 4, proposals" in notes
-    assert "phase 3 of 4, teach" in notes
+    assert "phase 1 of 4: proposals" in notes
+    assert "phase 3 of 4: teach" in notes
+
+
+@pytest.mark.parametrize("lost", [("taught.pt",), ("taught.pt", "proposals.pt", "read")])
+def test_a_run_stopped_before_its_first_checkpoint_goes_on_from_its_own_weights(
+    photos: Path, weights: Path, tmp_path: Path, lost: tuple[str, ...]
+) -> None:
+    options = {"encoder": "test_resnet", "weights": weights, "patch": PATCH, "k": 3, "steps": 2}
+    options |= {"read_steps": 4, "proposals": 6}
+    experiment = folder(data=photos, **group_options(folder, options))
+    run = start(experiment, tmp_path / "run", CPU, progress=False)
+    whole = run.weights("last")
+    for name in lost:
+        path = run.path / "phases" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(run.path / "checkpoints")
+    run.metrics_file.unlink()
+    again = resume(run.path, CPU, progress=False).weights("last")
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_the_time_of_each_phase_is_kept(trained: foveal.runs.Run) -> None:
+    times = RunFolder(trained.path).kept("times")
+    assert times is not None
+    assert list(times) == ["baseline", "proposals", "read", "teach", "look"]
+    assert all(seconds > 0 for seconds in times.values())
 
 
 def test_a_damaged_phase_is_named(photos: Path, weights: Path, tmp_path: Path) -> None:

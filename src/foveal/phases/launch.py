@@ -12,6 +12,7 @@ from foveal.data.folder import check
 from foveal.errors import UserError
 from foveal.experiment import Experiment
 from foveal.models import PatchClassifier
+from foveal.phases.phase_log import PhaseLog, title
 from foveal.phases.sequence import begin
 from foveal.runs.folder import RunFolder
 from foveal.runs.record import record, restore
@@ -119,6 +120,7 @@ def _train(
     progress: bool,
 ) -> None:
     beginning = experiment.beginning
+    log = PhaseLog(folder, verbose=progress)
     try:
         if beginning is not None and not folder.has("last"):
             assert isinstance(experiment.model, PatchClassifier)
@@ -129,8 +131,10 @@ def _train(
                 beginning,
                 folder=folder,
                 hardware=hardware,
-                progress=progress,
+                log=log,
             )
+        if beginning is not None:
+            log.begin("look", "all of it end to end")
         fit(
             experiment.model,
             splits,
@@ -141,10 +145,15 @@ def _train(
             resume=resume,
             progress=progress,
             validate_first=beginning is not None,
+            title="" if beginning is None else title("look"),
         )
+        if beginning is not None:
+            log.end("trained")
     except Stopped as stop:
         raise KeyboardInterrupt(f"{stop}; continue with: {command}") from stop
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"continue from the last validation with: {command}") from None
     except torch.OutOfMemoryError as error:
         raise UserError(f"out of memory: try a smaller --batch or --view ({error})") from error
+    finally:
+        log.close()

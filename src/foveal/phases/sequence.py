@@ -40,7 +40,7 @@ def begin(
     *,
     folder: RunFolder,
     hardware: Hardware,
-    progress: bool,
+    log: PhaseLog,
 ) -> None:
     """Go through the phases before the last one, as far as they are not done yet.
 
@@ -52,17 +52,17 @@ def begin(
         beginning: the earlier phases.
         folder: of the run.
         hardware: what to train on.
-        progress: show progress on standard error.
+        log: where they report to.
     """
     if (taught := folder.kept("taught")) is not None:
         model.load_state_dict(taught["model"])
         return
     model.to(configure_fabric(hardware).device)
-    log = PhaseLog(folder, verbose=progress)
     if beginning.baseline and folder.kept("baseline") is None:
-        log.log("before the phases: a baseline that sees the shrunk image alone")
+        log.begin("baseline", "a linear classifier that sees the shrunk image alone")
         result = baseline(model, splits, training.optimisation.class_weights, log.count)
         folder.keep("baseline", asdict(result))
+        log.end(f"balanced accuracy {result.balanced_accuracy:.1%}")
     proposed = _propose(model, splits, training, beginning, folder, log)
     with seeded(training.seed):
         vote = _vote(model)
@@ -81,7 +81,7 @@ def begin(
         first=0.01 if proposed.trusted else 4.0,
         hardware=hardware,
         run=folder.phase("read"),
-        progress=progress,
+        progress=log.verbose,
     )
     log.end("the encoder reads proposed windows")
     _teach(model, reader, splits, train, proposed, training, log)
