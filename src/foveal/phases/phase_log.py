@@ -66,3 +66,16 @@ class PhaseLog:
         if is_rank_zero():
             self._folder.note(text)
         ProgressLog("", verbose=self._verbose).print(text)
+
+
+def seconds_of(folder: RunFolder) -> dict[str, float]:
+    """The time that each phase of a run took, in their order.
+
+    Of phases that are a training it is that of their metrics, which counts what was interrupted.
+    """
+    times = dict(folder.kept(_TIMES) or {})
+    for name, run in (("read", RunFolder(folder.path / "phases" / "read")), ("look", folder)):
+        if rows := run.rows():
+            times[name] = float(rows[-1]["seconds"])
+    order = {name: place for place, name in enumerate(("baseline", *NAMES))}
+    return dict(sorted(times.items(), key=lambda each: order[each[0]]))
