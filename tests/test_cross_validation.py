@@ -137,8 +137,8 @@ def test_an_interrupted_fold_goes_on_by_the_command_that_is_named(
     assert not (output / "fold2").exists()
     assert main(["train", "--resume", "--output", str(output), "--accelerator", "cpu"]) == 0
     for fold in range(3):
-        rows = list(csv.DictReader((output / f"fold{fold}" / "metrics.csv").open()))
-        assert [int(row["step"]) for row in rows] == list(range(1, 31))
+        rows = (output / f"fold{fold}" / "metrics.csv").read_text().splitlines()
+        assert [int(row["step"]) for row in csv.DictReader(rows)] == list(range(1, 31))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_wrong_folds_are_one_line_and_leave_no_folder(
 def test_a_plan_gives_the_time_of_all_folds(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["plan", str(photos), *TRAIN, *FOLDS]) == 0
+    assert main(["plan", str(photos), *TRAIN, *FOLDS[:4]]) == 0
     assert "3 folds, one after the other: about " in capsys.readouterr().out
 
 

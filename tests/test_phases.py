@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import foveal
 import miniatures
 from foveal.data.folder import read_folder
 from foveal.errors import UserError
+from foveal.evaluation import read_input
 from foveal.experiment import group_options
 from foveal.images import TensorImage
 from foveal.models import PatchClassifier, patch_classifier
@@ -24,9 +26,11 @@ from foveal.phases.baseline import baseline
 from foveal.phases.launch import resume, start
 from foveal.phases.phase_log import PhaseLog
 from foveal.phases.sequence import begin
+from foveal.phases.showing import learning
 from foveal.phases.strips import Draw, Strips, boxes_in_strip, strip_windows
 from foveal.phases.teaching import support_of, target_of, teach
 from foveal.planning.folder import folder
+from foveal.report.looks import _votes
 from foveal.runs.folder import RunFolder
 from foveal.settings import Beginning, Hardware, Optimisation, Training
 from foveal.windows import centres
@@ -347,6 +351,39 @@ def test_one_call_finds_things_that_only_labels_tell_of(trained: foveal.runs.Run
     vote = trained.model.aggregate
     assert isinstance(vote, Vote)
     assert trained.classes[int(vote.nothing)] == "none"
+
+
+def test_what_the_phases_learned_is_shown_beside_what_the_model_does(
+    trained: foveal.runs.Run,
+) -> None:
+    dataset, _ = trained.labelled_images(None)
+    asked = [read_input(dataset, index) for index in range(len(dataset))]
+    looks = [trained.look(each) for each in asked]
+    shown = learning(RunFolder(trained.path), trained.model, asked, looks)
+    assert set(shown.exemplars) <= {f"{no}{c}" for c in trained.classes for no in ("", "not ")}
+    boxed = [each.file for each in asked if each.boxes is not None]
+    assert [pair.file for pair in shown.pairs] == boxed[: len(shown.pairs)]
+    assert len(shown.pairs) == min(6, len(boxed))
+    report = trained.evaluate(dataset)
+    assert report.hit_rate is not None
+    hits = [pair.hit_after for pair in shown.pairs]
+    if len(boxed) <= 6:
+        assert sum(map(bool, hits)) / len(hits) == pytest.approx(report.hit_rate)
+    assert list(shown.seconds) == ["baseline", "proposals", "read", "teach", "look"]
+    assert [row["step"] for row in shown.reading][-1] in (60, "60")
+
+
+def test_a_single_patch_votes_for_what_its_image_is_taken_for(weights: Path) -> None:
+    model = classifier(weights).eval()
+    model.aggregate.log_sharpness.data.fill_(1.0)  # type: ignore[union-attr]
+    image = TensorImage(miniatures.pixels(128, 160))
+    seen = model([image])
+    one = replace(seen, patches=seen.patches[:, :1])
+    ((label, share),) = _votes(model, one, ("a", "b", "c"), multilabel=False) or []
+    features = model.encoder(seen.patches[:, 0])
+    logits = model.aggregate.pool(model.aggregate.votes(features[:, None]))[0]  # type: ignore[union-attr]
+    assert label == "abc"[int(logits.argmax())]
+    assert share == pytest.approx(float(logits.softmax(dim=0).max()), abs=1e-5)
 
 
 def test_a_run_remembers_how_it_began(trained: foveal.runs.Run) -> None:

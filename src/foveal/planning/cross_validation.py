@@ -54,7 +54,7 @@ def cross_validate(
     defaults = {name: each.default for name, each in signature(folder).parameters.items()}
     asked = defaults | dict(options) | {"data": options["data"].resolve()}
     _check(asked, hardware)
-    first = folder(**{**asked, "fold": 0})  # a mistake leaves no folder behind
+    first = _experiment(asked, 0)  # a mistake leaves no folder behind
     whole = RunFolder.create(output)
     record_options(whole, "folder", asked)
     return _go_through(whole, asked, hardware, progress=progress, first=first)
@@ -127,7 +127,7 @@ def _go_through(
                 launch.resume(run.path, hardware, resumed_in=whole.path, progress=progress)
             else:
                 shutil.rmtree(run.path, ignore_errors=True)  # it was stopped before it began
-                experiment = first or folder(**{**asked, "fold": fold})
+                experiment = first or _experiment(asked, fold)
                 _start(experiment, run, whole, hardware, progress=progress)
             first = None
             write(file, _json.dumps(_evaluate(run, hardware)).encode())
@@ -136,6 +136,13 @@ def _go_through(
     write(whole.path / "cross_validation.json", f"{_json.dumps(summary)}\n".encode())
     write(whole.path / "cross_validation.md", f"{format_folds(summary)}\n".encode())
     return summary
+
+
+def _experiment(asked: Mapping[str, Any], fold: int) -> Experiment:
+    try:
+        return folder(**{**asked, "fold": fold})
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _start(
