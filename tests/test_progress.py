@@ -32,7 +32,7 @@ def test_a_file_gets_a_line_per_tenth_with_what_is_done_and_left(
     assert lines[-1].endswith("0 s left")
     for done in range(1, 21):
         progress.update(done, 20)
-    assert capsys.readouterr().err.splitlines()[0].startswith("reading 2 of 20")
+    assert capsys.readouterr().err.splitlines()[0].startswith("reading, pass 2, 2 of 20")
 
 
 def test_what_was_done_before_does_not_count_as_fast(capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,7 +52,7 @@ class ProgressLog:
     """
 
     def __init__(self, what: str, first: int = 0, *, verbose: bool = True) -> None:
-        self._what, self._verbose = what, verbose
+        self._what, self._verbose, self._pass = what, verbose, 1
         self._bar = _timed_bar(what) if verbose and sys.stderr.isatty() else None
         self._begin(first, 0)
 
@@ -61,10 +61,13 @@ class ProgressLog:
         self._total = total
         self._began = self._printed = time.monotonic()
         if self._bar is not None:
-            self._bar.reset(self._bar.task_ids[0], total=total or None, completed=first)
+            task = self._bar.task_ids[0]
+            self._bar.reset(
+                task, total=total or None, completed=first, description=self._described()
+            )
 
     def update(self, done: int, total: int, status: str = "") -> None:
-        """So much of all is done; another total, or less than before, begins another count.
+        """So much of all is done; another total, or less than before, begins another pass.
 
         Args:
             done: number of steps, images or the like.
@@ -72,6 +75,7 @@ class ProgressLog:
             status: what else there is to say.
         """
         if done < self._done or (self._total and total != self._total):
+            self._pass += 1
             self._begin(0, total)
         self._done, self._total = done, total
         if self._bar is not None:
@@ -84,7 +88,8 @@ class ProgressLog:
         far = done - self._printed_at >= _INTERVAL_FRACTION * total
         late = now - self._printed > _INTERVAL_SECONDS
         if self._verbose and (far or late or done == total):
-            self.print("  ".join(filter(None, (self._counted(), status, self._times(now)))))
+            counted = f"{self._described()} {done} of {total}"
+            self.print("  ".join(filter(None, (counted, status, self._times(now)))))
             self._printed, self._printed_at = now, done
 
     def print(self, text: str) -> None:
@@ -101,8 +106,8 @@ class ProgressLog:
         if self._bar is not None:
             self._bar.stop()
 
-    def _counted(self) -> str:
-        return f"{self._what} {self._done} of {self._total}"
+    def _described(self) -> str:
+        return self._what if self._pass == 1 else f"{self._what}, pass {self._pass},"
 
     def _times(self, now: float) -> str:
         taken = now - self._began

@@ -95,8 +95,12 @@ class RunFolder:
 
     @property
     def is_cross_validation(self) -> bool:
-        """Whether it holds the runs of folds instead of one run."""
-        return not self.model_file.is_file() and (self.path / "fold0").is_dir()
+        """Whether it holds the runs of folds, fold0 and so on, instead of one run."""
+        if self.model_file.is_file():
+            return False
+        asked = self.read_recipe()
+        options = asked.get("options")
+        return asked.get("recipe") == "folder" and isinstance(options, dict) and "folds" in options
 
     def write_recipe(self, recipe: Mapping[str, Any]) -> None:
         """Write what was asked, in plain values."""
