@@ -100,7 +100,9 @@ class RunFolder:
             return False
         asked = self.read_recipe()
         options = asked.get("options")
-        return asked.get("recipe") == "folder" and isinstance(options, dict) and "folds" in options
+        if asked.get("recipe") != "folder" or not isinstance(options, dict):
+            return False
+        return options.get("folds") is not None and options.get("fold") is None
 
     def write_recipe(self, recipe: Mapping[str, Any]) -> None:
         """Write what was asked, in plain values."""
