@@ -80,8 +80,8 @@ def resume(
     """
     folder = RunFolder.open(output)
     experiment = restore(folder)
-    if not folder.has("last") and (start := folder.kept(_START)) is not None:
-        experiment.model.load_state_dict(start["model"])  # pretrained weights, for example
+    if not folder.has("last") and (begun := folder.kept(_START)) is not None:
+        experiment.model.load_state_dict(begun["model"])  # pretrained weights, for example
     splits = read_splits(experiment)
     if progress and is_rank_zero():
         for note in getattr(splits.train, "notes", ()):
