@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageColor
 from torch import Tensor
@@ -144,6 +144,7 @@ def test_class_names_must_match_the_logits() -> None:
         plots.explanation(image, prediction, classes=CLASSES[:2])
 
 
+@settings(deadline=None)  # the first case imports
 @given(st.integers(0, 11), st.integers(2, 6))
 def test_the_map_is_highest_where_the_best_window_has_its_centre(best: int, patch: int) -> None:
     windows = grid((60, 80), (3, 4), 2 * patch)

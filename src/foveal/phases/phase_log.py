@@ -75,7 +75,7 @@ def seconds_of(folder: RunFolder) -> dict[str, float]:
     """
     times = dict(folder.kept(_TIMES) or {})
     for name, run in (("read", RunFolder(folder.path / "phases" / "read")), ("look", folder)):
-        if rows := run.rows():
-            times[name] = float(rows[-1]["seconds"])
+        if (rows := run.rows()) and (seconds := rows[-1]["seconds"]) is not None:
+            times[name] = seconds
     order = {name: place for place, name in enumerate(("baseline", *NAMES))}
     return dict(sorted(times.items(), key=lambda each: order[each[0]]))

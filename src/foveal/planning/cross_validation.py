@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -84,9 +85,9 @@ def _check(asked: Mapping[str, Any], hardware: Hardware) -> None:
             "--fold 0 and so on"
         )
     configure_fabric(hardware)
-    only = {"multilabel": True} if asked["multilabel"] else {}
+    read = partial(read_folder, asked["data"], seed=asked["seed"], multilabel=asked["multilabel"])
     for fold in range(max(1, asked["folds"])):
-        read_folder(asked["data"], seed=asked["seed"], folds=asked["folds"], fold=fold, **only)
+        read(folds=asked["folds"], fold=fold)
 
 
 def _check_unchanged(table: Path, asked: Mapping[str, Any]) -> None:
