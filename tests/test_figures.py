@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageColor
 from torch import Tensor
@@ -17,6 +17,7 @@ from foveal.images import TensorImage
 from foveal.paper.benchmark.plots import speeds
 from foveal.prediction import Prediction
 from foveal.report import drawing
+from foveal.report.learning import windows_on
 from foveal.runs import metrics
 from foveal.topk import Selection
 from foveal.training.state import State
@@ -143,6 +144,7 @@ def test_class_names_must_match_the_logits() -> None:
         plots.explanation(image, prediction, classes=CLASSES[:2])
 
 
+@settings(deadline=None)  # the first case imports
 @given(st.integers(0, 11), st.integers(2, 6))
 def test_the_map_is_highest_where_the_best_window_has_its_centre(best: int, patch: int) -> None:
     windows = grid((60, 80), (3, 4), 2 * patch)
@@ -192,6 +194,42 @@ def test_curves_are_drawn_over_the_step_that_training_wrote(tmp_path: Path) -> N
     assert drawn
     assert all(list(line.get_xdata()) == [200, 250, 400] for line in drawn)
     assert {axes.get_xlabel() for axes in figure.axes} == {"training step"}
+
+
+def test_two_phases_are_drawn_one_after_the_other_over_their_minutes() -> None:
+    reading = [{"step": n, "seconds": 60.0 * n, "loss": 2.0 / n} for n in (1, 2, 3)]
+    looking = [{"step": n, "seconds": 120.0 * n, "loss": 0.5, "sigma": 0.1} for n in (0, 1)]
+    loss, sigma = plots.plot_training(looking, reading).axes
+    first, second, *_ = (list(line.get_xdata()) for line in loss.lines)
+    assert (first, second) == ([1, 2, 3], [3, 5])
+    assert loss.get_xlim() == sigma.get_xlim()
+    assert {axes.get_xlabel() for axes in (loss, sigma)} == {"minutes"}
+    assert [text.get_text().strip() for text in loss.texts] == ["read", "look"]
+
+
+@pytest.mark.parametrize("size", [(90, 150), (1500, 2000), (30, 500)])
+def test_windows_are_drawn_where_they_lie_whatever_the_size(size: tuple[int, int]) -> None:
+    image = TensorImage(torch.zeros(3, *size))
+    side = min(size) // 3
+    window = torch.tensor([[size[0] // 2, size[1] // 2, size[0] // 2 + side, size[1] // 2 + side]])
+    drawn = np.asarray(windows_on(image, window)).astype(int).sum(axis=2)
+    assert 320 < max(drawn.shape) <= 640
+    rows, columns = np.nonzero(drawn[5:-5, 5:-5] == 3 * 255)
+    scale = max(drawn.shape) / max(size)
+    for found, corner in ((rows, window[0, 0]), (columns, window[0, 1])):
+        assert found.min() + 5 == pytest.approx(float(corner) * scale, abs=3)
+        assert found.max() + 5 == pytest.approx(float(corner + side) * scale, abs=4)
+
+
+def test_votes_stand_beside_the_patches_in_place_of_scores() -> None:
+    image, prediction = case((90, 150), 3)
+    plain, voted, others = (
+        np.asarray(plots.explanation(image, prediction, classes=CLASSES, votes=votes))
+        for votes in (None, [("red", 0.5)] * 3, [("red", 0.5)] * 2 + [("blue", 0.9)])
+    )
+    assert plain.shape == voted.shape == others.shape
+    assert (plain != voted).any()
+    assert (others != voted).any()
 
 
 @pytest.mark.parametrize("rows", [[], [{"step": 1, "seconds": 2.0}], [{"loss": 1.0}]])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 import miniatures
@@ -199,10 +199,76 @@ def test_folds_that_do_not_exist_are_refused(tmp_path: Path, fold: tuple[int, in
         read_folder(patients(tmp_path), folds=fold[0], fold=fold[1])
 
 
-def test_folds_do_not_override_given_splits(tmp_path: Path) -> None:
-    path = miniatures.labels_csv(tmp_path, parts=("train", "val", "test"))
-    with pytest.raises(UserError, match="leave out the splits or the folds"):
+@settings(deadline=None, max_examples=40)
+@given(
+    labels=st.lists(st.integers(0, 2), min_size=6, max_size=30),
+    groups=st.one_of(st.none(), st.lists(st.integers(0, 8), min_size=30, max_size=30)),
+    folds=st.integers(2, 6),
+    seed=st.integers(0, 3),
+    multilabel=st.booleans(),
+)
+def test_folds_partition_any_data_keep_groups_and_follow_from_the_seed(
+    tmp_path_factory: pytest.TempPathFactory,
+    labels: list[int],
+    groups: list[int] | None,
+    folds: int,
+    seed: int,
+    multilabel: bool,
+) -> None:
+    rows = [
+        (f"{i}.png", f"c{label}", f"g{(groups or [0] * 30)[i]}"[: 2 * (groups is not None)])
+        for i, label in enumerate(labels)
+    ]
+    path = listed(tmp_path_factory.mktemp("data"), "file,label,group", rows)
+
+    def read(fold: int) -> dict[str, ImageFiles]:
+        asked = {"multilabel": True} if multilabel else {}
+        return parts_of(read_folder(path, folds=folds, fold=fold, seed=seed, **asked))
+
+    tested: list[str] = []
+    sizes: list[list[int]] = []
+    try:
+        every = [read(fold) for fold in range(folds)]
+    except UserError:
+        reject()  # too few images or groups; which ones is another test's matter
+    for fold, parts in enumerate(every):
+        files = {name: [image.file for image in part.images] for name, part in parts.items()}
+        assert sorted(itertools.chain(*files.values())) == sorted(row[0] for row in rows)
+        held = [set(part.groups or files[name]) for name, part in parts.items()]
+        assert sum(map(len, held)) == len(set().union(*held))
+        assert files == {n: [i.file for i in p.images] for n, p in read(fold).items()}
+        tested += files["test"]
+        sizes.append([sum(f"c{c}" in str(i.label) for i in parts["test"].images) for c in range(3)])
+    assert sorted(tested) == sorted(row[0] for row in rows)
+    if groups is None and not multilabel:
+        assert all(max(counts) - min(counts) <= 1 for counts in zip(*sizes, strict=True))
+
+
+def test_folds_refuse_a_given_test_split_and_pool_the_others(tmp_path: Path) -> None:
+    path = miniatures.labels_csv(tmp_path / "three", parts=("train", "val", "test"))
+    with pytest.raises(UserError, match="a test split is given"):
         read_folder(path, folds=2)
+    path = miniatures.labels_csv(tmp_path / "two", parts=("train", "val"))
+    every = [parts_of(read_folder(path, folds=2, fold=fold)) for fold in range(2)]
+    tested = [image.file for parts in every for image in parts["test"].images]
+    assert sorted(tested) == sorted(image.file for image in read_whole(path).images)
+    assert "given splits (train, validation) pooled" in every[0]["train"].notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "folds", "said"),
+    [
+        ("aabb", 5, "folds=5, but there are 4 images"),
+        ("aaaab", 2, "class 'b' fall into one fold"),
+    ],
+)
+def test_folds_that_could_not_all_be_trained_are_refused_at_the_first(
+    tmp_path: Path, labels: str, folds: int, said: str
+) -> None:
+    path = listed(tmp_path, "file,label", [(f"{i}.png", c) for i, c in enumerate(labels)])
+    for fold in range(folds):
+        with pytest.raises(UserError, match=said):
+            read_folder(path, folds=folds, fold=fold)
 
 
 # several classes per image

@@ -1,6 +1,7 @@
 """Phases of training: strips, votes, what the scorer is taught, and a run from end to end."""
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,15 +17,22 @@ import miniatures
 from foveal.data import Splits
 from foveal.data.folder import read_folder
 from foveal.errors import UserError
+from foveal.evaluation import read_input
+from foveal.experiment import group_options
 from foveal.images import TensorImage
 from foveal.models import PatchClassifier, patch_classifier
 from foveal.nn.aggregators import Vote
 from foveal.nn.encoders import Backbone
 from foveal.phases.balancing import Repeated, balanced, repetitions
 from foveal.phases.glancing import fit_glance, mix
+from foveal.phases.launch import resume, start
+from foveal.phases.phase_log import PhaseLog
 from foveal.phases.sequence import begin
+from foveal.phases.showing import learning
 from foveal.phases.strips import Draw, Strips, boxes_in_strip, strip_windows
 from foveal.phases.teaching import support_of, target_of, teach
+from foveal.planning.folder import folder
+from foveal.report.looks import _votes
 from foveal.runs.folder import RunFolder
 from foveal.settings import Beginning, Hardware, Optimisation, Training
 from foveal.windows import centres
@@ -295,7 +303,8 @@ def test_phases_go_on_where_they_were_stopped(photos: Path, weights: Path, tmp_p
 
     def run(folder: RunFolder) -> dict[str, Tensor]:
         model = classifier(weights)
-        begin(model, splits, training, beginning, folder=folder, hardware=CPU, progress=False)
+        log = PhaseLog(folder, verbose=False)
+        begin(model, splits, training, beginning, folder=folder, hardware=CPU, log=log)
         return model.state_dict()
 
     folder = RunFolder.create(tmp_path / "run")
@@ -308,8 +317,34 @@ def test_phases_go_on_where_they_were_stopped(photos: Path, weights: Path, tmp_p
         assert first.keys() == again.keys()
         assert all(torch.equal(first[name], again[name]) for name in first)
     notes = (folder.path / "log" / "messages.txt").read_text()
-    assert "phase 1 of 4, proposals" in notes
-    assert "phase 3 of 4, teach" in notes
+    assert "phase 1 of 4: proposals" in notes
+    assert "phase 3 of 4: teach" in notes
+
+
+@pytest.mark.parametrize("lost", [("taught.pt",), ("taught.pt", "proposals.pt", "read")])
+def test_a_run_stopped_before_its_first_checkpoint_goes_on_from_its_own_weights(
+    photos: Path, weights: Path, tmp_path: Path, lost: tuple[str, ...]
+) -> None:
+    options = {"encoder": "test_resnet", "weights": weights, "patch": PATCH, "k": 3, "steps": 2}
+    options |= {"read_steps": 4, "proposals": 6}
+    experiment = folder(data=photos, **group_options(folder, options))
+    run = start(experiment, tmp_path / "run", CPU, progress=False)
+    whole = run.weights("last")
+    for name in lost:
+        path = run.path / "phases" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(run.path / "checkpoints")
+    run.metrics_file.unlink()
+    again = resume(run.path, CPU, progress=False).weights("last")
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_the_time_of_each_phase_is_kept(trained: foveal.runs.Run) -> None:
+    times = RunFolder(trained.path).kept("times")
+    assert times is not None
+    assert list(times) == ["baseline", "proposals", "read", "teach", "look"]
+    assert all(seconds > 0 for seconds in times.values())
 
 
 def test_a_damaged_phase_is_named(photos: Path, weights: Path, tmp_path: Path) -> None:
@@ -353,6 +388,39 @@ def test_one_call_finds_things_that_only_labels_tell_of(trained: foveal.runs.Run
     vote = trained.model.aggregate
     assert isinstance(vote, Vote)
     assert trained.classes[int(vote.nothing)] == "none"
+
+
+def test_what_the_phases_learned_is_shown_beside_what_the_model_does(
+    trained: foveal.runs.Run,
+) -> None:
+    dataset, _ = trained.labelled_images(None)
+    asked = [read_input(dataset, index) for index in range(len(dataset))]
+    looks = [trained.look(each) for each in asked]
+    shown = learning(RunFolder(trained.path), trained.model, asked, looks)
+    assert set(shown.exemplars) <= {f"{no}{c}" for c in trained.classes for no in ("", "not ")}
+    boxed = [each.file for each in asked if each.boxes is not None]
+    assert [pair.file for pair in shown.pairs] == boxed[: len(shown.pairs)]
+    assert len(shown.pairs) == min(6, len(boxed))
+    report = trained.evaluate(dataset)
+    assert report.hit_rate is not None
+    hits = [pair.hit_after for pair in shown.pairs]
+    if len(boxed) <= 6:
+        assert sum(map(bool, hits)) / len(hits) == pytest.approx(report.hit_rate)
+    assert list(shown.seconds) == ["baseline", "proposals", "read", "teach", "look"]
+    assert [row["step"] for row in shown.reading][-1] in (60, "60")
+
+
+def test_a_single_patch_votes_for_what_its_image_is_taken_for(weights: Path) -> None:
+    model = classifier(weights).eval()
+    model.aggregate.log_sharpness.data.fill_(1.0)  # type: ignore[union-attr]
+    image = TensorImage(miniatures.pixels(128, 160))
+    seen = model([image])
+    one = replace(seen, patches=seen.patches[:, :1])
+    ((label, share),) = _votes(model, one, ("a", "b", "c"), multilabel=False) or []
+    features = model.encoder(seen.patches[:, 0])
+    logits = model.aggregate.pool(model.aggregate.votes(features[:, None]))[0]  # type: ignore[union-attr]
+    assert label == "abc"[int(logits.argmax())]
+    assert share == pytest.approx(float(logits.softmax(dim=0).max()), abs=1e-5)
 
 
 def test_a_run_remembers_how_it_began(trained: foveal.runs.Run) -> None:

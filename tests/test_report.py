@@ -14,6 +14,7 @@ from PIL import Image
 
 from foveal.errors import UserError
 from foveal.evaluation import Result, summarise
+from foveal.report.learning import BeforeAfter, Learning
 from foveal.report.page import EMBEDDED, HEAVIEST, Card, light_jpeg, sort_cards, write_page
 
 
@@ -100,6 +101,32 @@ def test_the_page_refers_to_nothing_outside_its_folder(tmp_path: Path) -> None:
             assert re.match(r"(data:image/|pictures/|#|$)", value), value
     assert "@import" not in path.read_text("utf-8")
     assert "url(" not in path.read_text("utf-8")
+
+
+def test_the_page_shows_what_each_phase_came_to_and_nothing_where_there_was_none(
+    tmp_path: Path,
+) -> None:
+    small = Image.new("RGB", (20, 10))
+    pairs = [
+        BeforeAfter("<a>.png", "cat", small, small, hit_before=False, hit_after=True),
+        BeforeAfter("b.png", "", small, small, hit_before=True, hit_after=True),
+        BeforeAfter("c.png", "", small, small),
+    ]
+    rows = [{"step": n, "seconds": 60.0 * n, "loss": 1.0} for n in (1, 2)]
+    learning = Learning({"cat": [small] * 3}, pairs, rows, {"read": 80.0, "look": 150.0})
+    options = {"title": "t", "metrics_rows": rows}
+    path = write_page(tmp_path / "all", [card("a")], learning=learning, **options)
+    page = Tags(path.read_text("utf-8"))
+    text = " ".join(page.text.split())
+    assert "read 80 s, look 2 min: 4 min in all" in text
+    assert "in 1 of these 2 images, a window after training in 2" in text
+    assert "<a>.png · cat" in text
+    shown = [a["alt"] or "" for tag, a in page.tags if tag == "img"]
+    assert sum("Exemplar of cat" in alt for alt in shown) == 3
+    assert sum("Proposed windows" in alt for alt in shown) == 3
+    text = Tags(write_page(tmp_path / "none", [card("a")], **options).read_text("utf-8")).text
+    assert "before and after" not in text
+    assert "in all" not in text
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from foveal.report.looks import Look
     from foveal.report.page import Card
     from foveal.runs import Run
-    from foveal.runs.folder import RunFolder
 
 
 def explain(
@@ -31,6 +30,7 @@ def explain(
         most: largest number of test images, evenly spaced; the figures on the page are those of
             all test images. Given images are all explained.
     """
+    from foveal.phases.showing import learning
     from foveal.report.page import write_page
     from foveal.runs import load
     from foveal.runs.folder import RunFolder
@@ -54,20 +54,10 @@ def explain(
             title=f"{run.name}: {shown}",
             summary=summary,
             metrics_rows=RunFolder(run).rows(),
-            exemplars=_exemplars(RunFolder(run)),
+            learning=learning(RunFolder(run), model.model, asked.inputs, looks),
         )
     print(written)
     return status([look.result.error for look in looks])
-
-
-def _exemplars(folder: "RunFolder") -> dict[str, list[Any]]:
-    """Crops of the exemplars that training began with, by what they tell; none where it did not."""
-    from foveal.report.drawing import rgb
-
-    found: dict[str, list[Any]] = {}
-    for exemplar in ((folder.kept("proposals") or {}).get("found") or {}).get("exemplars", ()):
-        found.setdefault(exemplar["question"], []).append(rgb(exemplar["crop"] / 255))
-    return found
 
 
 class _Asked(NamedTuple):

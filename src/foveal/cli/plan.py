@@ -53,7 +53,10 @@ def show(given: dict[str, Any], /, *, sheet: Path | None = None) -> int:
     splits, beginning = experiment.splits(), experiment.beginning
     costs = budget.measure(experiment.model, splits, begins=beginning is not None)
     counts = {"images": len(splits.train), "validation": len(splits.validation)}
-    print(budget.forecast(costs, beginning, experiment.training.optimisation, **counts))
+    expected = budget.forecast(costs, beginning, experiment.training.optimisation, **counts)
+    print(expected)
+    if (folds := given.get("folds")) is not None and given.get("fold") is None:
+        print(f"{folds} folds, one after the other: about {folds * expected.total:.0f} minutes")
     if sheet is not None:
         from foveal.planning.augmentation_sheet import draw_sheet
 

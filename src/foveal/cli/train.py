@@ -78,7 +78,10 @@ def run(
         resume: continue the run in the output folder.
         hardware: what to train on.
     """
-    output = output or Path("runs") / (Path(given["data"]).stem if name == "folder" else name)
+    output = output or _default_output(name, given)
+    if _is_cross_validation(output, given, resume=resume):
+        _cross_validate(output, given, hardware, resume=resume)
+        return SUCCESS
     if resume:
         _resume(output, name, given, hardware)
     else:
@@ -89,6 +92,43 @@ def run(
     if is_rank_zero():
         _evaluate(output)
     return SUCCESS
+
+
+def _default_output(name: str, given: Mapping[str, Any]) -> Path:
+    if name != "folder":
+        return Path("runs") / name
+    output = Path("runs") / Path(given["data"]).stem
+    return output if given.get("fold") is None else output / f"fold{given['fold']}"
+
+
+def _is_cross_validation(output: Path, given: Mapping[str, Any], *, resume: bool) -> bool:
+    """Whether all folds are asked for; a resumed one knows."""
+    if not resume:
+        return given.get("folds") is not None and given.get("fold") is None
+
+    from foveal.runs.folder import RunFolder
+
+    return RunFolder.open(output).is_cross_validation
+
+
+def _cross_validate(
+    output: Path, given: Mapping[str, Any], hardware: Hardware, *, resume: bool
+) -> None:
+    from foveal.planning import cross_validation
+    from foveal.report.folds import format_folds
+
+    if resume:
+        _check_agreement(output, "folder", given)
+        summary = cross_validation.resume(output, hardware)
+    else:
+        options = Options(recipes.find("folder")).group(given)
+        summary = cross_validation.cross_validate(options, output, hardware)
+    print(format_folds(summary))
+    log(
+        f"the runs are in {output}, fold0 and so on; the table is in {output}/cross_validation.md",
+        "next, for one of them:",
+        f"  foveal explain {shlex.quote(f'{output}/fold0')} --output explained",
+    )
 
 
 def _resolve(target: str | None, output: Path | None, *, resume: bool) -> tuple[str, Path | None]:

@@ -5,10 +5,8 @@ the trained model, the images can be shrunk, and foveal is not needed. Where win
 everything, it adds to the answer; how much each of the two counts is chosen on validation images.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -49,10 +47,10 @@ class Glanced:
     bias: Tensor
     validation: Tensor
 
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any] | None) -> "Glanced | None":
-        """What was kept of one; None if there is none, or one of an earlier version."""
-        return cls(**state) if state is not None and "weight" in state else None
+    @property
+    def figures(self) -> dict[str, float]:
+        """How good it is."""
+        return {"accuracy": self.accuracy, "balanced_accuracy": self.balanced_accuracy}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from foveal.data.folder import check
 from foveal.errors import UserError
 from foveal.experiment import Experiment
 from foveal.models import PatchClassifier
+from foveal.phases.phase_log import PhaseLog, title
 from foveal.phases.sequence import begin
 from foveal.runs.folder import RunFolder
 from foveal.runs.record import record, restore
@@ -19,9 +20,16 @@ from foveal.settings import Hardware
 from foveal.training import Stopped, fit
 from foveal.training.devices import configure_fabric
 
+_START = "start"  # the weights that a run begins with
+
 
 def start(
-    experiment: Experiment, output: str | Path, hardware: Hardware, *, progress: bool = True
+    experiment: Experiment,
+    output: str | Path,
+    hardware: Hardware,
+    *,
+    resumed_in: str | Path | None = None,
+    progress: bool = True,
 ) -> RunFolder:
     """Train an experiment in a new folder.
 
@@ -32,6 +40,7 @@ def start(
         experiment: what to train.
         output: the folder; must be new or empty.
         hardware: what to train on.
+        resumed_in: folder that the command to go on names; None: the run's.
         progress: show progress on standard error.
 
     Raises:
@@ -42,18 +51,27 @@ def start(
     splits = read_splits(experiment)
     folder = RunFolder.create(output)
     if is_rank_zero():
-        record(folder, experiment)
         folder.write_seed(experiment.training.seed)
-    _train(experiment, splits, folder, hardware, resume=False, progress=progress)
+        folder.keep(_START, {"model": experiment.model.state_dict()})
+        record(folder, experiment)
+    command = _command(resumed_in or output)
+    _train(experiment, splits, folder, hardware, command, resume=False, progress=progress)
     return folder
 
 
-def resume(output: str | Path, hardware: Hardware, *, progress: bool = True) -> RunFolder:
+def resume(
+    output: str | Path,
+    hardware: Hardware,
+    *,
+    resumed_in: str | Path | None = None,
+    progress: bool = True,
+) -> RunFolder:
     """Go on with a run from its last checkpoint, or from the beginning if it has none.
 
     Args:
         output: the folder of the run.
         hardware: what to train on.
+        resumed_in: see `start`.
         progress: show progress on standard error.
 
     Raises:
@@ -62,14 +80,21 @@ def resume(output: str | Path, hardware: Hardware, *, progress: bool = True) -> 
     """
     folder = RunFolder.open(output)
     experiment = restore(folder)
+    if not folder.has("last") and (begun := folder.kept(_START)) is not None:
+        experiment.model.load_state_dict(begun["model"])  # pretrained weights, for example
     splits = read_splits(experiment)
     if progress and is_rank_zero():
         for note in getattr(splits.train, "notes", ()):
             print(f"{folder.path}: {note}", file=sys.stderr)
     for part in (splits.train, splits.validation):
         check(part)
-    _train(experiment, splits, folder, hardware, resume=True, progress=progress)
+    command = _command(resumed_in or output)
+    _train(experiment, splits, folder, hardware, command, resume=True, progress=progress)
     return folder
+
+
+def _command(output: str | Path) -> str:
+    return f"foveal train --resume --output {shlex.quote(str(output))}"
 
 
 def read_splits(experiment: Experiment) -> Splits:
@@ -89,12 +114,13 @@ def _train(
     splits: Splits,
     folder: RunFolder,
     hardware: Hardware,
+    command: str,
     *,
     resume: bool,
     progress: bool,
 ) -> None:
-    command = f"foveal train --resume --output {shlex.quote(str(folder.path))}"
     beginning = experiment.beginning
+    log = PhaseLog(folder, verbose=progress)
     try:
         if beginning is not None and not folder.has("last"):
             assert isinstance(experiment.model, PatchClassifier)
@@ -105,8 +131,10 @@ def _train(
                 beginning,
                 folder=folder,
                 hardware=hardware,
-                progress=progress,
+                log=log,
             )
+        if beginning is not None:
+            log.begin("look", "all of it end to end")
         fit(
             experiment.model,
             splits,
@@ -117,10 +145,15 @@ def _train(
             resume=resume,
             progress=progress,
             validate_first=beginning is not None,
+            title="" if beginning is None else title("look"),
         )
+        if beginning is not None:
+            log.end("trained")
     except Stopped as stop:
         raise KeyboardInterrupt(f"{stop}; continue with: {command}") from stop
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"continue from the last validation with: {command}") from None
     except torch.OutOfMemoryError as error:
         raise UserError(f"out of memory: try a smaller --batch or --view ({error})") from error
+    finally:
+        log.close()

@@ -1,13 +1,22 @@
-"""What the phases report: a line as each begins and ends, and how far it is."""
+"""What the phases report: a line as each begins and ends, how far it is, and the time it took."""
 
-import sys
 import time
 
 from foveal._processes import is_rank_zero
+from foveal._progress import ProgressLog, duration
 from foveal.runs.folder import RunFolder
 
 NAMES = ("proposals", "read", "teach", "look")
-_INTERVAL = 20.0  # seconds between two lines about progress
+_TIMES = "times"
+
+
+def title(name: str) -> str:
+    """The phase of a name, among all.
+
+    >>> title("read")
+    'phase 2 of 4: read'
+    """
+    return f"phase {NAMES.index(name) + 1} of {len(NAMES)}: {name}"
 
 
 class PhaseLog:
@@ -16,31 +25,57 @@ class PhaseLog:
     Args:
         folder: of the run.
         verbose: whether to write to standard error.
+
+    Attributes:
+        verbose: as given.
     """
 
     def __init__(self, folder: RunFolder, *, verbose: bool) -> None:
-        self._folder, self._verbose = folder, verbose
-        self._began = self._shown = time.monotonic()
+        self._folder, self.verbose = folder, verbose
+        self._verbose = verbose and is_rank_zero()
+        self._name, self._began = "", time.monotonic()
+        self._progress: ProgressLog | None = None
 
     def begin(self, name: str, doing: str) -> None:
-        """A phase begins."""
-        self._began = self._shown = time.monotonic()
-        self.log(f"phase {NAMES.index(name) + 1} of {len(NAMES)}, {name}: {doing}")
+        """A phase begins, or what comes before all phases."""
+        self._name, self._began = name, time.monotonic()
+        what = title(name) if name in NAMES else f"before the phases: {name}"
+        self.log(f"{what}, {doing}")
+        self._progress = ProgressLog(what, verbose=self._verbose)
 
     def count(self, done: int, total: int) -> None:
         """So much of what is under way is done."""
-        now = time.monotonic()
-        if now - self._shown > _INTERVAL and self._verbose and is_rank_zero():
-            print(f"  {done} of {total}", file=sys.stderr, flush=True)
-            self._shown = now
+        if self._progress is not None:
+            self._progress.update(done, total)
 
     def end(self, found: str) -> None:
-        """A phase ends."""
-        self.log(f"  {found} ({(time.monotonic() - self._began) / 60:.1f} min)")
+        """What was begun ends."""
+        self.close()
+        seconds = time.monotonic() - self._began
+        self._folder.keep(_TIMES, (self._folder.kept(_TIMES) or {}) | {self._name: seconds})
+        self.log(f"  {found} ({duration(seconds)})")
+
+    def close(self) -> None:
+        """Remove the bar, whether what was begun has ended or not."""
+        if self._progress is not None:
+            self._progress.close()
+            self._progress = None
 
     def log(self, text: str) -> None:
         """Write a line."""
         if is_rank_zero():
             self._folder.note(text)
-            if self._verbose:
-                print(text, file=sys.stderr, flush=True)
+        ProgressLog("", verbose=self._verbose).print(text)
+
+
+def seconds_of(folder: RunFolder) -> dict[str, float]:
+    """The time that each phase of a run took, in their order.
+
+    Of phases that are a training it is that of their metrics, which counts what was interrupted.
+    """
+    times = dict(folder.kept(_TIMES) or {})
+    for name, run in (("read", RunFolder(folder.path / "phases" / "read")), ("look", folder)):
+        if (rows := run.rows()) and (seconds := rows[-1]["seconds"]) is not None:
+            times[name] = seconds
+    order = {name: place for place, name in enumerate(("baseline", *NAMES))}
+    return dict(sorted(times.items(), key=lambda each: order[each[0]]))

@@ -9,6 +9,7 @@ from torch import Tensor
 from foveal.data import Splits
 from foveal.evaluation import evaluation_mode
 from foveal.phases.balancing import balanced
+from foveal.phases.phase_log import title
 from foveal.phases.proposing import Proposed
 from foveal.phases.reader import Reader
 from foveal.phases.strips import Draw, Strips
@@ -83,6 +84,7 @@ def read(
         run=run,
         resume=True,
         progress=progress,
+        title=title("read"),
     )
     wait_for_all()  # rank zero writes the weights
     reader.load_state_dict(run.weights("best"))

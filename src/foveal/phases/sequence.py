@@ -40,7 +40,7 @@ def begin(
     *,
     folder: RunFolder,
     hardware: Hardware,
-    progress: bool,
+    log: PhaseLog,
 ) -> None:
     """Go through the phases before the last one, as far as they are not done yet.
 
@@ -52,13 +52,12 @@ def begin(
         beginning: the earlier phases.
         folder: of the run.
         hardware: what to train on.
-        progress: show progress on standard error.
+        log: where they report to.
     """
     if (taught := folder.kept("taught")) is not None:
         model.load_state_dict(taught["model"])
         return
     model.to(configure_fabric(hardware).device)
-    log = PhaseLog(folder, verbose=progress)
     glanced = _glance(model, splits, training, beginning, folder, log)
     proposed = _propose(model, splits, training, beginning, folder, log)
     with seeded(training.seed):
@@ -78,7 +77,7 @@ def begin(
         first=0.01 if proposed.trusted else 4.0,
         hardware=hardware,
         run=folder.phase("read"),
-        progress=progress,
+        progress=log.verbose,
     )
     log.end("the encoder reads proposed windows")
     _teach(model, reader, splits, train, proposed, training, log)
@@ -98,11 +97,13 @@ def _glance(
     """A classifier of the small view, to compare with and to add to the answer."""
     if not (beginning.baseline or beginning.glance):
         return None
-    glanced = Glanced.from_state(folder.kept("baseline"))
-    if glanced is None:
-        log.log("before the phases: a linear classifier of the small view")
-        glanced = fit_glance(model, splits, training.optimisation.class_weights, log.count)
-        folder.keep("baseline", vars(glanced))
+    if (kept := folder.kept("glance")) is not None:
+        return Glanced(**kept)
+    log.begin("baseline", "a linear classifier of the small view")
+    glanced = fit_glance(model, splits, training.optimisation.class_weights, log.count)
+    folder.keep("baseline", glanced.figures)
+    folder.keep("glance", vars(glanced))
+    log.end(f"balanced accuracy {glanced.balanced_accuracy:.1%}")
     return glanced
 
 

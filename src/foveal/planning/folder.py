@@ -28,6 +28,8 @@ def folder(
     balance: bool = True,
     multilabel: bool = False,
     minutes: float | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
     seed: int = 0,
 ) -> Experiment:
     """Train on your own images, in class folders or listed in a CSV.
@@ -56,6 +58,10 @@ def folder(
             or a column of 0 and 1 per class. A | in a label has the same effect.
         minutes: time that training may take: numbers of steps that are not given are chosen by
             timing a step of each phase on this machine.
+        folds: cross-validate: split the images into so many parts, train once for each, and test on
+            it; groups stay together, and every image is tested once.
+        fold: train for this part of the folds only, from 0 on (not given: for all, one after the
+            other).
         seed: seed of all random numbers and of the split.
 
     Raises:
@@ -66,7 +72,8 @@ def folder(
     from foveal.data.labels import is_multilabel
     from foveal.models.from_settings import from_settings
 
-    asked = {"multilabel": True} if multilabel else {}
+    asked: dict[str, int] = {"multilabel": True} if multilabel else {}
+    asked |= _asked_fold(folds, fold)
     splits = CachedCall(read_folder, data.resolve(), seed=seed, **asked)
     images = splits()
     multilabel = is_multilabel(images.train.labels)
@@ -98,6 +105,8 @@ def folder(
             "balance": balance,
             "multilabel": multilabel,
             "minutes": minutes,
+            "folds": folds,
+            "fold": fold,
             "seed": seed,
         },
         classes=images.train.classes,
@@ -114,6 +123,15 @@ def folder(
         ),
         beginning=starts,
     )
+
+
+def _asked_fold(folds: int | None, fold: int | None) -> dict[str, int]:
+    """How the splits of one fold are asked for; of all, the first stands for the others."""
+    if folds is None:
+        if fold is not None:
+            raise UserError(f"--fold {fold}: give the number of parts too, as in --folds 5")
+        return {}
+    return {"folds": folds, "fold": fold or 0}
 
 
 def _check_images(data: Path, images: "Splits") -> sizing.Size:

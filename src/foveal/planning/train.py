@@ -21,7 +21,7 @@ def train(data: str | Path, *, output: str | Path | None = None, **options: Any)
         data: a folder with one sub-folder per class, or a CSV with the columns file,label.
         output: folder of the run; None: runs/ and the name of the data.
         options: the options of `foveal train DATA`, with underscores: `k=6`, `view=(224, 384)`,
-            `steps=600`, `accelerator="cpu"`.
+            `steps=600`, `accelerator="cpu"`. Of `folds`, one `fold` is trained.
 
     Returns:
         The run with its best weights, on the CPU.
@@ -35,6 +35,8 @@ def train(data: str | Path, *, output: str | Path | None = None, **options: Any)
     for option in options:
         if option not in places or option == "data":
             raise TypeError(f"unknown option {option!r}: {nearest(option, {*places, *_HARDWARE})}")
+    if options.get("folds") is not None and options.get("fold") is None:
+        raise TypeError("one run is returned: give fold, from 0 on, beside folds")
     experiment = folder(data=Path(data), **group_options(folder, options))
     hardware = Hardware(**machine)
     output = Path(output) if output is not None else Path("runs") / Path(data).stem

@@ -73,7 +73,9 @@ def _verdict(label: LabelName, truth: LabelName, probabilities: Mapping[str, flo
     return f"✗ wrong: true class {text(truth)}" + ("" if share is None else f" ({share:.1%})")
 
 
-def legend(low: float, high: float, word: str, *, boxes: bool, width: int) -> Pillow.Image:
+def legend(
+    low: float, high: float, word: str, *, boxes: bool, votes: bool, width: int
+) -> Pillow.Image:
     """The meaning of colours, frames and numbers."""
     sheet = Pillow.new("RGB", (width, 30), PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -83,7 +85,8 @@ def legend(low: float, high: float, word: str, *, boxes: bool, width: int) -> Pi
     x = _write(draw, x + 128, f"{high:.3g}") + 22
     draw.rectangle((x, 8, x + 18, 22), outline=INK, width=2)
     number = "score, 0 to 1" if word == "score" else "largest weight"
-    x = _write(draw, x + 26, f"patch: number and {number}") + 22
+    meaning = f"window: number, {number}; patch: vote" if votes else f"patch: number and {number}"
+    x = _write(draw, x + 26, meaning) + 22
     if boxes:
         outline(draw, [(x, 9, x + 26, 21)], BOX, dash=5)
         _write(draw, x + 36, "annotated box")

@@ -28,6 +28,13 @@ def rgb(pixels: Tensor) -> Pillow.Image:
     return Pillow.fromarray(np.ascontiguousarray(array.permute(1, 2, 0).numpy()), "RGB")
 
 
+def in_picture(box: Sequence[float], scale: tuple[float, float]) -> Rectangle:
+    """Top left bottom right of an image in its picture of this scale (vertical, horizontal)."""
+    top, left, bottom, right = box
+    y, x = scale
+    return round(left * x), round(top * y), round(right * x) - 1, round(bottom * y) - 1
+
+
 def enlarged(picture: Pillow.Image, size: tuple[int, int]) -> Pillow.Image:
     """Resized to (width, height); pixels stay visible as squares if enlarged 3 times or more."""
     far = size[0] >= 3 * picture.width

@@ -33,8 +33,11 @@ from foveal.report.drawing import (
     Rectangle,
     edged,
     enlarged,
+    fitted,
     free_place,
+    in_picture,
     outline,
+    plain,
     rgb,
     typeface,
 )
@@ -42,12 +45,13 @@ from foveal.report.heat import overlay, score_map
 
 
 class _Patch(NamedTuple):
-    """One patch: its number from 1, its window, its score or weight in [0, 1], its pixels."""
+    """One patch: number from 1, window, score or weight in [0, 1], pixels, what it is called."""
 
     number: int
     window: tuple[float, float, float, float]
     value: float
     pixels: Pillow.Image
+    caption: str
 
 
 def explanation(
@@ -59,6 +63,7 @@ def explanation(
     multilabel: bool = False,
     boxes: Int[Tensor, "n 4"] | None = None,
     file: str = "",
+    votes: Sequence[tuple[str, float]] | None = None,
 ) -> Pillow.Image:
     """Draw the prediction for one image, and where the model looked.
 
@@ -74,6 +79,7 @@ def explanation(
         multilabel: whether a label is a set of classes.
         boxes: where the evidence is, top left bottom right in pixels of the image; drawn dashed.
         file: name of the image.
+        votes: the class that each patch votes for, and its probability; None: patches do not vote.
 
     Returns:
         An RGB picture, at least 760 pixels wide.
@@ -90,23 +96,23 @@ def explanation(
     shares = ((scores - low) / ((high - low) or 1.0)).nan_to_num(0.0, 1.0, 0.0).clamp(0, 1)
 
     overview = _whole(image)
-    patches, word = _patches(prediction, windows, shares)
+    patches, word = _patches(prediction, windows, shares, votes)
     if inside.any():
         heat = score_map(shares[inside], windows[inside], image.size, overview.size[::-1])
         overview = overlay(overview, heat)
     scale = (overview.height / image.size[0], overview.width / image.size[1])
-    drawn = [] if boxes is None else [_scaled(box, scale) for box in boxes.tolist()]
-    _draw_windows(edged(overview), patches, [_scaled(p.window, scale) for p in patches], drawn)
+    drawn = [] if boxes is None else [in_picture(box, scale) for box in boxes.tolist()]
+    _draw_windows(edged(overview), patches, [in_picture(p.window, scale) for p in patches], drawn)
 
     below = overview.width > 2.2 * overview.height
     beside = max(WIDTH - overview.width - GAP, round(0.6 * overview.width))
     room = (max(WIDTH, overview.width), 420) if below else (beside, max(overview.height, 420))
-    tiles = _tiles(patches, word, *room)
+    tiles = _tiles(patches, *room)
     width = max(WIDTH, tiles.width, overview.width + (0 if below else GAP + tiles.width))
     known_as = classes[truth] if isinstance(truth, int) else truth
     each = _probabilities(prediction, classes, multilabel=multilabel)
     top = header(decode(each, multilabel=multilabel), each, known_as, file, width)
-    bottom = legend(low, high, word, boxes=bool(drawn), width=width)
+    bottom = legend(low, high, word, boxes=bool(drawn), votes=votes is not None, width=width)
     return _sheet(top, overview, tiles, bottom, below=below)
 
 
@@ -133,17 +139,24 @@ def _probabilities(
     return dict(zip(classes, probabilities(logits, multilabel=multilabel)[0].tolist(), strict=True))
 
 
-def _patches(prediction: Prediction, windows: Tensor, scores: Tensor) -> tuple[list[_Patch], str]:
+def _patches(
+    prediction: Prediction,
+    windows: Tensor,
+    scores: Tensor,
+    votes: Sequence[tuple[str, float]] | None,
+) -> tuple[list[_Patch], str]:
     """The K patches, and the word for their values."""
     weights = prediction.selection.dense(len(windows))[0].detach().double().cpu()  # (K, N)
     largest, chosen = weights.max(dim=1)
     hard = bool((largest > 1 - 1e-6).all())
-    values = scores[chosen] if hard else largest
-    patches = [
-        _Patch(k + 1, tuple(windows[chosen[k]].tolist()), float(values[k]), rgb(pixels))
-        for k, pixels in enumerate(prediction.patches[0].detach())
-    ]
-    return patches, "score" if hard else "weight"
+    values = (scores[chosen] if hard else largest).tolist()
+    word = "score" if hard else "weight"
+    captions = [f"{word} {value:.2f}" for value in values]
+    if votes is not None:
+        captions = [f"{share:.0%} {plain(name)}" for name, share in votes]
+    pixels = map(rgb, prediction.patches[0].detach())
+    each = zip(windows[chosen].tolist(), values, pixels, captions, strict=True)
+    return [_Patch(k, tuple(w), v, p, c) for k, (w, v, p, c) in enumerate(each, start=1)], word
 
 
 def _whole(image: Image) -> Pillow.Image:
@@ -153,13 +166,6 @@ def _whole(image: Image) -> Pillow.Image:
     seen = rgb(image.view((max(1, round(height * scale)), max(1, round(width * scale)))))
     times = max(1, 600 // max(seen.size))
     return enlarged(seen, (seen.width * times, seen.height * times))
-
-
-def _scaled(box: Sequence[float], scale: tuple[float, float]) -> Rectangle:
-    """Top left bottom right of the image as left top right bottom of the picture, end included."""
-    top, left, bottom, right = box
-    (y, x) = scale
-    return round(left * x), round(top * y), round(right * x) - 1, round(bottom * y) - 1
 
 
 def _draw_windows(
@@ -192,7 +198,7 @@ def _words(patch: _Patch) -> str:
     return f"{patch.number}  {patch.value:.2f}"
 
 
-def _tiles(patches: Sequence[_Patch], word: str, width: int, height: float) -> Pillow.Image:
+def _tiles(patches: Sequence[_Patch], width: int, height: float) -> Pillow.Image:
     """The K patches in order, as large as fits into a width and a height in pixels."""
     pixels = patches[0].pixels
 
@@ -216,9 +222,8 @@ def _tiles(patches: Sequence[_Patch], word: str, width: int, height: float) -> P
         plate = (x, y, x + math.ceil(bold.getlength(str(patch.number))) + 13, y + 23)
         draw.rounded_rectangle(plate, 5, fill=INK)
         draw.text(((plate[0] + plate[2]) // 2, y + 12), str(patch.number), PAPER, bold, anchor="mm")
-        draw.text(
-            (plate[2] + 7, y + 12), f"{word} {patch.value:.2f}", QUIET, typeface(14), anchor="lm"
-        )
+        text = fitted(patch.caption, typeface(14), x + max(tile[0], 112) - plate[2] - 7)
+        draw.text((plate[2] + 7, y + 12), text, QUIET, typeface(14), anchor="lm")
         sheet.paste(edged(enlarged(patch.pixels, tile)), (x, y + CAPTION))
     return sheet
 

@@ -6,7 +6,11 @@ from typing import NamedTuple
 from PIL import Image as Pillow
 from torch import nn
 
-from foveal.evaluation import Hits, Input, Result, predict_inputs
+from foveal.data.labels import probabilities
+from foveal.evaluation import Hits, Input, Result, evaluation_mode, predict_inputs
+from foveal.models import PatchClassifier
+from foveal.nn.aggregators import Vote
+from foveal.nn.encoders import encode
 from foveal.prediction import Prediction
 from foveal.report.explanation_figure import explanation
 
@@ -50,5 +54,21 @@ def explain(
         truth=result.truth,
         boxes=asked.boxes,
         file=result.file,
+        votes=_votes(model, seen[0], classes, multilabel=multilabel),
     )
     return Look(result, picture, hits)
+
+
+def _votes(
+    model: nn.Module, prediction: Prediction, classes: Sequence[str], *, multilabel: bool
+) -> list[tuple[str, float]] | None:
+    """The class that each patch votes for most, and its probability; None if they do not vote."""
+    if not (isinstance(model, PatchClassifier) and isinstance(model.aggregate, Vote)):
+        return None
+    with evaluation_mode(model):
+        votes = model.aggregate.votes(encode(model.encoder, prediction.patches))[0]
+    best = probabilities(votes.cpu().double(), multilabel=multilabel).max(dim=1)
+    return [
+        (classes[number], share)
+        for number, share in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]

@@ -19,7 +19,9 @@ import jinja2
 from PIL import Image as Pillow
 
 from foveal._files import explained, write_all
+from foveal._progress import duration
 from foveal.errors import UserError
+from foveal.report.learning import Learning
 from foveal.report.training_curves import plot_training
 
 EMBEDDED = 300
@@ -83,7 +85,7 @@ def write_page(
     title: str,
     summary: Mapping[str, Any] | None = None,
     metrics_rows: Sequence[Mapping[str, object]] | None = None,
-    exemplars: Mapping[str, Sequence[Pillow.Image]] | None = None,
+    learning: Learning | None = None,
 ) -> Path:
     """Write `index.html`, and every picture to `pictures/`.
 
@@ -97,7 +99,7 @@ def write_page(
         summary: `Report.summary()` of an evaluation; any of its keys may be missing, but a
             `confusion` needs the `classes` of its rows and columns.
         metrics_rows: rows of metrics.csv, for the training curves.
-        exemplars: places of training images by what they told before training, most telling first.
+        learning: what the phases of the training came to.
 
     Returns:
         The path of the page.
@@ -119,7 +121,7 @@ def write_page(
         )
     cards, directory = sort_cards(cards), Path(directory)
     names = _file_names(cards)
-    page = _render(cards, names, title, summary, metrics_rows or (), exemplars or {})
+    page = _render(cards, names, title, summary, metrics_rows or (), learning or Learning())
     files = {Path("pictures", n): c.picture for n, c in zip(names, cards, strict=True) if n}
     files[Path("index.html")] = page.encode("utf-8", "replace")
     write_all(directory, files)
@@ -153,13 +155,13 @@ def _render(
     title: str,
     summary: Mapping[str, Any],
     metrics_rows: Sequence[Mapping[str, object]],
-    exemplars: Mapping[str, Sequence[Pillow.Image]],
+    learning: Learning,
 ) -> str:
     read = [(card, name) for card, name in zip(cards, names, strict=True) if card.error is None]
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["percent"] = _percent
+    environment.filters |= {"percent": _percent, "jpeg": _jpeg_uri, "duration": duration}
     template = (resources.files("foveal.report") / "templates" / "report.html").read_text("utf-8")
     return environment.from_string(template).render(
         title=title,
@@ -174,15 +176,16 @@ def _render(
         truths=sorted({card.truth for card, _ in read if card.truth is not None}),
         threshold=UNSURE,
         confusions=_confusions(summary),
-        curves=_curves(metrics_rows),
-        exemplars={told: list(map(_png_uri, crops)) for told, crops in exemplars.items()},
+        curves=_curves(metrics_rows, learning),
+        learning=learning,
+        boxed=[pair for pair in learning.pairs if pair.hit_before is not None],
     )
 
 
-def _png_uri(picture: Pillow.Image) -> str:
+def _jpeg_uri(picture: Pillow.Image) -> str:
     content = io.BytesIO()
-    picture.save(content, "PNG")
-    return _data_uri(content.getvalue(), "png")
+    picture.save(content, "JPEG", quality=88)
+    return _data_uri(content.getvalue(), "jpeg")
 
 
 def _percent(share: float | None) -> str:
@@ -202,12 +205,12 @@ def _confusions(summary: Mapping[str, Any]) -> list[tuple[int, str, str]]:
     return sorted(pairs, key=lambda pair: -pair[0])
 
 
-def _curves(metrics_rows: Sequence[Mapping[str, object]]) -> str:
+def _curves(metrics_rows: Sequence[Mapping[str, object]], learning: Learning) -> str:
     """The training curves as a data URI, empty without rows."""
     if not metrics_rows:
         return ""
     png = io.BytesIO()
-    plot_training(metrics_rows).savefig(png, format="png")
+    plot_training(metrics_rows, learning.reading).savefig(png, format="png")
     return _data_uri(png.getvalue(), "png")
 
 

@@ -93,6 +93,17 @@ class RunFolder:
             raise UserError(f"{run.path} is not a run folder: {why}")
         return run
 
+    @property
+    def is_cross_validation(self) -> bool:
+        """Whether it holds the runs of folds, fold0 and so on, instead of one run."""
+        if self.model_file.is_file():
+            return False
+        asked = self.read_recipe()
+        options = asked.get("options")
+        if asked.get("recipe") != "folder" or not isinstance(options, dict):
+            return False
+        return options.get("folds") is not None and options.get("fold") is None
+
     def write_recipe(self, recipe: Mapping[str, Any]) -> None:
         """Write what was asked, in plain values."""
         _write_yaml(self.recipe_file, recipe)

@@ -34,13 +34,10 @@ def record(folder: RunFolder, experiment: Experiment) -> None:
     Raises:
         TypeError: a part of the model is not of this package.
     """
-    version = {"format": FORMAT, "foveal": foveal.__version__}
-    folder.write_recipe(
-        {**version, "recipe": experiment.recipe, "options": _plain(experiment.options)}
-    )
+    record_options(folder, experiment.recipe, experiment.options)
     folder.write_model(
         {
-            **version,
+            **_version(),
             "classes": list(experiment.classes),
             "multilabel": experiment.multilabel,
             "model": describe(experiment.model),
@@ -53,6 +50,11 @@ def record(folder: RunFolder, experiment: Experiment) -> None:
         }
     )
     data_table.write(folder.data_file, experiment.splits())
+
+
+def record_options(folder: RunFolder, recipe: str, options: Mapping[str, Any]) -> None:
+    """Write down what was asked: `stored_options` reads it."""
+    folder.write_recipe({**_version(), "recipe": recipe, "options": _plain(options)})
 
 
 def restore(folder: RunFolder) -> Experiment:
@@ -154,6 +156,10 @@ def validated(value: Any, kind: Any, place: str) -> Any:
         first = error.errors()[0]
         key = ".".join(str(part) for part in (place, *first["loc"]))
         raise UserError(f"{key}: {first['msg']}: got {first['input']!r}") from error
+
+
+def _version() -> dict[str, Any]:
+    return {"format": FORMAT, "foveal": foveal.__version__}
 
 
 def _built(folder: RunFolder, stored: Mapping[str, Any], key: str, within: tuple[str, ...]) -> Any:

@@ -181,6 +181,11 @@ def load(path: str | Path, *, device: str | torch.device | None = None) -> Run:
         UserError: no such run, no weights yet, damaged, or made by a newer foveal.
     """
     folder = RunFolder.open(path)
+    if folder.is_cross_validation:
+        raise UserError(
+            f"{folder.path} holds the runs of several folds: name one, such as "
+            f"{folder.path / 'fold0'}"
+        )
     if not (folder.has("best") or folder.has("last")):
         raise UserError(
             f"{folder.path} has no checkpoint yet: wait for its first, or go on with "

@@ -51,6 +51,7 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     validate_first: bool = False,
+    title: str = "",
 ) -> list[Row]:
     """Train a model on the training images and validate it on others.
 
@@ -70,6 +71,7 @@ def fit(
         progress: whether to show progress on standard error.
         validate_first: validate before the first step, too: weights that training only makes worse
             are kept as the best.
+        title: of the progress, where this is a part of something.
 
     Returns:
         The rows of metrics.csv, including those before a resumption.
@@ -99,6 +101,7 @@ def fit(
             resume=resume,
             progress=progress,
             validate_first=validate_first,
+            title=title,
         )
 
 
@@ -114,6 +117,7 @@ def _fit(
     resume: bool,
     progress: bool,
     validate_first: bool,
+    title: str,
 ) -> list[Row]:
     settings = training.optimisation
     # Without the reward for entropy, a step without noise gives the scorer no gradient.
@@ -123,7 +127,7 @@ def _fit(
     checkpointer = Checkpointer(run, fabric, model, optimiser)
     state, rows = checkpointer.restore() if resume else (State(), [])
     diagnostics, clock = Diagnostics(multilabel=is_multilabel(validation.labels)), Clock()
-    logger = Logger(run, rows, settings.steps, state.step, verbose=progress)
+    logger = Logger(run, rows, settings.steps, state.step, verbose=progress, title=title)
     model.train()
 
     with stop_on_signal() as stop, isolated_randomness(fabric), logger:

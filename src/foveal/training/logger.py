@@ -1,6 +1,5 @@
 """What a run reports as it goes: progress bar, metrics.csv, TensorBoard and the run's log."""
 
-import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -9,12 +8,11 @@ from types import TracebackType
 from typing import Any
 
 from foveal._processes import is_rank_zero
+from foveal._progress import ProgressLog
 from foveal.errors import UserError
 from foveal.runs.folder import Row, RunFolder
 from foveal.training.interruption import Stopped
 from foveal.training.state import State
-
-_INTERVAL_SECONDS, _INTERVAL_FRACTION = 30.0, 0.1
 
 
 class Clock:
@@ -50,33 +48,31 @@ def log_failure(run: RunFolder | None) -> Iterator[None]:
 class Logger:
     """Records the rows of a run and shows its progress; silent on all processes but rank zero.
 
-    A terminal gets a progress bar on standard error; anything else a line per tenth of the run or
-    per 30 seconds.
-
     Args:
         run: folder of the run, or None.
         rows: rows of the run so far; new ones are appended.
         steps: number of steps of the whole run.
         first: number of steps made already.
         verbose: whether to write to standard error.
+        title: of the progress.
     """
 
     def __init__(
-        self, run: RunFolder | None, rows: list[Row], steps: int, first: int, *, verbose: bool
+        self,
+        run: RunFolder | None,
+        rows: list[Row],
+        steps: int,
+        first: int,
+        *,
+        verbose: bool,
+        title: str = "",
     ) -> None:
-        self._rows = rows
+        self._rows, self._steps = rows, steps
         self._run = run if is_rank_zero() else None
-        self._verbose = verbose and is_rank_zero()
-        self._steps, self._first = steps, first
-        self._begin = self._printed = time.monotonic()
-        self._printed_step = first
+        self._progress = ProgressLog(title or "step", first, verbose=verbose and is_rank_zero())
         self._board = _tensorboard(self._run, first)
-        self._bar = _bar(steps, first) if self._verbose and sys.stderr.isatty() else None
 
     def __enter__(self) -> "Logger":
-        """Show the bar."""
-        if self._bar is not None:
-            self._bar.start()
         return self
 
     def __exit__(
@@ -86,28 +82,16 @@ class Logger:
         trace: TracebackType | None,
     ) -> None:
         """Remove the bar and close the files."""
-        if self._bar is not None:
-            self._bar.stop()
+        self._progress.close()
         if self._board is not None:
             self._board.close()
 
     def show_progress(self, state: State) -> None:
         """Show how far the run is."""
-        step = state.step
         status = (
-            f"loss {_format(state.mean_loss, '.3f')}  accuracy {_format(state.accuracy, '.1%')}  "
-            f"{state.images_per_second:.3g} images/s"
+            f"loss {_format(state.mean_loss, '.3f')}  accuracy {_format(state.accuracy, '.1%')}"
         )
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=step, status=status)
-            return
-        now = time.monotonic()
-        far = step - self._printed_step >= _INTERVAL_FRACTION * self._steps
-        late = now - self._printed > _INTERVAL_SECONDS
-        if self._verbose and (far or late or step == self._steps):
-            left = (now - self._begin) / (step - self._first) * (self._steps - step)
-            self._print(f"step {step} of {self._steps}  {status}  {_duration(left)} left")
-            self._printed, self._printed_step = now, step
+        self._progress.update(state.step, self._steps, status)
 
     def add_row(self, row: Row) -> None:
         """Record a row of metrics; a validation is also logged in words."""
@@ -129,38 +113,9 @@ class Logger:
 
     def log(self, text: str) -> None:
         """Write a line to standard error and to the run's log."""
-        if self._verbose:
-            self._print(text)
+        self._progress.print(text)
         if self._run is not None:
             self._run.note(text)
-
-    def _print(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False)
-        else:
-            print(text, file=sys.stderr, flush=True)
-
-
-def _bar(steps: int, first: int) -> Any:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    bar = Progress(
-        TextColumn("step"),
-        MofNCompleteColumn(),
-        BarColumn(bar_width=None),
-        TextColumn("{task.fields[status]}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-    bar.add_task("train", total=steps, completed=first, status="")
-    return bar
 
 
 def _tensorboard(run: RunFolder | None, first: int) -> Any:
@@ -176,9 +131,3 @@ def _tensorboard(run: RunFolder | None, first: int) -> Any:
 
 def _format(value: float | None, spec: str) -> str:
     return "-" if value is None else format(value, spec)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

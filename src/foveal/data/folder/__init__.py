@@ -54,7 +54,8 @@ def read_folder(
         test: share of the images for test, in [0, 1), 0 for none; the sum of both is below 1.
             Unused with folds.
         folds: number of parts, 2 or more, that take turns as the test split (cross-validation);
-            None: one split.
+            None: one split. Given train and validation splits are pooled; a given test split is
+            refused.
         fold: the part to test on, 0 to folds - 1. The test splits of all folds are a partition of
             the images.
 
@@ -63,7 +64,9 @@ def read_folder(
     """
     _check_shares(validation, test if folds is None else 0.0)
     if folds is not None and not (folds >= 2 and 0 <= fold < folds):
-        raise user_error(f"fold={fold} of folds={folds}; give 2 folds or more, fold from 0 on")
+        raise user_error(
+            f"folds={folds}, fold={fold}; give 2 folds or more, and fold from 0 to folds - 1"
+        )
     whole = read_whole(path, classes=classes, multilabel=multilabel)
     given: dict[str | None, list[int]] = {}
     for index, image in enumerate(whole.images):
@@ -71,13 +74,14 @@ def read_folder(
     generator = torch.Generator().manual_seed(seed)
     how = f"random stratified split{' by group' if whole.groups else ''}, seed {seed}"
     if folds is not None:
-        if None not in given:
+        if "test" in given:
             raise user_error(
-                f"{path}: the splits are given ({', '.join(map(str, given))}), and folds make their"
-                " own; leave out the splits or the folds"
+                f"{path}: a test split is given, and each of the folds would test on a part of all"
+                " images; leave out the folds, or cross-validate on data without the test images"
             )
-        parts = _cross_validation(whole, folds, fold, validation, generator)
-        return _splits(path, whole, parts, f"fold {fold} of {folds}: {how}")
+        pooled = "" if None in given else f"given splits ({', '.join(map(str, given))}) pooled, "
+        parts = _cross_validation(path, whole, folds, fold, validation, generator)
+        return _splits(path, whole, parts, f"fold {fold} of {folds}: {pooled}{how}")
     if None in given:
         parts = _divide(whole, (1 - validation - test, validation, test), generator)
         return _splits(path, whole, parts, f"no splits were given: {how}")
@@ -118,17 +122,39 @@ def _divide(
 
 
 def _cross_validation(
-    whole: ImageFiles, folds: int, fold: int, validation: float, generator: Generator
+    path: str | Path,
+    whole: ImageFiles,
+    folds: int,
+    fold: int,
+    validation: float,
+    generator: Generator,
 ) -> list[list[int]]:
     """Train, validation and test of one fold."""
+    units = len(whole) if whole.groups is None else len(set(whole.groups))
+    if folds > units:
+        what = "images" if whole.groups is None else "groups"
+        raise user_error(f"{path}: folds={folds}, but there are {units} {what}; give fewer folds")
     if whole.groups is None and not is_multilabel(whole.labels):
         parts = fold_indices(whole.labels, folds, generator)
     else:
         parts = _divide(whole, [1 / folds] * folds, generator)
-    if not parts[fold]:
-        raise user_error(f"fold {fold} of {folds} would be empty; give fewer folds")
+    _check_folds(path, whole, parts)
     others = sorted(i for number, part in enumerate(parts) if number != fold for i in part)
     return [*_divide(whole, (1 - validation, validation), generator, among=others), parts[fold]]
+
+
+def _check_folds(path: str | Path, whole: ImageFiles, parts: Sequence[list[int]]) -> None:
+    """Refuse folds of which one could not be trained or tested, before the first is trained."""
+    if not all(parts):
+        raise user_error(f"{path}: folds={len(parts)}, but one would be empty; give fewer folds")
+    counts = [class_counts(whole.labels[part], len(whole.classes)) for part in parts]
+    folds_of = [sum(count > 0 for count in column) for column in zip(*counts, strict=True)]
+    if alone := [repr(name) for name, n in zip(whole.classes, folds_of, strict=True) if n == 1]:
+        what = "images" if whole.groups is None else "groups"
+        raise user_error(
+            f"{path}: all images of class {shorten(alone)} fall into one fold, which leaves none to"
+            f" learn from when it is tested; two {what} of a class are needed, three are better"
+        )
 
 
 def _groups(whole: ImageFiles, indices: Sequence[int]) -> Sequence[object]:
