@@ -100,35 +100,70 @@ def check(directory: ImageFileDirectory_v2) -> None:
     """
     if directory.get(254, 0) & 1:
         raise UnsupportedTiff("its first image is a reduced copy of another")
+    reason = _refusal(directory)
+    if reason is not None:
+        raise UnsupportedTiff(reason)
+
+
+def _refusal(directory: ImageFileDirectory_v2) -> str | None:
+    """Why a page is not read exactly."""
     if 262 not in directory:
-        raise UnsupportedTiff("a TIFF without a photometric interpretation")
+        return "a TIFF without a photometric interpretation"
     layout = _layout(directory)
     reason = _colour_refusal(layout) or _storage_refusal(layout)
-    if reason is not None:
-        raise UnsupportedTiff(f"a TIFF {reason} is not supported")
+    return None if reason is None else f"a TIFF {reason} is not supported"
 
 
 def directories(file: BinaryIO) -> Iterator[ImageFileDirectory_v2]:
     """The directories of all pages, in order; a chain that returns to itself ends there."""
-    header = file.read(8)
-    if header.startswith(b"MM\0+"):
-        raise UnsupportedTiff("a big-endian BigTIFF is not supported")
-    header += file.read(8) if header[2] == 43 else b""  # BigTIFF
+    header = _header(file)
     directory, seen = ImageFileDirectory_v2(header), set[int]()
     while (offset := directory.next) and offset not in seen:
         seen.add(offset)
-        file.seek(offset)
-        directory = ImageFileDirectory_v2(header)
-        directory.load(file)
+        directory = _directory_at(file, header, offset)
         yield directory
+
+
+def directories_below(
+    file: BinaryIO, page: ImageFileDirectory_v2
+) -> Iterator[ImageFileDirectory_v2]:
+    """The directories that a page refers to as its own (SubIFDs)."""
+    offsets = page.get(330, ())
+    header = _header(file)
+    for offset in offsets if isinstance(offsets, tuple) else (offsets,):
+        yield _directory_at(file, header, offset)
+
+
+def _header(file: BinaryIO) -> bytes:
+    file.seek(0)
+    header = file.read(8)
+    if header.startswith(b"MM\0+"):
+        raise UnsupportedTiff("a big-endian BigTIFF is not supported")
+    return header + (file.read(8) if header[2] == 43 else b"")  # BigTIFF
+
+
+def _directory_at(file: BinaryIO, header: bytes, offset: int) -> ImageFileDirectory_v2:
+    file.seek(offset)
+    directory = ImageFileDirectory_v2(header)
+    directory.load(file)
+    return directory
 
 
 def is_smaller_copy(page: Mapping[int, Any], first: Mapping[int, Any]) -> bool:
     """Whether a page is a level of the pyramid of the first, or a mask."""
-    (width, height), (w, h) = (first[256], first[257]), (page[256], page[257])
     marked = bool(page.get(254, 0) & 0b101)  # reduced resolution, or transparency mask
-    same_shape = abs(w * height - h * width) <= 2 * (width + height)
-    return marked or (w < width and h < height and same_shape)
+    return marked or _is_smaller_in_shape(page, first)
+
+
+def is_level(page: ImageFileDirectory_v2, first: ImageFileDirectory_v2) -> bool:
+    """Whether a page is a smaller copy of the whole first one, of a kind that is read."""
+    is_mask = bool(page.get(254, 0) & 0b100)
+    return _is_smaller_in_shape(page, first) and not is_mask and _refusal(page) is None
+
+
+def _is_smaller_in_shape(page: Mapping[int, Any], first: Mapping[int, Any]) -> bool:
+    (width, height), (w, h) = (first[256], first[257]), (page[256], page[257])
+    return w < width and h < height and abs(w * height - h * width) <= 2 * (width + height)
 
 
 def _layout(directory: ImageFileDirectory_v2) -> _Layout:
