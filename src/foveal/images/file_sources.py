@@ -35,7 +35,7 @@ def open_source(path: Path) -> "WholeFile | TiledFile":
         return WholeFile(path, *stored_layout(image))
 
 
-def bands(level: "Decoded | TiledLevel") -> Iterator[UInt8[Tensor, "3 b W"]]:
+def bands(level: "Decoded | TiledLevel") -> Iterator[UInt8[Tensor, "3 _b W"]]:
     """A level from top to bottom, in bands of about 4 megapixels."""
     height, width = level.size
     unit = level.layout.piece[0] if isinstance(level, TiledLevel) else 1  # rows read together
@@ -88,6 +88,8 @@ class TiledFile:
 
 @dataclass(frozen=True)
 class TiledLevel:
+    """One picture of a tiled TIFF: its number, where its tiles are, and those read already."""
+
     number: int
     layout: Pieces
     tiles: "_Tiles"
@@ -125,7 +127,7 @@ class _Tiles:
 
     def read(
         self, level: int, layout: Pieces, places: list[tuple[int, int]]
-    ) -> Iterator[tuple[tuple[int, int], UInt8[Tensor, "3 h w"]]]:
+    ) -> Iterator[tuple[tuple[int, int], UInt8[Tensor, "3 _h _w"]]]:
         """The tiles at rows and columns of a level."""
         with reading(self.path), self.path.open("rb") as file:
             if _stamp(file) != self.stamp:

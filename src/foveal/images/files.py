@@ -6,9 +6,10 @@ from pathlib import Path
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from foveal.images.decoding import decoded
+from foveal.images.decoding import LARGEST, decoded
 from foveal.images.file_sources import TiledFile, WholeFile, bands, open_source
 from foveal.images.orientation import stored_window, turned_size, turned_upright
+from foveal.images.refusals import ImageError
 from foveal.images.resampling import (
     crops_of_regions,
     resampled,
@@ -69,6 +70,12 @@ class FileImage:
         source = self._opened()
         stored_size = turned_size(size, source.orientation)
         level = source.level(stored_size)
+        if level.size[0] * level.size[1] > LARGEST:
+            raise ImageError(
+                f"{self.path}: {level.size[0]} x {level.size[1]} pixels exceed the limit of "
+                f"{LARGEST} for a view of {size[0]} x {size[1]}; choose a smaller view, or add "
+                "more levels to the pyramid of the file"
+            )
         stored = resampled_bands(bands(level), level.size[0], stored_size)
         return turned_upright(stored, source.orientation)
 

@@ -10,6 +10,7 @@ import PIL.Image
 
 from foveal.errors import UserError
 from foveal.images import pillow_settings, tiff
+from foveal.images.libtiff import silence_libtiff
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000", "PPM")
 """The formats that are read, in Pillow's words."""
@@ -40,7 +41,7 @@ def reading(path: Path) -> Iterator[None]:
     """Read a file inside: with the settings of Pillow, and with every fault as `ImageError`."""
     try:
         with pillow_settings.applied():
-            tiff.silence_libtiff()
+            silence_libtiff()
             yield
     except ImageError as error:
         raise ImageError(_line(f"{path}: {error}")) from None

@@ -15,8 +15,8 @@ def resampled(pixels: Tensor, size: tuple[int, int]) -> Float[Tensor, "C h w"]:
     """
     if pixels.dtype != torch.uint8:
         pixels = pixels.float()
-    # torch resamples uint8 on the CPU only, and to a width of one wrongly (2.13)
-    elif pixels.device.type != "cpu" or size[1] == 1:
+    # torch resamples uint8 on the CPU only, and from or to a width of one wrongly (2.13)
+    elif pixels.device.type != "cpu" or 1 in (pixels.shape[2], size[1]):
         pixels = pixels / 255
     if pixels.shape[1:] != tuple(size):
         pixels = interpolate(pixels[None], tuple(size), mode="bilinear", antialias=True)[0]
@@ -24,7 +24,7 @@ def resampled(pixels: Tensor, size: tuple[int, int]) -> Float[Tensor, "C h w"]:
 
 
 def resampled_bands(
-    bands: Iterable[UInt8[Tensor, "C b W"]], height: int, size: tuple[int, int]
+    bands: Iterable[UInt8[Tensor, "C _b W"]], height: int, size: tuple[int, int]
 ) -> Float[Tensor, "C h w"]:
     """As `resampled` of an image in bands of rows, of which one at a time is in memory.
 
@@ -98,9 +98,7 @@ def crops_of_regions(
     crops = torch.zeros(len(windows), channels, *size, device=device)
     for m, (top, left, bottom, right) in enumerate(windows.tolist()):
         if bottom <= top or right <= left:
-            raise ValueError(
-                f"windows must end after they begin: got {(top, left, bottom, right)}"
-            )
+            raise ValueError(f"windows must end after they begin: got {(top, left, bottom, right)}")
         y0, x0, y1, x1 = max(top, 0), max(left, 0), min(bottom, height), min(right, width)
         if y0 >= y1 or x0 >= x1:
             continue

@@ -6,16 +6,14 @@ planes, in dozens of compressions. Pillow decodes a part of this, and a few comb
 the table. Tags are named as in TIFF 6.0.
 """
 
-import ctypes
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, BinaryIO
 
-from PIL import _imaging
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from foveal.errors import UserError
+from foveal.images.libtiff import is_configured
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # also BigTIFF
 
@@ -209,7 +207,7 @@ def _storage_refusal(layout: _Layout) -> str | None:
     """What of the way in which the samples are stored is not supported."""
     colour, depth, compression = layout.colour, layout.bits[0], layout.compression
     name = _COMPRESSIONS.get(compression, f"number {compression}")
-    if compression not in _READ or not _is_configured(compression):
+    if compression not in _READ or not is_configured(compression):
         return f"compressed with {name}"
     if compression in _FAX and depth != 1:
         return f"of {depth}-bit samples compressed as a fax"
@@ -231,27 +229,3 @@ def _storage_refusal(layout: _Layout) -> str | None:
 def _planes_are_misread(layout: _Layout) -> bool:
     alpha_alone = layout.colour == _RGB and len(layout.extra) == 1
     return layout.compression == _JPEG or (any(layout.extra) and not alpha_alone)
-
-
-def _is_configured(compression: int) -> bool:
-    """Whether the libtiff that Pillow uses has the codec; yes where it cannot be asked."""
-    known = getattr(_libtiff(), "TIFFIsCODECConfigured", None)
-    return known is None or bool(known(compression))
-
-
-@cache
-def silence_libtiff() -> None:
-    """Let libtiff report errors to Pillow alone, not to standard error as well, from now on."""
-    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
-        set_handler = getattr(_libtiff(), name, None)
-        if set_handler is not None:
-            set_handler(None)
-
-
-@cache
-def _libtiff() -> ctypes.CDLL | None:
-    """Pillow's compiled module, through which the functions of its libtiff can be called."""
-    try:
-        return ctypes.CDLL(_imaging.__file__)
-    except (AttributeError, OSError):
-        return None

@@ -6,8 +6,6 @@ Levels are further pages (libvips, GDAL, Aperio) or directories below the first 
 import os
 from typing import BinaryIO
 
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
 from foveal.images import tiff
 from foveal.images.decoding import LARGEST, checked_pages
 from foveal.images.refusals import ImageError
