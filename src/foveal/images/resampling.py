@@ -13,10 +13,13 @@ def resampled(pixels: Tensor, size: tuple[int, int]) -> Float[Tensor, "C h w"]:
 
     On the CPU uint8 is resampled as uint8: no float copy, rounding errors of at most 1/255.
     """
+    # torch 2.13 gives all rows of a picture one pixel wide the value of the first
+    if size[1] == 1 and size[0] > 1:
+        return resampled(pixels.transpose(1, 2), (1, size[0])).transpose(1, 2)
     if pixels.dtype != torch.uint8:
         pixels = pixels.float()
-    # torch resamples uint8 on the CPU only, and from or to a width of one wrongly (2.13)
-    elif pixels.device.type != "cpu" or 1 in (pixels.shape[2], size[1]):
+    # torch resamples uint8 on the CPU only, and to a single pixel wrongly (2.13)
+    elif pixels.device.type != "cpu" or size[1] == 1:
         pixels = pixels / 255
     if pixels.shape[1:] != tuple(size):
         pixels = interpolate(pixels[None], tuple(size), mode="bilinear", antialias=True)[0]
