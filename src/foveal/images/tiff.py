@@ -160,7 +160,7 @@ def is_level(page: ImageFileDirectory_v2, first: ImageFileDirectory_v2) -> bool:
 
 
 def _is_smaller_in_shape(page: Mapping[int, Any], first: Mapping[int, Any]) -> bool:
-    (width, height), (w, h) = (first[256], first[257]), (page[256], page[257])
+    width, height, w, h = (int(each[tag]) for each in (first, page) for tag in (256, 257))
     return w < width and h < height and abs(w * height - h * width) <= 2 * (width + height)
 
 
