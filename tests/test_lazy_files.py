@@ -21,10 +21,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import miniatures
+from foveal.evaluation import inference, predict
 from foveal.images import FileImage, ImageError, TensorImage, file_sources, files, read, sources
 from foveal.images import tiff_levels as levels
 from foveal.images import tiff_pieces as pieces
 from foveal.images.resampling import resampled, resampled_bands
+from foveal.models import PatchClassifier
+from foveal.nn import aggregators
+from foveal.nn.encoders import ThinResNet
+from foveal.nn.scorers import ConvScorer
+from foveal.nn.selectors import TopK
 from tiff_files import (
     DEFLATE,
     GRAY,
@@ -433,6 +439,38 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
     path.unlink()
     with pytest.raises(ImageError, match="no such file"):
         image.crops(WINDOWS, (8, 8))
+
+
+# predictions
+
+
+def test_a_large_file_is_predicted_as_a_small_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiled = written(tmp_path / "a.tif", tiff(random(TILED, 90, 70), TILED))
+    png = miniatures.write(tmp_path / "a.png", miniatures.pixels(90, 70))
+    cut = written(tmp_path / "cut.tif", tiled.read_bytes()[:9000])
+    damaged = miniatures.truncated(png, tmp_path / "cut.png")
+    torch.manual_seed(0)
+    model = PatchClassifier(
+        scorer=ConvScorer(),
+        select=TopK(3),
+        encoder=ThinResNet(),
+        aggregate=aggregators.max,
+        classes=2,
+        view=(90, 70),
+        patch=(16, 16),
+    )
+    files = [FileImage(path) for path in (tiled, png, cut, damaged)]
+    whole = list(predict(model, files, ("a", "b"), 4))
+    monkeypatch.setattr(inference, "_DECODED_AHEAD", 0)
+    monkeypatch.setattr(FileImage, "decode", None)  # nobody decodes all of it
+    lazy = list(predict(model, [FileImage(file.path) for file in files], ("a", "b"), 4))
+    assert [bool(each.error) for each in lazy] == [False, False, True, True]
+    for found, expected in zip(lazy, whole, strict=True):
+        assert found.error == expected.error
+        assert found.windows == expected.windows
+        assert found.probability == pytest.approx(expected.probability, abs=1e-5)
 
 
 # threads and processes

@@ -44,18 +44,18 @@ class Decoded:
     def __init__(self, image: PIL.Image.Image) -> None:
         if not _has_fixed_range(image):
             raise ValueError(f"pixels of mode {image.mode} have no fixed range")
-        self._white_is_zero, orientation = False, _orientation(image)
+        self._white_is_zero = False
         if isinstance(image, TiffImageFile):
             tiff.check(image.tag_v2)
             self._white_is_zero = image.tag_v2.get(262) == 0
-            orientation = 1  # Pillow turns a TIFF itself
         transparent = _transparent_colour(image)
         image.load()
         if transparent is not None:
             image.info["transparency"] = transparent
         self._image = image
         self.size = (image.height, image.width)
-        self.orientation = orientation
+        # Pillow turns a TIFF itself
+        self.orientation = 1 if isinstance(image, TiffImageFile) else _orientation(image)
 
     def region(self, top: int, left: int, bottom: int, right: int) -> UInt8[Tensor, "3 h w"]:
         """The pixels of a window inside the image; strides are channels last."""

@@ -43,6 +43,8 @@ class FileImage:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels, upright."""
+        if self._pixels is not None:
+            return (self._pixels.shape[1], self._pixels.shape[2])
         source = self._opened()
         return turned_size(source.size, source.orientation)
 
@@ -55,7 +57,7 @@ class FileImage:
         """All pixels; the first call reads the file, and they are kept."""
         if self._pixels is None:
             self._pixels = read(self.path)
-            self._source = None if self._source is None else open_source(self.path)
+            self._source = None  # with what it kept
         return self._pixels
 
     def view(self, size: tuple[int, int]) -> Float[Tensor, "3 h w"]:
