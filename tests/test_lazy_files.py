@@ -249,15 +249,18 @@ def test_a_page_of_another_shape_is_no_level(tmp_path: Path) -> None:
     assert gray(image.view((5, 5))) == 200
 
 
+@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("bigtiff", [False, True])
-def test_levels_below_the_first_page_are_found(tmp_path: Path, bigtiff: bool) -> None:
+def test_levels_below_the_first_page_are_found(tmp_path: Path, bigtiff: bool, count: int) -> None:
     tifffile = pytest.importorskip("tifffile", reason="tifffile, which writes SubIFDs, is missing")
     with tifffile.TiffWriter(tmp_path / "a.ome.tif", bigtiff=bigtiff) as file:
         options = {"tile": (16, 16), "photometric": "rgb"}
-        file.write(np.full((96, 130, 3), 200, np.uint8), subifds=1, **options)
-        file.write(np.full((48, 65, 3), 150, np.uint8), subfiletype=1, **options)
+        file.write(np.full((96, 130, 3), 200, np.uint8), subifds=count, **options)
+        for gray_value, size in ((150, (48, 65)), (100, (24, 32)))[:count]:
+            file.write(np.full((*size, 3), gray_value, np.uint8), subfiletype=1, **options)
     image = FileImage(tmp_path / "a.ome.tif")
     assert image.in_parts
+    assert gray(image.view((20, 30))) == {1: 150, 2: 100}[count]
     assert gray(image.view((40, 60))) == 150
     assert gray(image.view((49, 60))) == 200
 

@@ -6,6 +6,7 @@ planes, in dozens of compressions. Pillow decodes a part of this, and a few comb
 the table. Tags are named as in TIFF 6.0.
 """
 
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -144,7 +145,21 @@ def _directory_at(file: BinaryIO, header: bytes, offset: int) -> ImageFileDirect
     file.seek(offset)
     directory = ImageFileDirectory_v2(header)
     directory.load(file)
+    if header[2] == 43 and 330 not in directory and (below := _below(file, offset)):
+        directory[330] = below
     return directory
+
+
+def _below(file: BinaryIO, offset: int) -> tuple[int, ...]:
+    """The SubIFDs of a BigTIFF's directory; Pillow leaves out their type, IFD8."""
+    file.seek(offset)
+    (entries,) = struct.unpack("<Q", file.read(8))
+    for _ in range(entries):
+        number, kind, count, value = struct.unpack("<HHQQ", file.read(20))
+        if (number, kind) == (330, 18) and count <= 64:
+            file.seek(value)
+            return (value,) if count == 1 else struct.unpack(f"<{count}Q", file.read(8 * count))
+    return ()
 
 
 def is_smaller_copy(page: Mapping[int, Any], first: Mapping[int, Any]) -> bool:
