@@ -2,7 +2,6 @@
 
 import io
 import itertools
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tiff_files import (
     DEFLATE,
     FLOAT,
     GRAY,
+    HEIGHT,
     JPEG,
     LAB,
     LZMA,
@@ -25,18 +25,23 @@ from tiff_files import (
     OLD_DEFLATE,
     PACKBITS,
     PALETTE,
+    READ,
+    READABLE,
     RGB,
     SIGNED,
     UNSIGNED,
     WHITE_IS_ZERO,
+    WIDTH,
     YCBCR,
     ZSTD,
     Layout,
     Values,
+    jpeg,
+    layout,
+    random,
     tiff,
 )
 
-HEIGHT, WIDTH = 7, 18
 COLOURS = (GRAY, WHITE_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB)
 TYPES = (
     *((UNSIGNED, bits) for bits in (1, 2, 4, 8, 12, 16, 32, 64)),
@@ -47,44 +52,6 @@ EXTRAS = ((), (0,), (1,), (2,), (0, 0), (1, 0), (2, 0), (0, 2), (0, 0, 0))
 COMPRESSIONS = (NONE, LZW, DEFLATE, PACKBITS, LZMA, ZSTD)
 # big-endian, BigTIFF, predictor
 VARIANTS = ((False, False, 1), (True, False, 1), (False, True, 1), (True, False, 2))
-# what docs/formats.md promises: colour and bits -> extra samples
-READ = {
-    (GRAY, 1): ((),),
-    (GRAY, 2): ((),),
-    (GRAY, 4): ((),),
-    (GRAY, 8): ((), (0,), (1,), (2,)),
-    (GRAY, 16): ((),),
-    (WHITE_IS_ZERO, 1): ((),),
-    (WHITE_IS_ZERO, 2): ((),),
-    (WHITE_IS_ZERO, 4): ((),),
-    (WHITE_IS_ZERO, 8): ((),),
-    (WHITE_IS_ZERO, 16): ((),),
-    (RGB, 8): ((), (0,), (1,), (2,), (0, 0), (1, 0), (2, 0), (0, 0, 0)),
-    (RGB, 16): ((), (0,), (2,)),
-    (PALETTE, 1): ((),),
-    (PALETTE, 2): ((),),
-    (PALETTE, 4): ((),),
-    (PALETTE, 8): ((), (0,), (2,)),
-    (CMYK, 8): ((), (0,), (0, 0)),
-}
-READABLE = [(*kind, extra) for kind, extras in READ.items() for extra in extras]
-
-
-def layout(colour: int, bits: int, extra: tuple[int, ...], **options: object) -> Layout:
-    table = np.random.default_rng(bits).integers(0, 65536, 3 << bits) if colour == PALETTE else []
-    return Layout(colour, bits, extra=extra, colormap=[*map(int, table)], **options)
-
-
-def random(kind: Layout, height: int = HEIGHT, width: int = WIDTH) -> Values:
-    """Random values of a layout; with associated alpha, colours are at most alpha."""
-    generator, shape = np.random.default_rng(0), (height, width, kind.samples)
-    if kind.sample_format == FLOAT:
-        return generator.random(shape).astype(kind.dtype)
-    values = generator.integers(0, 1 << min(kind.bits, 31), shape).astype(kind.dtype)
-    if kind.extra[:1] == (1,):
-        first = kind.samples - len(kind.extra)
-        values[..., :first] = np.minimum(values[..., :first], values[..., first : first + 1])
-    return values
 
 
 def shown(values: Values, kind: Layout) -> NDArray[np.float64]:
@@ -202,16 +169,6 @@ def test_a_tiff_is_turned_upright_however_it_is_stored(tmp_path: Path, orientati
             8: np.rot90(values),
         }.get(orientation, flipped)
         assert differs(tmp_path / "a.tif", values, kind, upright.astype(float)) == "", kind
-
-
-def jpeg(mode: str, **options: object) -> Callable[[Values], bytes]:
-    def encode(piece: Values) -> bytes:
-        stream = io.BytesIO()
-        image = Image.fromarray(piece[..., 0] if mode == "L" else piece, mode)
-        image.save(stream, "JPEG", quality=100, **options)
-        return stream.getvalue()
-
-    return encode
 
 
 @pytest.mark.filterwarnings("ignore:'mode' parameter:DeprecationWarning")

@@ -1,5 +1,6 @@
 """TIFF files of every kind, written tag by tag from the numbers of their pixels."""
 
+import io
 import lzma
 import struct
 import zlib
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 Values = NDArray[np.generic]  # (H, W, samples)
 
@@ -56,6 +58,48 @@ class Layout:
         return np.dtype(f"{'>' if self.big_endian else '<'}{kind}{width}")
 
 
+HEIGHT, WIDTH = 7, 18
+# what docs/formats.md promises: colour and bits -> extra samples
+READ = {
+    (GRAY, 1): ((),),
+    (GRAY, 2): ((),),
+    (GRAY, 4): ((),),
+    (GRAY, 8): ((), (0,), (1,), (2,)),
+    (GRAY, 16): ((),),
+    (WHITE_IS_ZERO, 1): ((),),
+    (WHITE_IS_ZERO, 2): ((),),
+    (WHITE_IS_ZERO, 4): ((),),
+    (WHITE_IS_ZERO, 8): ((),),
+    (WHITE_IS_ZERO, 16): ((),),
+    (RGB, 8): ((), (0,), (1,), (2,), (0, 0), (1, 0), (2, 0), (0, 0, 0)),
+    (RGB, 16): ((), (0,), (2,)),
+    (PALETTE, 1): ((),),
+    (PALETTE, 2): ((),),
+    (PALETTE, 4): ((),),
+    (PALETTE, 8): ((), (0,), (2,)),
+    (CMYK, 8): ((), (0,), (0, 0)),
+}
+READABLE = [(*kind, extra) for kind, extras in READ.items() for extra in extras]
+
+
+def layout(colour: int, bits: int, extra: tuple[int, ...], **options: object) -> Layout:
+    """A layout; with a palette, of random colours."""
+    table = np.random.default_rng(bits).integers(0, 65536, 3 << bits) if colour == PALETTE else []
+    return Layout(colour, bits, extra=extra, colormap=[*map(int, table)], **options)
+
+
+def random(kind: Layout, height: int = HEIGHT, width: int = WIDTH) -> Values:
+    """Random values of a layout; with associated alpha, colours are at most alpha."""
+    generator, shape = np.random.default_rng(0), (height, width, kind.samples)
+    if kind.sample_format == FLOAT:
+        return generator.random(shape).astype(kind.dtype)
+    values = generator.integers(0, 1 << min(kind.bits, 31), shape).astype(kind.dtype)
+    if kind.extra[:1] == (1,):
+        first = kind.samples - len(kind.extra)
+        values[..., :first] = np.minimum(values[..., :first], values[..., first : first + 1])
+    return values
+
+
 def tiff(pages: Sequence[tuple[Values, Layout]] | Values, layout: Layout = Layout()) -> bytes:
     """The bytes of a TIFF with one page, or with several of the same byte order."""
     if isinstance(pages, np.ndarray):
@@ -78,7 +122,8 @@ def _directory(values: Values, layout: Layout, offset: int, last: bool) -> bytes
     pieces = [_encoded(piece, layout) for piece in _pieces(values, layout)]
     tags = {n: tuple(v) for n, v in {**_tags(values, layout), **layout.tags}.items() if v}
     places, counts = (324, 325) if layout.tile else (273, 279)
-    tags |= {places: (0,) * len(pieces), counts: tuple(map(len, pieces))}
+    lengths = layout.tags.get(counts) or tuple(map(len, pieces))
+    tags |= {places: (0,) * len(pieces), counts: lengths}
     entry, count, position = (20, "Q", "Q") if wide else (12, "H", "L")
     data_at = offset + struct.calcsize(order + count) + entry * len(tags) + (8 if wide else 4)
     sizes = {n: _packed(v, n, order) for n, v in tags.items()}
@@ -193,3 +238,15 @@ def zstd(content: bytes) -> bytes:
     """A Zstandard frame of one raw block (up to 128 KiB)."""
     frame = struct.pack("<LBL", 0xFD2FB528, 0b10100000, len(content))
     return frame + (len(content) << 3 | 1).to_bytes(3, "little") + content
+
+
+def jpeg(mode: str, **options: object) -> Callable[[Values], bytes]:
+    """Encode a strip or tile as JPEG."""
+
+    def encode(piece: Values) -> bytes:
+        stream = io.BytesIO()
+        image = Image.fromarray(piece[..., 0] if mode == "L" else piece, mode)
+        image.save(stream, "JPEG", quality=100, **options)
+        return stream.getvalue()
+
+    return encode

@@ -33,6 +33,7 @@ _NOT_FINITE = (
     "are damaged; train it again with a lower learning rate or with other weights"
 )
 _PIXELS_IN_MEMORY = 2**27  # of all images of a batch, unless a single image has more
+_DECODED_AHEAD = 2**24  # pixels; of larger files, the model reads only what it looks at
 
 
 class Input(NamedTuple):
@@ -133,11 +134,13 @@ def _batches(inputs: Iterable[Input], batch_size: int) -> Iterator[list[Input]]:
 
 
 def _load(item: Input) -> Pixels | Image | str:
-    """The pixels, or the reason why there are none."""
+    """The pixels, the image itself if it is a large file, or the reason why there is none."""
     if item.image is None:
         return item.error or "there is no image"
     try:
-        return pixels(item.image)
+        height, width = item.image.size
+        is_large = isinstance(item.image, FileImage) and height * width > _DECODED_AHEAD
+        return item.image if is_large else pixels(item.image)
     except (UserError, OSError) as error:
         return str(error)
 

@@ -6,15 +6,15 @@ type until they are cut: a large uint8 image is never copied to float.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from foveal.errors import ImageRefused
-from foveal.images.decoding import ImageError, decoded, opened, upright_size
+from foveal.images.files import FileImage, read
+from foveal.images.refusals import ImageError
 from foveal.images.resampling import resampled, resampled_crops
 
 __all__ = ["FileImage", "Image", "ImageError", "Images", "TensorImage", "read", "sources"]
@@ -87,53 +87,6 @@ class TensorImage:
         return resampled_crops(self.pixels, windows, size)
 
 
-class FileImage:
-    """An image in a file (JPEG, PNG, WebP, TIFF, GIF, BMP, JPEG 2000 or PPM), read when needed.
-
-    The size comes from the header alone. Decoded pixels stay in memory as long as this object.
-    Every method raises `ImageError` for a file that cannot be used.
-    """
-
-    channels = 3
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._size: tuple[int, int] | None = None
-        self._pixels: UInt8[Tensor, "3 H W"] | None = None
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width in pixels, upright."""
-        if self._size is None:
-            with opened(self.path) as image:
-                self._size = upright_size(image)
-        return self._size
-
-    def decode(self) -> UInt8[Tensor, "3 H W"]:
-        """All pixels; the first call reads the file."""
-        if self._pixels is None:
-            self._pixels = read(self.path)
-        return self._pixels
-
-    def view(self, size: tuple[int, int]) -> Float[Tensor, "3 h w"]:
-        """Resample the whole image, antialiased, to exactly `size`.
-
-        A JPEG not decoded yet is decoded at 1/2, 1/4 or 1/8 of its size, the smallest at least as
-        large as the view, and is not kept. This saves time and memory; the view differs slightly
-        from that of the decoded image. Every other file is decoded and kept.
-        """
-        if self._pixels is None:
-            pixels = decoded(self.path, at_least=size)
-            if pixels.shape[1:] != self.size:
-                return resampled(pixels, size)
-            self._pixels = pixels
-        return resampled(self._pixels, size)
-
-    def crops(self, windows: Int[Tensor, "M 4"], size: tuple[int, int]) -> Float[Tensor, "M 3 h w"]:
-        """Cut windows out of the decoded image, as `TensorImage.crops` does."""
-        return TensorImage(self.decode()).crops(windows, size)
-
-
 # How far floats may leave [0, 1].
 _TOLERANCE = 0.5
 
@@ -188,17 +141,36 @@ def _grey(image: Image) -> Image:
     """The mean of the three channels of a tensor or a file; other images as they are."""
     if image.channels != 3 or not isinstance(image, TensorImage | FileImage):
         return image
-    pixels = image.pixels if isinstance(image, TensorImage) else image.decode()
+    if isinstance(image, FileImage):
+        return _GreyFile(image)
+    pixels = image.pixels
     mean = pixels.mean(
         dim=0, keepdim=True, dtype=None if pixels.is_floating_point() else torch.float32
     )
     return TensorImage(mean if pixels.is_floating_point() else mean.round().to(pixels.dtype))
 
 
-def read(path: str | Path) -> UInt8[Tensor, "3 H W"]:
-    """Decode an image file, upright. Strides are as decoded, channels last.
+class _GreyFile:
+    """The mean of the three channels of a file, rounded to 8 bits as that of a tensor."""
 
-    Raises:
-        ImageError: the file is missing, empty, damaged, too large, not an image, or holds several.
-    """
-    return decoded(Path(path))
+    channels = 1
+
+    def __init__(self, file: FileImage) -> None:
+        self.file = file
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels, upright."""
+        return self.file.size
+
+    def view(self, size: tuple[int, int]) -> Float[Tensor, "1 h w"]:
+        """As `FileImage.view`."""
+        return _rounded_mean(self.file.view(size), 0)
+
+    def crops(self, windows: Int[Tensor, "M 4"], size: tuple[int, int]) -> Float[Tensor, "M 1 h w"]:
+        """As `FileImage.crops`."""
+        return _rounded_mean(self.file.crops(windows, size), 1)
+
+
+def _rounded_mean(pixels: Tensor, axis: int) -> Tensor:
+    return pixels.mean(dim=axis, keepdim=True).mul_(255).round_().div_(255)

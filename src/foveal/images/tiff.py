@@ -6,16 +6,15 @@ planes, in dozens of compressions. Pillow decodes a part of this, and a few comb
 the table. Tags are named as in TIFF 6.0.
 """
 
-import ctypes
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, BinaryIO
 
-from PIL import _imaging
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from foveal.errors import UserError
+from foveal.images.libtiff import is_configured
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # also BigTIFF
 
@@ -100,35 +99,84 @@ def check(directory: ImageFileDirectory_v2) -> None:
     """
     if directory.get(254, 0) & 1:
         raise UnsupportedTiff("its first image is a reduced copy of another")
+    reason = _refusal(directory)
+    if reason is not None:
+        raise UnsupportedTiff(reason)
+
+
+def _refusal(directory: ImageFileDirectory_v2) -> str | None:
+    """Why a page is not read exactly."""
     if 262 not in directory:
-        raise UnsupportedTiff("a TIFF without a photometric interpretation")
+        return "a TIFF without a photometric interpretation"
     layout = _layout(directory)
     reason = _colour_refusal(layout) or _storage_refusal(layout)
-    if reason is not None:
-        raise UnsupportedTiff(f"a TIFF {reason} is not supported")
+    return None if reason is None else f"a TIFF {reason} is not supported"
 
 
 def directories(file: BinaryIO) -> Iterator[ImageFileDirectory_v2]:
     """The directories of all pages, in order; a chain that returns to itself ends there."""
-    header = file.read(8)
-    if header.startswith(b"MM\0+"):
-        raise UnsupportedTiff("a big-endian BigTIFF is not supported")
-    header += file.read(8) if header[2] == 43 else b""  # BigTIFF
+    header = _header(file)
     directory, seen = ImageFileDirectory_v2(header), set[int]()
     while (offset := directory.next) and offset not in seen:
         seen.add(offset)
-        file.seek(offset)
-        directory = ImageFileDirectory_v2(header)
-        directory.load(file)
+        directory = _directory_at(file, header, offset)
         yield directory
+
+
+def directories_below(
+    file: BinaryIO, page: ImageFileDirectory_v2
+) -> Iterator[ImageFileDirectory_v2]:
+    """The directories that a page refers to as its own (SubIFDs)."""
+    offsets = page.get(330, ())
+    header = _header(file)
+    for offset in offsets if isinstance(offsets, tuple) else (offsets,):
+        yield _directory_at(file, header, offset)
+
+
+def _header(file: BinaryIO) -> bytes:
+    file.seek(0)
+    header = file.read(8)
+    if header.startswith(b"MM\0+"):
+        raise UnsupportedTiff("a big-endian BigTIFF is not supported")
+    return header + (file.read(8) if header[2] == 43 else b"")  # BigTIFF
+
+
+def _directory_at(file: BinaryIO, header: bytes, offset: int) -> ImageFileDirectory_v2:
+    file.seek(offset)
+    directory = ImageFileDirectory_v2(header)
+    directory.load(file)
+    if header[2] == 43 and 330 not in directory and (below := _below(file, offset)):
+        directory[330] = below
+    return directory
+
+
+def _below(file: BinaryIO, offset: int) -> tuple[int, ...]:
+    """The SubIFDs of a BigTIFF's directory; Pillow leaves out their type, IFD8."""
+    file.seek(offset)
+    (entries,) = struct.unpack("<Q", file.read(8))
+    for _ in range(entries):
+        number, kind, count, value = struct.unpack("<HHQQ", file.read(20))
+        if (number, kind) == (330, 18) and count <= 64:
+            file.seek(value)
+            return (value,) if count == 1 else struct.unpack(f"<{count}Q", file.read(8 * count))
+    return ()
 
 
 def is_smaller_copy(page: Mapping[int, Any], first: Mapping[int, Any]) -> bool:
     """Whether a page is a level of the pyramid of the first, or a mask."""
-    (width, height), (w, h) = (first[256], first[257]), (page[256], page[257])
     marked = bool(page.get(254, 0) & 0b101)  # reduced resolution, or transparency mask
-    same_shape = abs(w * height - h * width) <= 2 * (width + height)
-    return marked or (w < width and h < height and same_shape)
+    return marked or _is_smaller_in_shape(page, first)
+
+
+def is_level(page: ImageFileDirectory_v2, first: ImageFileDirectory_v2) -> bool:
+    """Whether a page is a smaller copy of the whole first one, of a kind that is read."""
+    is_mask = bool(page.get(254, 0) & 0b100)
+    return _is_smaller_in_shape(page, first) and not is_mask and _refusal(page) is None
+
+
+def _is_smaller_in_shape(page: Mapping[int, Any], first: Mapping[int, Any]) -> bool:
+    width, height, w, h = (int(each[tag]) for each in (first, page) for tag in (256, 257))
+    return w < width and h < height and abs(w * height - h * width) <= 2 * (width + height)
 
 
 def _layout(directory: ImageFileDirectory_v2) -> _Layout:
@@ -174,7 +222,7 @@ def _storage_refusal(layout: _Layout) -> str | None:
     """What of the way in which the samples are stored is not supported."""
     colour, depth, compression = layout.colour, layout.bits[0], layout.compression
     name = _COMPRESSIONS.get(compression, f"number {compression}")
-    if compression not in _READ or not _is_configured(compression):
+    if compression not in _READ or not is_configured(compression):
         return f"compressed with {name}"
     if compression in _FAX and depth != 1:
         return f"of {depth}-bit samples compressed as a fax"
@@ -196,27 +244,3 @@ def _storage_refusal(layout: _Layout) -> str | None:
 def _planes_are_misread(layout: _Layout) -> bool:
     alpha_alone = layout.colour == _RGB and len(layout.extra) == 1
     return layout.compression == _JPEG or (any(layout.extra) and not alpha_alone)
-
-
-def _is_configured(compression: int) -> bool:
-    """Whether the libtiff that Pillow uses has the codec; yes where it cannot be asked."""
-    known = getattr(_libtiff(), "TIFFIsCODECConfigured", None)
-    return known is None or bool(known(compression))
-
-
-@cache
-def silence_libtiff() -> None:
-    """Let libtiff report errors to Pillow alone, not to standard error as well, from now on."""
-    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
-        set_handler = getattr(_libtiff(), name, None)
-        if set_handler is not None:
-            set_handler(None)
-
-
-@cache
-def _libtiff() -> ctypes.CDLL | None:
-    """Pillow's compiled module, through which the functions of its libtiff can be called."""
-    try:
-        return ctypes.CDLL(_imaging.__file__)
-    except (AttributeError, OSError):
-        return None

@@ -1,0 +1,41 @@
+"""The levels of a pyramid in a TIFF: the first page, and those that are smaller copies of it.
+
+Levels are further pages (libvips, GDAL, Aperio) or directories below the first page (OME-TIFF).
+"""
+
+import os
+from typing import BinaryIO
+
+from foveal.images import tiff
+from foveal.images.decoding import LARGEST, checked_pages
+from foveal.images.refusals import ImageError
+from foveal.images.tiff_pieces import Pieces, pieces
+
+
+def tiff_levels(file: BinaryIO) -> tuple[list[Pieces], int]:
+    """The levels of a TIFF, the full size first, and its orientation.
+
+    Returns:
+        No level where the file is no TIFF, or must be decoded whole.
+
+    Raises:
+        UnsupportedTiff, ImageError, OSError: it cannot be used.
+    """
+    if file.read(4) not in tiff.MAGIC:
+        return [], 1
+    pages = checked_pages(file)
+    length = file.seek(0, os.SEEK_END)
+    first = pieces(pages[0], length) if pages else None
+    if first is None:
+        return [], 1
+    smaller = [*pages[1:], *tiff.directories_below(file, pages[0])]
+    found = [pieces(page, length) for page in smaller if tiff.is_level(page, pages[0])]
+    levels = [first, *(level for level in found if level is not None)]
+    area = min(level.size[0] * level.size[1] for level in levels)
+    if area > LARGEST:
+        raise ImageError(
+            f"{first.size[0]} x {first.size[1]} pixels exceed the limit of {LARGEST} for files "
+            "without smaller copies; save it as a tiled TIFF with a pyramid"
+        )
+    orientation = pages[0].get(274, 1)
+    return levels, orientation if orientation in range(1, 9) else 1
