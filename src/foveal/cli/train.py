@@ -19,6 +19,7 @@ from foveal.cli._parsers import (
 )
 from foveal.errors import UserError
 from foveal.paper import recipes
+from foveal.planning.folder import default_output
 from foveal.settings import Hardware
 
 OWN_IMAGES = """
@@ -78,7 +79,8 @@ def run(
         resume: continue the run in the output folder.
         hardware: what to train on.
     """
-    output = output or Path("runs") / (Path(given["data"]).stem if name == "folder" else name)
+    if output is None:
+        output = default_output(Path(given["data"])) if name == "folder" else Path("runs") / name
     if resume:
         _resume(output, name, given, hardware)
     else:

@@ -29,7 +29,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000", "PPM")
 _MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 _SCALED = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # 0 .. 65535 to 0 .. 255, rounded
 # what Pillow raises on damaged files; Warning: programs may turn warnings into errors
-_DAMAGE: tuple[type[Exception], ...] = (
+DAMAGE: tuple[type[Exception], ...] = (
     OSError,
     SyntaxError,
     ValueError,
@@ -54,7 +54,7 @@ def decoded(path: Path, at_least: tuple[int, int] | None = None) -> UInt8[Tensor
     with opened(path) as image:
         if at_least is not None:
             height, width = at_least
-            image.draft(None, (height, width) if _orientation(image) > 4 else (width, height))
+            image.draft(None, (height, width) if orientation(image) > 4 else (width, height))
         return rgb_pixels(image)
 
 
@@ -75,7 +75,7 @@ def rgb_pixels(image: PIL.Image.Image) -> UInt8[Tensor, "3 h w"]:
     upright = _rgb(image)
     # Pillow turns a TIFF itself
     if not isinstance(image, TiffImageFile):
-        upright = _turned(upright, _orientation(image))
+        upright = _turned(upright, orientation(image))
     pixels = np.empty((upright.height, upright.width, 3), np.uint8)
     # in strips, because Pillow would copy the whole image twice
     for top in range(0, upright.height, 64):
@@ -87,11 +87,11 @@ def rgb_pixels(image: PIL.Image.Image) -> UInt8[Tensor, "3 h w"]:
 def _transparent_colour(image: PIL.Image.Image) -> int | None:
     """The transparent gray of a PNG of 2 or 4 bits, scaled as Pillow scales its pixels to 8."""
     gray = image.info.get("transparency")
-    scale = {"L;2": 85, "L;4": 17}.get(_raw_mode(image))
+    scale = {"L;2": 85, "L;4": 17}.get(raw_mode(image))
     return gray * scale if scale and isinstance(gray, int) and image.format == "PNG" else None
 
 
-def _raw_mode(image: PIL.Image.Image) -> str:
+def raw_mode(image: PIL.Image.Image) -> str:
     """How pixels not loaded yet are stored, in Pillow's words."""
     tiles = getattr(image, "tile", None)
     return str(tiles[0][3]) if tiles else ""
@@ -125,12 +125,12 @@ def _white_is_zero(image: PIL.Image.Image) -> bool:
     return isinstance(image, TiffImageFile) and image.tag_v2.get(262) == 0
 
 
-def _orientation(image: PIL.Image.Image) -> int:
+def orientation(image: PIL.Image.Image) -> int:
     """EXIF orientation 1..8; 5 and above swap height and width. Read without decoding."""
     try:
         # not image.getexif(), which decodes a PNG
         return int(PIL.Image.Image.getexif(image).get(274, 1))
-    except _DAMAGE:
+    except DAMAGE:
         return 1
 
 
@@ -154,7 +154,7 @@ def upright_size(image: PIL.Image.Image) -> tuple[int, int]:
     # versions of Pillow differ in the size they report before a TIFF is decoded
     if isinstance(image, TiffImageFile):
         width, height = image.tag_v2[256], image.tag_v2[257]
-    return (width, height) if 5 <= _orientation(image) <= 8 else (height, width)
+    return (width, height) if 5 <= orientation(image) <= 8 else (height, width)
 
 
 @contextmanager
@@ -185,7 +185,7 @@ def opened(path: Path) -> Iterator[PIL.Image.Image]:
         raise ImageError(_line(f"{path}: permission denied; change its permissions")) from None
     except PIL.UnidentifiedImageError:
         raise ImageError(_line(f"{path}: {_unidentified(path)}")) from None
-    except _DAMAGE as error:
+    except DAMAGE as error:
         remedy = "copy it again or leave it out"
         raise ImageError(_line(f"{path}: damaged or truncated ({error}); {remedy}")) from error
 
@@ -208,7 +208,7 @@ def _unidentified(path: Path) -> str:
             try:
                 file.seek(0)
                 factory(file, "")
-            except _DAMAGE as error:
+            except DAMAGE as error:
                 return f"{name} of an unsupported kind, or damaged ({error}); {remedy}"
     return f"not an image, or an unsupported format; {remedy}"
 
@@ -241,7 +241,7 @@ def _check_header(image: PIL.Image.Image) -> None:
         raise ImageError(
             "CMYK JPEG without Adobe's marker, so its polarity is unknown; save it as RGB"
         )
-    if image.format == "PNG" and "transparency" in image.info and _raw_mode(image) == "RGB;16B":
+    if image.format == "PNG" and "transparency" in image.info and raw_mode(image) == "RGB;16B":
         raise ImageError(
             "16-bit RGB with a transparent colour is not supported; save it with an alpha channel"
         )

@@ -1,6 +1,7 @@
 """Begin a run, or go on with one, in a folder."""
 
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import torch
 from foveal._processes import is_rank_zero
 from foveal.data import Splits
 from foveal.data.folder import check
-from foveal.errors import UserError
+from foveal.data.loader import check_batch
+from foveal.errors import NotWritten, UserError
 from foveal.experiment import Experiment
 from foveal.models import PatchClassifier
 from foveal.phases.sequence import begin
@@ -38,12 +40,16 @@ def start(
         KeyboardInterrupt: the run was stopped; the message gives the command to go on.
         UserError: the folder or the data are not usable; training diverged.
     """
-    configure_fabric(hardware)
+    check_hardware(experiment, hardware)
     splits = read_splits(experiment)
     folder = RunFolder.create(output)
     if is_rank_zero():
-        record(folder, experiment)
-        folder.write_seed(experiment.training.seed)
+        try:
+            record(folder, experiment)
+            folder.write_seed(experiment.training.seed)
+        except NotWritten:
+            shutil.rmtree(folder.path, ignore_errors=True)  # it could not be resumed
+            raise
     _train(experiment, splits, folder, hardware, resume=False, progress=progress)
     return folder
 
@@ -70,6 +76,16 @@ def resume(output: str | Path, hardware: Hardware, *, progress: bool = True) -> 
         check(part)
     _train(experiment, splits, folder, hardware, resume=True, progress=progress)
     return folder
+
+
+def check_hardware(experiment: Experiment, hardware: Hardware) -> None:
+    """Refuse hardware that this machine lacks, or over which a batch does not divide.
+
+    Raises:
+        UserError: one line with the remedy.
+    """
+    world = configure_fabric(hardware).world_size
+    check_batch(experiment.training.optimisation.batch, world)
 
 
 def read_splits(experiment: Experiment) -> Splits:
@@ -122,5 +138,7 @@ def _train(
         raise KeyboardInterrupt(f"{stop}; continue with: {command}") from stop
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"continue from the last validation with: {command}") from None
+    except NotWritten as error:
+        raise UserError(f"{error}; continue with: {command}") from error
     except torch.OutOfMemoryError as error:
         raise UserError(f"out of memory: try a smaller --batch or --view ({error})") from error

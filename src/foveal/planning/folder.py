@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from foveal.models import PatchClassifier
 
 SMALLEST = 64  # pixels of a shorter side below which patches make no sense
-DECODED = 2000  # images of a part that are decoded before training begins, to find damaged ones
 
 
 def folder(
@@ -61,13 +60,11 @@ def folder(
     Raises:
         UserError: the images or the settings are not usable; one line with the remedy.
     """
-    from foveal.data.folder import read_folder
     from foveal.data.folder.fingerprints import leaks
     from foveal.data.labels import is_multilabel
     from foveal.models.from_settings import from_settings
 
-    asked = {"multilabel": True} if multilabel else {}
-    splits = CachedCall(read_folder, data.resolve(), seed=seed, **asked)
+    splits = read_images(data, seed=seed, multilabel=multilabel)
     images = splits()
     multilabel = is_multilabel(images.train.labels)
     typical = _check_images(data, images)
@@ -111,13 +108,30 @@ def folder(
     )
 
 
+def read_images(data: Path, *, seed: int = 0, multilabel: bool = False) -> "CachedCall[Splits]":
+    """The call that reads the images of a training on a folder or CSV; see `folder`.
+
+    Raises:
+        ValueError: the seed is out of range.
+    """
+    from foveal.data.folder import read_folder
+
+    asked = {"multilabel": True} if multilabel else {}
+    return CachedCall(read_folder, data.resolve(), seed=Training(seed=seed).seed, **asked)
+
+
+def default_output(data: Path) -> Path:
+    """The folder of a run on data where no other is given: runs/ and the name of the data."""
+    return Path("runs") / data.resolve().stem
+
+
 def _check_images(data: Path, images: "Splits") -> sizing.Size:
     """Open all images before an hour-long training does; return the median size.
 
     Raises:
         UserError: an image cannot be read.
     """
-    from foveal.data.folder import check
+    from foveal.data.folder.summary import DECODED, check
 
     for part in (images.train, images.validation, images.test):
         if part is not None:

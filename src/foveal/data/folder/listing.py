@@ -66,7 +66,8 @@ def list_folder(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
 def _list_tree(root: Folder, left_out: LeftOut, classes: Sequence[str]) -> Listing:
     inner = _unwrap(root, classes)
     notes = [] if inner is root else [f"images are in {inner.path}"]
-    home = root.path if (root.path / "boxes.csv").is_file() else inner.path
+    home = root.path if "boxes.csv" in left_out.boxes else inner.path
+    notes += _misplaced_boxes(root.path, home, left_out.boxes)
     splits = [f for f in inner.folders if split_of(f.path.name) and f.folders]
     if not splits:
         images = _list_class_folders(root, inner, None)
@@ -85,6 +86,17 @@ def _list_tree(root: Folder, left_out: LeftOut, classes: Sequence[str]) -> Listi
         of_classes = _unwrap_split(folder)
         images += _list_class_folders(root, of_classes, split_of(folder.path.name))
     return Listing(images, (*notes, *left_out.notes()), home)
+
+
+def _misplaced_boxes(root: Path, home: Path, found: Sequence[str]) -> list[str]:
+    """A remark where a `boxes.csv` lies where it is not read."""
+    misplaced = [name for name in found if root / name != home / "boxes.csv"]
+    if not misplaced:
+        return []
+    return [
+        f"warning: ignored {shorten(misplaced)}: boxes are read from {home / 'boxes.csv'} alone,"
+        f" with the names of files relative to {home}"
+    ]
 
 
 def _unwrap(root: Folder, classes: Sequence[str]) -> Folder:

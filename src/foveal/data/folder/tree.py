@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from foveal.data.folder.table import shorten, user_error
 
@@ -33,35 +33,48 @@ _SYSTEM = frozenset(
 
 @dataclass
 class LeftOut:
-    """What a scan left out, by the reason.
+    """What a scan left out, by the reason; names relative to the folder that was scanned.
 
     Attributes:
-        others: files that do not end like an image, counted by their ending.
-        hidden: names of hidden and system files and folders.
+        others: files that do not end like an image.
+        hidden: hidden and system files and folders.
         loops: links that lead back to a folder above them.
-        special: names of pipes, sockets and devices that end like an image.
+        special: pipes, sockets and devices that end like an image.
         written: folders that foveal wrote.
+        boxes: files `boxes.csv`, of which that beside the class or split folders is read.
     """
 
-    others: Counter[str] = field(default_factory=Counter)
+    others: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
     loops: list[str] = field(default_factory=list)
     special: list[str] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
+    boxes: list[str] = field(default_factory=list)
 
     def notes(self) -> tuple[str, ...]:
-        """What was left out, a remark for each reason."""
-        kinds = [f"{count} {kind}" for kind, count in self.others.most_common()]
-        reasons = (
-            (self.others.total(), "other files", kinds),
-            (len(self.hidden), "hidden or system files and folders", self.hidden),
-            (len(self.loops), "links back to a folder above them", self.loops),
-            (len(self.special), "special files", self.special),
-            (len(self.written), "folders written by foveal", self.written),
-        )
+        """What was left out, a remark for each reason; of boxes there is none."""
+        endings = Counter(_ending(name) for name in self.others)
+        kinds = [f"{count} {kind}" for kind, count in endings.most_common()]
         return tuple(
-            f"ignored {count} {what} ({shorten(names)})" for count, what, names in reasons if count
+            f"ignored {len(names)} {what} ({shorten(kinds if names is self.others else names)})"
+            for what, names in self.by_reason().items()
         )
+
+    def by_reason(self) -> dict[str, list[str]]:
+        """The names by what they are, in words; of boxes there is nothing."""
+        reasons = {
+            "other files": self.others,
+            "hidden or system files and folders": self.hidden,
+            "links back to a folder above them": self.loops,
+            "special files": self.special,
+            "folders written by foveal": self.written,
+        }
+        return {what: names for what, names in reasons.items() if names}
+
+
+def _ending(name: str) -> str:
+    path = PurePosixPath(name)
+    return path.suffix.lower() or path.name
 
 
 @dataclass(frozen=True)
@@ -151,8 +164,7 @@ def _scan(root: Path, folder: Path, above: tuple[Path, ...], left_out: LeftOut) 
                 if len(left_out.written) == written or any(child.all_images()):
                     children.append(child)
         elif not is_image(path):
-            if entry.name != "boxes.csv":
-                left_out.others[path.suffix.lower() or path.name] += 1
+            (left_out.boxes if entry.name == "boxes.csv" else left_out.others).append(name)
         # a broken link is an image that is missing
         elif os.path.isfile(path) or not os.path.exists(path):
             children.append(path)
