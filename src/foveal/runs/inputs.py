@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import os
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import PIL.Image
 from torch import Tensor
 
 from foveal.data.folder.listing import list_folder
+from foveal.data.folder.tree import list_entries
 from foveal.errors import UserError
 from foveal.images import FileImage, Image, ImageError
 from foveal.images.conversion import NO_IMAGE, Source, as_image
@@ -101,8 +104,33 @@ def _files(path: Path, notes: list[str]) -> list[Path]:
                 " by foveal evaluate RUN --data"
             )
         return [path]
+    _check_readable(path)
     found = sorted(glob.glob(str(path), recursive=True))
     if not found:
         raise UserError(f"{path}: no file matches this pattern")
     files = (file for each in found for file in _files(Path(each), notes))
     return list(dict.fromkeys(files))  # ** gives a folder and what is in it
+
+
+def _check_readable(pattern: Path) -> None:
+    """Refuse a folder that a pattern leads through and that cannot be read; glob is silent on it.
+
+    Raises:
+        UserError: names the folder.
+    """
+    parts = pattern.parts
+    for place, part in enumerate(parts):
+        if glob.has_magic(part):
+            end = place + (part == "**")  # which lists the folders that it matches, too
+            for folder in glob.glob(os.path.join(*parts[:end]) if end else ".", recursive=True):
+                if not _is_no_folder(folder):
+                    list_entries(Path(folder))
+
+
+def _is_no_folder(path: str) -> bool:
+    try:
+        return not stat.S_ISDIR(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False

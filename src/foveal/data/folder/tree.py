@@ -118,6 +118,20 @@ def scan(root: Path) -> tuple[Folder, LeftOut]:
     return _scan(root, root, (root.resolve(),), left_out), left_out
 
 
+def list_entries(folder: Path) -> list["os.DirEntry[str]"]:
+    """What lies directly in a folder, in natural order.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: natural_key(entry.name))
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise user_error(f"{folder}: {reason}; make the folder readable, or move it away") from None
+
+
 def is_image(file: Path) -> bool:
     """Whether the name of a file ends like an image."""
     return file.suffix.lower() in IMAGE_SUFFIXES
@@ -140,14 +154,8 @@ def natural_key(name: str) -> list[tuple[int, str]]:
 
 def _scan(root: Path, folder: Path, above: tuple[Path, ...], left_out: LeftOut) -> Folder:
     """Scan a folder; `above` are the real paths from the root down to it."""
-    try:
-        with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: natural_key(entry.name))
-    except OSError as error:
-        reason = (error.strerror or "unknown error").lower()
-        raise user_error(f"{folder}: {reason}; make the folder readable, or move it away") from None
     children: list[Folder | Path] = []
-    for entry in found:
+    for entry in list_entries(folder):
         path = Path(entry.path)
         name = path.relative_to(root).as_posix()
         if entry.name.startswith(".") or entry.name.lower() in _SYSTEM:
