@@ -67,9 +67,7 @@ def copied(source: str, target: str) -> Change:
 
 
 def in_mode(name: str, mode: str, **options: object) -> Change:
-    return lambda root: miniatures.write(
-        root / name, Image.new(mode, (96, 64)), **options
-    )
+    return lambda root: miniatures.write(root / name, Image.new(mode, (96, 64)), **options)
 
 
 def cut(name: str) -> Change:

@@ -1,5 +1,6 @@
 """foveal plan: say what training on your own images would do, and train nothing."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from foveal.cli._console import SUCCESS, log
 from foveal.cli._options import Options
 from foveal.cli._parsers import Token, asks_help, new_app, run_command, split_target
 from foveal.errors import UserError
+from foveal.experiment import Experiment
 from foveal.paper import recipes
 from foveal.planning.folder import default_output, read_images
 from foveal.settings import Hardware
@@ -59,7 +61,7 @@ def show(
     Raises:
         UserError: training would be refused, in the same words.
     """
-    described = _describe_data(given)
+    _describe_data(given)
     experiment = recipes.build("folder", given)
 
     from foveal.models import PatchClassifier
@@ -67,7 +69,7 @@ def show(
     from foveal.planning import budget
     from foveal.runs.folder import RunFolder
 
-    print("\n".join(note for note in experiment.notes if note not in described))
+    print(*_further_notes(experiment), sep="\n")
     check_hardware(experiment, hardware)
     RunFolder(output or default_output(given["data"])).check_new()
     assert isinstance(experiment.model, PatchClassifier)
@@ -83,18 +85,23 @@ def show(
     return SUCCESS
 
 
-def _describe_data(given: dict[str, Any]) -> set[str]:
-    """Print what the data are, if they can be read; return what training says of that."""
-    from foveal.data.folder import describe
-    from foveal.data.folder.fingerprints import leaks
+def _describe_data(given: dict[str, Any]) -> None:
+    """Print what the data are, if they can be read; else training is refused for this reason."""
     from foveal.data.folder.inventory import inventory
-    from foveal.planning import sizing
+    from foveal.planning.sizing import scarce
 
     asked = {name: given[name] for name in ("seed", "multilabel") if name in given}
-    try:
+    with suppress(ValueError):
         splits = read_images(given["data"], **asked)()
-    except ValueError:  # training is refused for the same reason
-        return set()
-    scarce = sizing.scarce(splits.train)
-    print("\n".join(inventory(given["data"], splits, scarce)), end="\n\n", flush=True)
-    return {describe(splits), *scarce, *leaks(splits)}
+        print(*inventory(given["data"], splits, scarce(splits.train)), "", sep="\n", flush=True)
+
+
+def _further_notes(experiment: Experiment) -> list[str]:
+    """What training says, but for what is already said of the data."""
+    from foveal.data.folder import describe
+    from foveal.data.folder.fingerprints import leaks
+    from foveal.planning.sizing import scarce
+
+    splits = experiment.splits()
+    said = {describe(splits), *scarce(splits.train), *leaks(splits)}
+    return [note for note in experiment.notes if note not in said]

@@ -19,7 +19,6 @@ from foveal.errors import UserError
 from foveal.images import FileImage, Image, ImageError
 from foveal.images.conversion import NO_IMAGE, Source, as_image
 
-
 Listed = Path | Image | ImageError
 """A file, an image in memory, or why pixels in memory cannot be used."""
 

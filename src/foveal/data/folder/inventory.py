@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from foveal.data.dataset import Splits
-from foveal.data.folder import oddities
+from foveal.data.folder import left_out, oddities
 from foveal.data.folder.files import ImageFiles
 from foveal.data.folder.fingerprints import copies, equal, named_parts
-from foveal.data.folder.left_out import left_out
 from foveal.data.folder.summary import DECODED, faults
+from foveal.data.folder.tree import LeftOut, scan
 from foveal.data.labels import class_counts
 from foveal.images import ImageError
 from foveal.images.header import Header, read_header
@@ -40,7 +40,9 @@ def inventory(path: Path, splits: Splits, more: Sequence[str] = ()) -> list[str]
     ]
     between, within, labels = _copies(splits)
     odd = [*more, *oddities.of_parts(parts), *oddities.of_headers(headers), *labels, *unseen]
-    notes = [note for note in splits.train.notes if not note.startswith("ignored ")]
+    found = scan(path)[1] if path.is_dir() else LeftOut()
+    left = left_out.of_folder(found) if path.is_dir() else left_out.of_table(path, images)
+    notes = [note for note in parts["train"].notes if note not in found.notes()]
     return [
         f"{path}: {len(images)} images of {len(splits.train.classes)} classes",
         "",
@@ -52,7 +54,7 @@ def inventory(path: Path, splits: Splits, more: Sequence[str] = ()) -> list[str]
         *_section("several times in a part, byte by byte", _some(within)),
         *_section("oddities", odd),
         *_section("cannot be used", damaged),
-        *_section("left out", left_out(path, images)),
+        *_section("left out", left),
         *_section("remarks", notes),
     ]
 
@@ -74,8 +76,7 @@ def _table(parts: dict[str, ImageFiles]) -> list[str]:
     counts = [class_counts(part.labels, len(classes)) for part in parts.values()]
     rows = [("class", *parts, "all")]
     rows += [
-        (name, *map(str, row), str(sum(row)))
-        for name, *row in zip(classes, *counts, strict=True)
+        (name, *map(str, row), str(sum(row))) for name, *row in zip(classes, *counts, strict=True)
     ]
     sizes = [len(part) for part in parts.values()]
     rows.append(("images", *map(str, sizes), str(sum(sizes))))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from foveal.data.folder.listed import ListedImage
-from foveal.data.folder.tree import LeftOut, is_image, scan
+from foveal.data.folder.tree import LeftOut, is_image, list_entries
 
 _FEW = 5  # files that are alike and each named
 _WHY = {
@@ -17,18 +17,8 @@ _WHY = {
 }
 
 
-def left_out(path: Path, images: Iterable[ListedImage]) -> list[str]:
-    """A line for each file that is left out, or for all of an ending in a folder.
-
-    Of a CSV, these are the images it does not list, in the folders of those that it lists.
-
-    Args:
-        path: of the folder or CSV.
-        images: those that are not left out.
-    """
-    if not path.is_dir():
-        return [f"{name}: not in {path.name}" for name in _exactly(_unlisted(path, images))]
-    found: LeftOut = scan(path)[1]
+def of_folder(found: LeftOut) -> list[str]:
+    """A line for each file or folder that is left out, or for all of an ending in a folder."""
     return [
         f"{name}: {_WHY[what]}"
         for what, names in found.by_reason().items()
@@ -36,15 +26,26 @@ def left_out(path: Path, images: Iterable[ListedImage]) -> list[str]:
     ]
 
 
-def _unlisted(table: Path, images: Iterable[ListedImage]) -> list[str]:
+def of_table(table: Path, images: Iterable[ListedImage]) -> list[str]:
+    """The images that a CSV does not list, in the folders of those that it lists.
+
+    Args:
+        table: the CSV.
+        images: those that it lists.
+    """
     listed = {os.path.abspath(image.path) for image in images}
     folders = sorted({os.path.dirname(file) for file in listed})
-    beside = [os.path.join(folder, name) for folder in folders for name in sorted(os.listdir(folder))]
-    return [
+    beside = [
+        os.path.join(folder, entry.name)
+        for folder in folders
+        for entry in list_entries(Path(folder))
+    ]
+    unlisted = [
         os.path.relpath(file, os.path.abspath(table.parent))
         for file in beside
         if file not in listed and is_image(Path(file)) and os.path.isfile(file)
     ]
+    return [f"{name}: not in {table.name}" for name in _exactly(unlisted)]
 
 
 def _exactly(names: Sequence[str]) -> list[str]:

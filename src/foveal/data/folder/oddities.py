@@ -1,7 +1,7 @@
 """What is unusual about the images of a data set, a remark for each kind."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 
 from foveal.data.folder.files import ImageFiles
