@@ -12,6 +12,7 @@ import torch
 import foveal
 import miniatures
 from foveal.cli.main import main
+from foveal.nn.encoders import Backbone
 from foveal.runs.folder import RunFolder
 from full_disk import disk_full_after
 
@@ -99,4 +100,21 @@ def test_a_disk_that_fills_up_after_a_checkpoint(
     assert reason.startswith(f"foveal: {output}/")
     assert f"continue with: foveal train --resume --output {output}" in reason
     assert foveal.load(output).checkpoint == "best"
+    check_resumed(output, whole)
+
+
+def test_a_run_that_stops_in_its_first_phases_goes_on_with_its_pretrained_weights(
+    tmp_path: Path,
+) -> None:
+    photos = miniatures.class_folders(tmp_path / "photos", {"a": 6, "b": 6}, size=(96, 128))
+    weights = tmp_path / "small.pt"
+    torch.save(Backbone("test_resnet", stage=-1).network.state_dict(), weights)
+    command = ["train", str(photos), "--encoder", "test_resnet", "--weights", str(weights)]
+    command += ["--patch", "32", "--k", "2", "--batch", "4", "--steps", "1", "--read-steps", "2"]
+    command += ["--no-baseline", "--output"]
+    whole, output = tmp_path / "whole", tmp_path / "run"
+    assert main([*command, str(whole)]) == 0
+    with disk_full_when_there_is(output / "phases" / "proposals.pt"):
+        assert main([*command, str(output)]) == 2
+    weights.unlink()
     check_resumed(output, whole)

@@ -163,7 +163,7 @@ def test_a_plan_is_refused_as_training_is_and_says_what_is_odd(
         ("--class-weights 1 2 3", "got 3 weights for 2 classes"),
         ("--weights nowhere.pt", "no weights at nowhere.pt"),
         ("--multilabel", "class folders give one class per image"),
-        ("--patch 100", "a patch must be smaller than the images"),
+        ("--minutes soon", "minutes"),
         ("--devices 99", "99 devices"),
         ("--output data", "data exists and is not empty"),
         ("--output data/a/0.png/run", "Not a directory"),

@@ -18,7 +18,11 @@ _ENDINGS = {
     **dict.fromkeys((".jpg", ".jpeg", ".jfif"), "JPEG"),
     **dict.fromkeys((".tif", ".tiff"), "TIFF"),
     **dict.fromkeys((".ppm", ".pgm"), "PPM"),
-    ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".gif": "GIF", ".jp2": "JPEG2000",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".jp2": "JPEG2000",
 }
 
 

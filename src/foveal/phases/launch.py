@@ -47,6 +47,7 @@ def start(
         try:
             record(folder, experiment)
             folder.write_seed(experiment.training.seed)
+            folder.save("first", experiment.model.state_dict())
         except NotWritten:
             shutil.rmtree(folder.path, ignore_errors=True)  # it could not be resumed
             raise
@@ -74,6 +75,12 @@ def resume(output: str | Path, hardware: Hardware, *, progress: bool = True) -> 
             print(f"{folder.path}: {note}", file=sys.stderr)
     for part in (splits.train, splits.validation):
         check(part)
+    if not folder.has("last"):  # it begins again, with the weights that it began with
+        if not folder.has("first"):
+            raise UserError(
+                f"{folder.path} has no checkpoint to go on from: train again, with another --output"
+            )
+        experiment.model.load_state_dict(folder.weights("first"))
     _train(experiment, splits, folder, hardware, resume=True, progress=progress)
     return folder
 
@@ -134,6 +141,7 @@ def _train(
             progress=progress,
             validate_first=beginning is not None,
         )
+        folder.drop("first")
     except Stopped as stop:
         raise KeyboardInterrupt(f"{stop}; continue with: {command}") from stop
     except KeyboardInterrupt:

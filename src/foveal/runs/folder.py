@@ -6,7 +6,7 @@
     metrics.csv   checkpoints/last   checkpoints/best   log   versions   seed
 
 A checkpoint is a folder of `model.safetensors` and, in `last`, `state.pt` with all else that
-resuming needs. Everything is written beside its place and moved there when complete: whenever the
+resuming needs. Until a training ends, `first` has the weights it began with. Everything is written beside its place and moved there when complete: whenever the
 power fails or the disk is full, the folder holds the old version or the new one. Nothing here is a
 pickle that could execute code.
 """
@@ -32,7 +32,7 @@ from foveal.runs.metrics import Row
 
 __all__ = ["Name", "Row", "RunFolder"]
 
-Name = Literal["last", "best"]
+Name = Literal["first", "last", "best"]
 
 
 class RunFolder:
@@ -200,6 +200,11 @@ class RunFolder:
                 place.rename(old)
             new.rename(place)
         shutil.rmtree(old, ignore_errors=True)
+
+    def drop(self, name: Name) -> None:
+        """Remove a checkpoint that is no longer needed."""
+        if is_rank_zero():
+            shutil.rmtree(self._checkpoint(name), ignore_errors=True)
 
     def has(self, name: Name) -> bool:
         """Whether there is such a checkpoint."""
