@@ -6,9 +6,9 @@
     metrics.csv   checkpoints/last   checkpoints/best   log   versions   seed
 
 A checkpoint is a folder of `model.safetensors` and, in `last`, `state.pt` with all else that
-resuming needs. Until a training ends, `first` has the weights it began with. Everything is written beside its place and moved there when complete: whenever the
-power fails or the disk is full, the folder holds the old version or the new one. Nothing here is a
-pickle that could execute code.
+resuming needs. Until a training ends, `first` has the weights it began with. Everything is written
+beside its place and moved there when complete: whenever the power fails or the disk is full, the
+folder holds the old version or the new one. Nothing here is a pickle that could execute code.
 """
 
 import importlib.metadata
