@@ -103,6 +103,7 @@ def test_a_disk_that_fills_up_after_a_checkpoint(
     check_resumed(output, whole)
 
 
+@pytest.mark.usefixtures("capsys")  # pytest's own file of messages is limited, too
 def test_a_run_that_stops_in_its_first_phases_goes_on_with_its_pretrained_weights(
     tmp_path: Path,
 ) -> None:
