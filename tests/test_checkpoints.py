@@ -1,11 +1,8 @@
 """Laws of run folders: whatever happens, what was there is intact or replaced as a whole."""
 
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ from torch import Tensor
 
 from foveal.errors import UserError
 from foveal.runs.folder import RunFolder
+from full_disk import disk_full_after
 
 
 @pytest.fixture
@@ -24,17 +22,6 @@ def run(tmp_path: Path) -> RunFolder:
 
 def weights(value: float) -> dict[str, Tensor]:
     return {"a.weight": torch.full((2, 3), value), "a.count": torch.tensor(7)}
-
-
-@contextmanager
-def disk_full_after(size: int) -> Iterator[None]:
-    """The operating system refuses to write more than `size` bytes into any file."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def files(folder: Path) -> set[str]:

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import foveal
+import miniatures
 from foveal.data.folder.listing import image_files
 from foveal.errors import UserError
 from foveal.planning.folder import folder
@@ -132,6 +133,52 @@ def test_a_bad_file_is_a_result_with_an_error_and_the_rest_go_on(run: Path, tmp_
     assert first.error is not None
     assert second.error is None
     assert "no such file" in str(third.error)
+
+
+def _bad_pixels(tmp_path: Path) -> list[object]:
+    """Pixels in memory that no model can take, one of each kind."""
+    cut = tmp_path / "cut.png"
+    Image.effect_noise((64, 64), 50).save(cut)
+    cut.write_bytes(cut.read_bytes()[:1000])
+    return [
+        np.zeros((64, 64, 3), np.int64),
+        np.full((64, 64, 3), 255.0),
+        np.full((64, 64), np.nan),
+        torch.zeros(3, 64, 64, dtype=torch.int32),
+        torch.zeros(64, 64),
+        torch.zeros(4, 64, 64),
+        torch.zeros(3, 0, 64),
+        Image.new("F", (64, 64)),
+        Image.open(cut),
+    ]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_error_of_an_image_in_memory_names_its_number(run: Path, tmp_path: Path) -> None:
+    loaded, good = foveal.load(run), torch.zeros(3, 64, 64)
+    bad = _bad_pixels(tmp_path)
+    results = loaded.predict([each for one in bad for each in (good, one)])
+    bad[-1].close()  # type: ignore[attr-defined]
+    for number, result in enumerate(results):
+        if number % 2 == 0:
+            assert result.error is None
+        else:
+            assert result.file == f"image {number}"
+            assert str(result.error).startswith(f"image {number}: ")
+    with pytest.raises(TypeError, match=r"^image 2: not an image: int"):
+        loaded.predict([good, good, 7])  # type: ignore[list-item]
+    with pytest.raises(UserError, match=r"^image 0: "):
+        loaded.explain(np.full((64, 64, 3), 255.0))
+
+
+def test_every_error_names_its_file(run: Path, tmp_path: Path) -> None:
+    bad = miniatures.bad_images(tmp_path)
+    del bad["folder"]
+    tiny = miniatures.write(tmp_path / "tiny.png", miniatures.pixels(2, 300))
+    for file, result in zip(
+        (*bad.values(), tiny), foveal.load(run).predict([*bad.values(), tiny]), strict=True
+    ):
+        assert result.error is None or str(file) in result.error
 
 
 def test_files_of_a_folder_come_in_natural_order(tmp_path: Path) -> None:

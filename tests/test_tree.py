@@ -14,6 +14,7 @@ from torch import nn
 import miniatures
 from foveal.cli import explain
 from foveal.data.folder import ImageFiles, read_folder, read_whole
+from foveal.data.folder.left_out import of_folder
 from foveal.data.folder.tree import IMAGE_SUFFIXES, scan
 from foveal.errors import UserError
 from foveal.experiment import Experiment
@@ -129,10 +130,13 @@ def test_training_evaluation_prediction_and_explanation_see_the_same_files(
     explained = explain._list_inputs(run, [root], most=1)
     assert explained.labelled
     assert [each.file for each in explained.inputs] == [image.file for image in trained.images]
-    counted = sum(int(note.split()[1]) for note in trained.notes)
-    assert counted == left_out
-    assert listed.notes == tuple(f"{root}: {note}" for note in trained.notes)
+    ignored = [note for note in trained.notes if note.startswith("ignored ")]
+    assert sum(int(note.split()[1]) for note in ignored) == left_out
+    assert listed.notes == tuple(f"{root}: {note}" for note in ignored)
     assert evaluated.notes == trained.notes
+    misplaced = [note for note in trained.notes if "boxes are read from" in note]
+    assert bool(misplaced) == bool(scan(root)[1].boxes)
+    assert len(of_folder(scan(root)[1])) <= left_out
 
 
 def test_a_linked_class_folder_counts(tmp_path: Path) -> None:
@@ -238,17 +242,70 @@ def test_folders_that_look_like_splits_of_unknown_names_are_pointed_out(tmp_path
 
 
 def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    miniatures.class_folders(tmp_path)
-    deep = tmp_path / "cat"
-    while len(str(deep)) < 3900:  # deeper than the system takes
-        deep /= "x" * 200
-    folder = os.open(tmp_path / "cat", os.O_RDONLY)
+    too_deep(miniatures.class_folders(tmp_path))
+    for look in (read_whole, list_images):
+        with pytest.raises(UserError, match="file name too long; make the folder readable"):
+            look(tmp_path)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("pattern", ["**", "**/*.png", "c*/**/*.png"])
+def test_a_pattern_over_a_folder_that_cannot_be_read_is_an_error(
+    tmp_path: Path, pattern: str
+) -> None:
+    too_deep(miniatures.class_folders(tmp_path))
+    with pytest.raises(UserError, match="file name too long; make the folder readable"):
+        list_images(str(tmp_path / pattern))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can try as another user")
+@pytest.mark.parametrize("source", ["", "*", "*/*.png", "**"])
+def test_a_folder_without_permission_is_said(source: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = miniatures.class_folders(Path(folder))
+        for path in (root, *root.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        (root / "dog").chmod(0)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                os.setuid(65534)
+                list_images(str(root / source))
+            except UserError as error:
+                status = 0 if f"{root / 'dog'}: permission denied" in str(error) else 2
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def too_deep(root: Path) -> None:
+    """Make folders in root/cat deeper than the system can name."""
+    folder = os.open(root / "cat", os.O_RDONLY)
     for _ in range(25):
         os.mkdir("x" * 200, dir_fd=folder)
         inner = os.open("x" * 200, os.O_RDONLY, dir_fd=folder)
         os.close(folder)
         folder = inner
     os.close(folder)
-    for look in (read_whole, list_images):
-        with pytest.raises(UserError, match="file name too long; make the folder readable"):
-            look(tmp_path)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("layout", ["folder", "splits", "wrapper", "csv"])
+@pytest.mark.parametrize("place", ["", "inner", "class"])
+def test_boxes_are_read_or_said_to_be_ignored(tmp_path: Path, layout: str, place: str) -> None:
+    data = tmp_path
+    if layout == "csv":
+        data = miniatures.labels_csv(tmp_path, parts=("train", "val"))
+        inner = deepest = tmp_path / "images"
+    else:
+        parts = {"folder": (), "splits": ("train", "val"), "wrapper": ("photos",)}[layout]
+        miniatures.class_folders(tmp_path, parts=parts)
+        inner = tmp_path / parts[0] if parts else tmp_path
+        deepest = inner / "cat"
+    home = {"": tmp_path, "inner": inner, "class": deepest}[place]
+    image = next(home.rglob("*.png"))
+    miniatures.boxes_csv(home, [(image.relative_to(home), 1, 2, 3, 4)])
+    whole = read_whole(data)
+    said = [note for note in whole.notes if "boxes are read from" in note]
+    name = (home / "boxes.csv").relative_to(tmp_path)
+    assert len(whole.boxes) + len(said) == 1
+    assert not said or f"ignored {name}" in said[0]

@@ -1,12 +1,13 @@
 """Files that are replaced as a whole or not at all; errors of the disk become one line."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from foveal.errors import UserError
+from foveal.errors import NotWritten, UserError
 
 
 def write(file: Path, content: bytes, *, durable: bool = True) -> None:
@@ -22,12 +23,31 @@ def write(file: Path, content: bytes, *, durable: bool = True) -> None:
         UserError: it cannot be written.
     """
     temporary = _beside(file)
-    with explained(file, "what was there is intact", temporary=temporary):
+    state = "what was there is intact" if file.exists() else ""
+    with explained(file, state, temporary=temporary):
         if durable:
             write_through(temporary, content)
         else:
             temporary.write_bytes(content)
         temporary.replace(file)
+
+
+def check_writable(folder: Path) -> None:
+    """Whether a folder exists and can be written into, or could be made; nothing is made.
+
+    Raises:
+        OSError: as making it, or a file in it, would raise.
+    """
+    place = folder.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    for wrong, number in ((not place.is_dir(), errno.ENOTDIR), (not _is_open(place), errno.EACCES)):
+        if wrong:
+            raise OSError(number, os.strerror(number), str(place))
+
+
+def _is_open(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def write_through(file: Path, content: bytes) -> None:
@@ -97,7 +117,11 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def explained(place: Path, state: str = "", temporary: Path | None = None) -> Iterator[None]:
-    """Turn an error of the operating system into one line, and remove what was half written."""
+    """Turn an error of the operating system into one line, and remove what was half written.
+
+    Raises:
+        NotWritten: in place of an `OSError`.
+    """
     try:
         yield
     except OSError as error:
@@ -106,7 +130,7 @@ def explained(place: Path, state: str = "", temporary: Path | None = None) -> It
             with suppress(OSError):
                 temporary.unlink()
         intact = f"; {state}" if state else ""
-        raise UserError(
+        raise NotWritten(
             f"{place}: cannot be written ({error.strerror}){intact}: free some space there, or "
             "choose another --output"
         ) from error

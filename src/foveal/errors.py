@@ -20,6 +20,10 @@ class DownloadFailed(UserError):
     """Pretrained weights that cannot be had from their hub."""
 
 
+class NotWritten(UserError):
+    """A file that cannot be written: the disk is full, or the place does not allow it."""
+
+
 class ImageRefused(UserError):
     """An image that a model cannot take, because of its size or its channels.
 

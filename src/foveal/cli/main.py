@@ -10,6 +10,7 @@ import errno
 import io
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -59,7 +60,10 @@ USAGES = {
     "explain": "Usage: foveal explain RUN [IMAGES...] --output PATH [OPTIONS]",
     "recipes": "Usage: foveal recipes",
 }
-USERS_TO_MEND = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE)
+USERS_TO_MEND = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.EMFILE, errno.ENAMETOOLONG),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,10 +96,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except OSError as error:
-        if error.errno not in USERS_TO_MEND:
+        if error.errno not in USERS_TO_MEND and not _lacks_temporary_folder():
             raise
         place = f"{error.filename}: " if error.filename else ""
         return complain(f"{place}{error.strerror}", MISTAKE)
+
+
+def _lacks_temporary_folder() -> bool:
+    """Whether no folder for temporary files can be written, which torch asks for."""
+    try:
+        return not tempfile.gettempdir()
+    except FileNotFoundError:
+        return True
 
 
 def _print_any_name() -> None:

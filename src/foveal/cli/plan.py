@@ -1,5 +1,6 @@
 """foveal plan: say what training on your own images would do, and train nothing."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,18 @@ from foveal.cli._console import SUCCESS, log
 from foveal.cli._options import Options
 from foveal.cli._parsers import Token, asks_help, new_app, run_command, split_target
 from foveal.errors import UserError
+from foveal.experiment import Experiment
 from foveal.paper import recipes
+from foveal.planning.folder import default_output, read_images
+from foveal.settings import Hardware
 
 ABOUT = """
 Say what foveal train DATA would do with the same options, and train nothing.
 
-Prints the images by class and part, the sizes of view and patches, where the pretrained weights
-come from, and how long each phase takes on this machine.
+Prints the images by class and part, their sizes and formats, copies in several parts, what is
+unusual and what is left out; then the sizes of view and patches, where the pretrained weights come
+from, and how long each phase takes on this machine. Where training would be refused, the last line
+says why, and the exit status is 2.
 """
 
 
@@ -35,20 +41,37 @@ def plan(*tokens: Token) -> int:
     return run_command(parser, start, [*recipe.parameters, *ours.parameters], rest)
 
 
-def show(given: dict[str, Any], /, *, sheet: Path | None = None) -> int:
-    """Print the plan.
+def show(
+    given: dict[str, Any],
+    /,
+    *,
+    output: Path | None = None,
+    sheet: Path | None = None,
+    hardware: Hardware = Hardware(),
+) -> int:
+    """Print what the data are and what training on them would do.
 
     Args:
         given: values by option of training.
+        output: folder of the run that training would make (default: runs/ and the name of the
+            data); nothing is made.
         sheet: picture of training images as they are and as augmentation changes them, a PNG.
+        hardware: what to train on.
+
+    Raises:
+        UserError: training would be refused, in the same words.
     """
+    _describe_data(given)
     experiment = recipes.build("folder", given)
 
     from foveal.models import PatchClassifier
+    from foveal.phases.launch import check_hardware
     from foveal.planning import budget
+    from foveal.runs.folder import RunFolder
 
-    for note in experiment.notes:
-        print(note)
+    print(*_further_notes(experiment), sep="\n")
+    check_hardware(experiment, hardware)
+    RunFolder(output or default_output(given["data"], given.get("fold"))).check_new()
     assert isinstance(experiment.model, PatchClassifier)
     splits, beginning = experiment.splits(), experiment.beginning
     costs = budget.measure(experiment.model, splits, begins=beginning is not None)
@@ -63,3 +86,25 @@ def show(given: dict[str, Any], /, *, sheet: Path | None = None) -> int:
         draw_sheet(splits.train, experiment.training.augmentation, sheet)
         log(f"augmented images: {sheet}")
     return SUCCESS
+
+
+def _describe_data(given: dict[str, Any]) -> None:
+    """Print what the data are, if they can be read; else training is refused for this reason."""
+    from foveal.data.folder.inventory import inventory
+    from foveal.planning.sizing import scarce
+
+    asked = {name: given[name] for name in ("seed", "multilabel") if name in given}
+    with suppress(ValueError):
+        splits = read_images(given["data"], **asked)()
+        print(*inventory(given["data"], splits, scarce(splits.train)), "", sep="\n", flush=True)
+
+
+def _further_notes(experiment: Experiment) -> list[str]:
+    """What training says, but for what is already said of the data."""
+    from foveal.data.folder import describe
+    from foveal.data.folder.fingerprints import leaks
+    from foveal.planning.sizing import scarce
+
+    splits = experiment.splits()
+    said = {describe(splits), *scarce(splits.train), *leaks(splits)}
+    return [note for note in experiment.notes if note not in said]

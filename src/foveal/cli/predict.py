@@ -12,8 +12,8 @@ from foveal.errors import UserError
 
 if TYPE_CHECKING:
     from foveal.evaluation import Result
-    from foveal.images import Image
     from foveal.runs import Run
+    from foveal.runs.inputs import Listed
 
 
 def predict(
@@ -49,7 +49,7 @@ def predict(
 
 
 def _write(
-    model: "Run", images: "Sequence[Path | Image]", output: Path, resume: bool
+    model: "Run", images: "Sequence[Listed]", output: Path, resume: bool
 ) -> list[str | None]:
     """Write the rows of images into a file; return their errors."""
     from foveal.report.rows import lines_for
@@ -77,7 +77,7 @@ def _write(
 
 
 def _results(
-    model: "Run", images: "Sequence[Path | Image]", errors: list[str | None]
+    model: "Run", images: "Sequence[Listed]", errors: list[str | None]
 ) -> "Iterator[Result]":
     """Predict images one after the other; their errors are added to a list."""
     from foveal.runs.inputs import ImageList

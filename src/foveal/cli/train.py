@@ -19,6 +19,7 @@ from foveal.cli._parsers import (
 )
 from foveal.errors import UserError
 from foveal.paper import recipes
+from foveal.planning.folder import default_output
 from foveal.settings import Hardware
 
 OWN_IMAGES = """
@@ -78,7 +79,9 @@ def run(
         resume: continue the run in the output folder.
         hardware: what to train on.
     """
-    output = output or _default_output(name, given)
+    if output is None:
+        own = name == "folder"
+        output = default_output(given["data"], given.get("fold")) if own else Path("runs") / name
     if _is_cross_validation(output, given, resume=resume):
         _cross_validate(output, given, hardware, resume=resume)
         return SUCCESS
@@ -92,13 +95,6 @@ def run(
     if is_rank_zero():
         _evaluate(output)
     return SUCCESS
-
-
-def _default_output(name: str, given: Mapping[str, Any]) -> Path:
-    if name != "folder":
-        return Path("runs") / name
-    output = Path("runs") / Path(given["data"]).stem
-    return output if given.get("fold") is None else output / f"fold{given['fold']}"
 
 
 def _is_cross_validation(output: Path, given: Mapping[str, Any], *, resume: bool) -> bool:

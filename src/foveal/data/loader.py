@@ -75,8 +75,7 @@ def batches(
     """
     if len(dataset) == 0:
         raise ValueError("there is nothing to train on: the data set holds 0 images")
-    if size < 1 or size % world:
-        raise UserError(f"a batch must divide evenly over {world} devices: got {size} images")
+    check_batch(size, world)
     labels, order = dataset.labels, _order(len(dataset), seed, first * size)
     steps_left = ([*itertools.islice(order, size)][rank::world] for _ in range(first, steps))
     loader: DataLoader[Any] = DataLoader(
@@ -92,6 +91,16 @@ def batches(
             raise batch
         images, indices = batch
         yield Batch(images, labels[indices], indices)
+
+
+def check_batch(size: int, world: int) -> None:
+    """Refuse a batch that does not divide over the devices.
+
+    Raises:
+        UserError: the size is no positive multiple of the world.
+    """
+    if size < 1 or size % world:
+        raise UserError(f"a batch must divide evenly over {world} devices: got {size} images")
 
 
 def _order(n: int, seed: int, start: int) -> Iterator[tuple[int, int]]:

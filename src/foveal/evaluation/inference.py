@@ -204,7 +204,8 @@ def _result(
 ) -> Result:
     truth = None if item.truth is None else in_order(item.truth, classes)
     if isinstance(output, str):
-        return Result(item.file, "", 0.0, {}, [], truth, output)
+        error = output if item.file in output else f"{item.file}: {output}"
+        return Result(item.file, "", 0.0, {}, [], truth, error)
     shares = dict(zip(classes, output.probabilities, strict=True))
     label = decode(shares, multilabel=multilabel)
     return Result(item.file, label, joint_probability(label, shares), shares, output.windows, truth)

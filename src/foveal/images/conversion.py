@@ -18,9 +18,15 @@ from torch import Tensor
 
 from foveal.images import FileImage, Image, TensorImage
 from foveal.images.decoding import rgb_pixels
+from foveal.images.refusals import DAMAGE
 
 Source = str | Path | Tensor | NDArray[Any] | PIL.Image.Image | Image
 """A single image; for `Run.predict`, also a folder or a glob pattern."""
+
+NO_IMAGE = (
+    "not an image: {}; give a path, a tensor (C, H, W), a PIL image or a NumPy array (H, W) or "
+    "(H, W, C)"
+)
 
 
 def as_image(source: Source) -> Image:
@@ -30,7 +36,8 @@ def as_image(source: Source) -> Image:
 
     Raises:
         TypeError: an object of another type, or pixels that are neither uint8 nor floating point.
-        ValueError: pixels of another shape, or floating point outside [0, 1].
+        ValueError: pixels of another shape, floating point outside [0, 1], or a PIL image whose
+            file is damaged.
 
     >>> as_image(np.zeros((20, 30), np.uint8)).size
     (20, 30)
@@ -38,17 +45,24 @@ def as_image(source: Source) -> Image:
     if isinstance(source, str | Path):
         return FileImage(source)
     if isinstance(source, PIL.Image.Image):
-        return TensorImage(rgb_pixels(source))
+        return TensorImage(_upright(source))
     if isinstance(source, np.ndarray):
         source = _channels_first(source)
     if isinstance(source, Tensor):
         return TensorImage(source)
     if isinstance(source, Image):
         return source
-    raise TypeError(
-        f"not an image: {type(source).__name__}; give a path, a tensor (C, H, W), a PIL image or a "
-        "NumPy array (H, W) or (H, W, C)"
-    )
+    raise TypeError(NO_IMAGE.format(type(source).__name__))
+
+
+def _upright(image: PIL.Image.Image) -> Tensor:
+    """The pixels of a PIL image, which may still have to read its file."""
+    try:
+        return rgb_pixels(image)
+    except ValueError:
+        raise
+    except DAMAGE as error:
+        raise ValueError(f"damaged or truncated ({error})") from error
 
 
 def _channels_first(array: NDArray[Any]) -> Tensor:

@@ -55,7 +55,7 @@ class Decoded:
         self._image = image
         self.size = (image.height, image.width)
         # Pillow turns a TIFF itself
-        self.orientation = 1 if isinstance(image, TiffImageFile) else _orientation(image)
+        self.orientation = 1 if isinstance(image, TiffImageFile) else exif_orientation(image)
 
     def region(self, top: int, left: int, bottom: int, right: int) -> UInt8[Tensor, "3 h w"]:
         """The pixels of a window inside the image; strides are channels last."""
@@ -87,11 +87,11 @@ def rgb_pixels(image: PIL.Image.Image) -> UInt8[Tensor, "3 h w"]:
 def _transparent_colour(image: PIL.Image.Image) -> int | None:
     """The transparent gray of a PNG of 2 or 4 bits, scaled as Pillow scales its pixels to 8."""
     gray = image.info.get("transparency")
-    scale = {"L;2": 85, "L;4": 17}.get(_raw_mode(image))
+    scale = {"L;2": 85, "L;4": 17}.get(raw_mode(image))
     return gray * scale if scale and isinstance(gray, int) and image.format == "PNG" else None
 
 
-def _raw_mode(image: PIL.Image.Image) -> str:
+def raw_mode(image: PIL.Image.Image) -> str:
     """How pixels not loaded yet are stored, in Pillow's words."""
     tiles = getattr(image, "tile", None)
     return str(tiles[0][3]) if tiles else ""
@@ -121,8 +121,8 @@ def _rgb(image: PIL.Image.Image, white_is_zero: bool) -> PIL.Image.Image:
     return opaque
 
 
-def _orientation(image: PIL.Image.Image) -> int:
-    """EXIF orientation 1..8. Read without decoding."""
+def exif_orientation(image: PIL.Image.Image) -> int:
+    """EXIF orientation 1..8; 5 and above swap height and width. Read without decoding."""
     try:
         # not image.getexif(), which decodes a PNG
         return int(PIL.Image.Image.getexif(image).get(274, 1))
@@ -133,7 +133,7 @@ def _orientation(image: PIL.Image.Image) -> int:
 def stored_layout(image: PIL.Image.Image) -> tuple[tuple[int, int], int]:
     """Height and width as `Decoded` will have them, and its orientation, from the header."""
     width, height = image.size
-    orientation = _orientation(image)
+    orientation = exif_orientation(image)
     if isinstance(image, TiffImageFile):
         # versions of Pillow differ in the size they report before a TIFF is decoded
         width, height = image.tag_v2[256], image.tag_v2[257]
@@ -178,7 +178,7 @@ def _check_header(image: PIL.Image.Image) -> None:
         raise ImageError(
             "CMYK JPEG without Adobe's marker, so its polarity is unknown; save it as RGB"
         )
-    if image.format == "PNG" and "transparency" in image.info and _raw_mode(image) == "RGB;16B":
+    if image.format == "PNG" and "transparency" in image.info and raw_mode(image) == "RGB;16B":
         raise ImageError(
             "16-bit RGB with a transparent colour is not supported; save it with an alpha channel"
         )

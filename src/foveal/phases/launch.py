@@ -1,6 +1,7 @@
 """Begin a run, or go on with one, in a folder."""
 
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import torch
 from foveal._processes import is_rank_zero
 from foveal.data import Splits
 from foveal.data.folder import check
-from foveal.errors import UserError
+from foveal.data.loader import check_batch
+from foveal.errors import NotWritten, UserError
 from foveal.experiment import Experiment
 from foveal.models import PatchClassifier
 from foveal.phases.phase_log import PhaseLog, title
@@ -19,8 +21,6 @@ from foveal.runs.record import record, restore
 from foveal.settings import Hardware
 from foveal.training import Stopped, fit
 from foveal.training.devices import configure_fabric
-
-_START = "start"  # the weights that a run begins with
 
 
 def start(
@@ -47,13 +47,17 @@ def start(
         KeyboardInterrupt: the run was stopped; the message gives the command to go on.
         UserError: the folder or the data are not usable; training diverged.
     """
-    configure_fabric(hardware)
+    check_hardware(experiment, hardware)
     splits = read_splits(experiment)
     folder = RunFolder.create(output)
     if is_rank_zero():
-        folder.write_seed(experiment.training.seed)
-        folder.keep(_START, {"model": experiment.model.state_dict()})
-        record(folder, experiment)
+        try:
+            record(folder, experiment)
+            folder.write_seed(experiment.training.seed)
+            folder.save("first", experiment.model.state_dict())
+        except NotWritten:
+            shutil.rmtree(folder.path, ignore_errors=True)  # it could not be resumed
+            raise
     command = _command(resumed_in or output)
     _train(experiment, splits, folder, hardware, command, resume=False, progress=progress)
     return folder
@@ -80,14 +84,18 @@ def resume(
     """
     folder = RunFolder.open(output)
     experiment = restore(folder)
-    if not folder.has("last") and (begun := folder.kept(_START)) is not None:
-        experiment.model.load_state_dict(begun["model"])  # pretrained weights, for example
     splits = read_splits(experiment)
     if progress and is_rank_zero():
         for note in getattr(splits.train, "notes", ()):
             print(f"{folder.path}: {note}", file=sys.stderr)
     for part in (splits.train, splits.validation):
         check(part)
+    if not folder.has("last"):  # it begins again, with the weights that it began with
+        if not folder.has("first"):
+            raise UserError(
+                f"{folder.path} has no checkpoint to go on from: train again, with another --output"
+            )
+        experiment.model.load_state_dict(folder.weights("first"))
     command = _command(resumed_in or output)
     _train(experiment, splits, folder, hardware, command, resume=True, progress=progress)
     return folder
@@ -95,6 +103,16 @@ def resume(
 
 def _command(output: str | Path) -> str:
     return f"foveal train --resume --output {shlex.quote(str(output))}"
+
+
+def check_hardware(experiment: Experiment, hardware: Hardware) -> None:
+    """Refuse hardware that this machine lacks, or over which a batch does not divide.
+
+    Raises:
+        UserError: one line with the remedy.
+    """
+    world = configure_fabric(hardware).world_size
+    check_batch(experiment.training.optimisation.batch, world)
 
 
 def read_splits(experiment: Experiment) -> Splits:
@@ -149,10 +167,13 @@ def _train(
         )
         if beginning is not None:
             log.end("trained")
+        folder.drop("first")
     except Stopped as stop:
         raise KeyboardInterrupt(f"{stop}; continue with: {command}") from stop
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"continue from the last validation with: {command}") from None
+    except NotWritten as error:
+        raise UserError(f"{error}; continue with: {command}") from error
     except torch.OutOfMemoryError as error:
         raise UserError(f"out of memory: try a smaller --batch or --view ({error})") from error
     finally:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from foveal.models import PatchClassifier
 
 SMALLEST = 64  # pixels of a shorter side below which patches make no sense
-DECODED = 2000  # images of a part that are decoded before training begins, to find damaged ones
 
 
 def folder(
@@ -67,14 +66,11 @@ def folder(
     Raises:
         UserError: the images or the settings are not usable; one line with the remedy.
     """
-    from foveal.data.folder import read_folder
     from foveal.data.folder.fingerprints import leaks
     from foveal.data.labels import is_multilabel
     from foveal.models.from_settings import from_settings
 
-    asked: dict[str, int] = {"multilabel": True} if multilabel else {}
-    asked |= _asked_fold(folds, fold)
-    splits = CachedCall(read_folder, data.resolve(), seed=seed, **asked)
+    splits = read_images(data, seed=seed, multilabel=multilabel, **_asked_fold(folds, fold))
     images = splits()
     multilabel = is_multilabel(images.train.labels)
     typical = _check_images(data, images)
@@ -134,13 +130,40 @@ def _asked_fold(folds: int | None, fold: int | None) -> dict[str, int]:
     return {"folds": folds, "fold": fold or 0}
 
 
+def read_images(
+    data: Path, *, seed: int = 0, multilabel: bool = False, **asked: int
+) -> "CachedCall[Splits]":
+    """The call that reads the images of a training on a folder or CSV; see `folder`.
+
+    Args:
+        data: the folder or CSV.
+        seed: of the split.
+        multilabel: an image has any number of the classes.
+        asked: `folds` and `fold` of a cross-validation.
+
+    Raises:
+        ValueError: the seed is out of range.
+    """
+    from foveal.data.folder import read_folder
+
+    several = {"multilabel": True} if multilabel else {}
+    seed = Training(seed=seed).seed
+    return CachedCall(read_folder, data.resolve(), seed=seed, **several, **asked)
+
+
+def default_output(data: Path, fold: int | None = None) -> Path:
+    """The folder of a run on data, or on one fold of it, where no other is given: runs/NAME."""
+    output = Path("runs") / data.resolve().stem
+    return output if fold is None else output / f"fold{fold}"
+
+
 def _check_images(data: Path, images: "Splits") -> sizing.Size:
     """Open all images before an hour-long training does; return the median size.
 
     Raises:
         UserError: an image cannot be read.
     """
-    from foveal.data.folder import check
+    from foveal.data.folder.summary import DECODED, check
 
     for part in (images.train, images.validation, images.test):
         if part is not None:

@@ -7,7 +7,7 @@ from typing import Any
 from foveal.errors import nearest
 from foveal.experiment import group_options, option_places
 from foveal.phases.launch import start
-from foveal.planning.folder import folder
+from foveal.planning.folder import default_output, folder
 from foveal.runs import Run, load
 from foveal.settings import Hardware
 
@@ -39,5 +39,5 @@ def train(data: str | Path, *, output: str | Path | None = None, **options: Any)
         raise TypeError("one run is returned: give fold, from 0 on, beside folds")
     experiment = folder(data=Path(data), **group_options(folder, options))
     hardware = Hardware(**machine)
-    output = Path(output) if output is not None else Path("runs") / Path(data).stem
-    return load(start(experiment, output, hardware).path)
+    place = default_output(Path(data), options.get("fold")) if output is None else Path(output)
+    return load(start(experiment, place, hardware).path)

@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from foveal._files import explained
 from foveal.errors import UserError
-from foveal.images import Image
 from foveal.report.rows import csv_lines, encodable
+
+T = TypeVar("T")
 
 
 class Rows(NamedTuple):
@@ -31,7 +32,7 @@ class Rows(NamedTuple):
     files: Counter[str]
     end: int
 
-    def missing(self, images: Sequence[Path | Image]) -> list[Path | Image]:
+    def missing(self, images: Sequence[T]) -> list[T]:
         """Those of the images that have no row; of one listed twice, a row is needed for each."""
         left, found = self.files.copy(), []
         for image in images:

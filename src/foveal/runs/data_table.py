@@ -25,7 +25,6 @@ from foveal.data.folder.fingerprints import (
     among,
     fingerprints,
     named_parts,
-    size,
 )
 from foveal.data.folder.labels_csv import SEPARATOR
 from foveal.data.folder.listed import ListedImage
@@ -35,7 +34,6 @@ from foveal.errors import UserError
 
 _COLUMNS = ("split", "file", "path", "label", "group", "size", "sha256")
 _UNREADABLE = Fingerprint(-1, "")
-_COMPARED = 2**32  # bytes of train
 
 
 @dataclass(frozen=True)
@@ -195,14 +193,7 @@ def _differences(rows: Sequence[Recorded], now: Sequence[ListedImage]) -> list[s
 
 
 def _changed(rows: Sequence[Recorded]) -> list[str]:
-    """The files that hold something else now; of many bytes of train, only sizes are compared."""
-    heavy = sum(row.content.size for row in rows if row.image.split == "train") > _COMPARED
-    by_size = [row for row in rows if heavy and row.image.split == "train"]
-    by_content = [row for row in rows if not heavy or row.image.split != "train"]
-    found = fingerprints([row.image.path for row in by_content])
-    pairs = [(row, now) for row, now in zip(by_content, found, strict=True) if now is not None]
-    changed = {row.image.file for row, now in pairs if now != row.content}
-    changed |= {
-        row.image.file for row in by_size if size(row.image.path) not in (None, row.content.size)
-    }
-    return [row.image.file for row in rows if row.image.file in changed]
+    """The files that hold something else now."""
+    found = fingerprints([row.image.path for row in rows])
+    pairs = zip(rows, found, strict=True)
+    return [row.image.file for row, now in pairs if now not in (None, row.content)]

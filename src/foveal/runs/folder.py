@@ -6,9 +6,9 @@
     metrics.csv   checkpoints/last   checkpoints/best   log   versions   seed
 
 A checkpoint is a folder of `model.safetensors` and, in `last`, `state.pt` with all else that
-resuming needs. Everything is written beside its place and moved there when complete: whenever the
-power fails or the disk is full, the folder holds the old version or the new one. Nothing here is a
-pickle that could execute code.
+resuming needs. Until a training ends, `first` has the weights it began with. Everything is written
+beside its place and moved there when complete: whenever the power fails or the disk is full, the
+folder holds the old version or the new one. Nothing here is a pickle that could execute code.
 """
 
 import importlib.metadata
@@ -24,7 +24,7 @@ from typing import Any, Literal
 import yaml
 from torch import Tensor
 
-from foveal._files import explained, write, write_through
+from foveal._files import check_writable, explained, write, write_through
 from foveal._processes import is_rank_zero
 from foveal.errors import UserError
 from foveal.runs import metrics
@@ -32,7 +32,7 @@ from foveal.runs.metrics import Row
 
 __all__ = ["Name", "Row", "RunFolder"]
 
-Name = Literal["last", "best"]
+Name = Literal["first", "last", "best"]
 
 
 class RunFolder:
@@ -63,20 +63,39 @@ class RunFolder:
         run = cls(path)
         if not is_rank_zero():
             return run
+        run.check_new()
         try:
-            if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
-                raise UserError(
-                    f"{run.path} exists and is not empty: choose another --output, or go on with "
-                    "the run in it by --resume"
-                )
             run.log.mkdir(parents=True)
         except OSError as error:
-            raise UserError(
-                f"{run.path}: cannot make a folder for the run ({error.strerror}): choose another "
-                "--output"
-            ) from error
-        run.write_versions()
+            raise run._cannot_be_made(error) from error
+        try:
+            run.write_versions()
+        except UserError:
+            shutil.rmtree(run.path, ignore_errors=True)
+            raise
         return run
+
+    def check_new(self) -> None:
+        """Refuse a place where no folder of a new run can be made; nothing is made.
+
+        Raises:
+            UserError: the folder exists and is not empty, or cannot be made.
+        """
+        try:
+            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+                raise UserError(
+                    f"{self.path} exists and is not empty: choose another --output, or go on with "
+                    "the run in it by --resume"
+                )
+            check_writable(self.path)
+        except OSError as error:
+            raise self._cannot_be_made(error) from error
+
+    def _cannot_be_made(self, error: OSError) -> UserError:
+        return UserError(
+            f"{self.path}: cannot make a folder for the run ({error.strerror}): choose another "
+            "--output"
+        )
 
     @classmethod
     def open(cls, path: str | Path) -> "RunFolder":
@@ -140,9 +159,11 @@ class RunFolder:
 
     def note(self, text: str) -> None:
         """Append a line to the log, with the time."""
-        self.log.mkdir(exist_ok=True)
-        with explained(self.log), (self.log / "messages.txt").open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+        messages = self.log / "messages.txt"
+        with explained(messages):
+            self.log.mkdir(exist_ok=True)
+            with messages.open("a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
 
     def append(self, row: Row) -> None:
         """Append a row to metrics.csv; the first one decides on the columns."""
@@ -167,7 +188,7 @@ class RunFolder:
             state: plain values and tensors: all else that resuming needs.
 
         Raises:
-            UserError: it cannot be written; the checkpoint that was there is intact.
+            NotWritten: it cannot be written; the checkpoint that was there is intact.
         """
         place, new, old = (
             self.path / "checkpoints" / n for n in (name, f".{name}.new", f".{name}.old")
@@ -176,17 +197,25 @@ class RunFolder:
         if state is not None:
             files["state.pt"] = _state_bytes(state)
         if old.exists() and not place.exists():  # a save was cut short between the two moves below
-            old.rename(place)
+            with explained(place):
+                old.rename(place)
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
-        with explained(place, "the checkpoint that was there is intact", temporary=new):
-            new.mkdir(parents=True)
-            for file, content in files.items():
+        intact = f"the earlier checkpoint {name} is intact" if place.exists() else ""
+        for file, content in files.items():
+            with explained(place / file, intact, temporary=new):
+                new.mkdir(parents=True, exist_ok=True)
                 write_through(new / file, content)
+        with explained(place, intact, temporary=new):
             if place.exists():
                 place.rename(old)
             new.rename(place)
         shutil.rmtree(old, ignore_errors=True)
+
+    def drop(self, name: Name) -> None:
+        """Remove a checkpoint that is no longer needed."""
+        if is_rank_zero():
+            shutil.rmtree(self._checkpoint(name), ignore_errors=True)
 
     def has(self, name: Name) -> bool:
         """Whether there is such a checkpoint."""
@@ -245,7 +274,8 @@ class RunFolder:
         """The folder of a phase that is a training of its own."""
         folder = RunFolder(self.path / "phases" / name)
         if is_rank_zero():
-            folder.log.mkdir(parents=True, exist_ok=True)
+            with explained(folder.log):
+                folder.log.mkdir(parents=True, exist_ok=True)
         return folder
 
     def _phase(self, name: str) -> Path:

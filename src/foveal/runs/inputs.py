@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import os
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,20 +14,26 @@ import PIL.Image
 from torch import Tensor
 
 from foveal.data.folder.listing import list_folder
+from foveal.data.folder.tree import list_entries
 from foveal.errors import UserError
-from foveal.images import FileImage, Image
-from foveal.images.conversion import Source, as_image
+from foveal.images import FileImage, Image, ImageError
+from foveal.images.conversion import NO_IMAGE, Source, as_image
+
+Listed = Path | Image | ImageError
+"""A file, an image in memory, or why pixels in memory cannot be used."""
 
 
 class ImageList(Sequence[Image]):
     """Images one after the other; a file is opened when it is asked for, and not kept.
+
+    Asking for an image that cannot be used raises `ImageError`.
 
     Args:
         sources: paths, and images in memory.
         notes: remarks on what was left out.
     """
 
-    def __init__(self, sources: Sequence[Path | Image], notes: Sequence[str] = ()) -> None:
+    def __init__(self, sources: Sequence[Listed], notes: Sequence[str] = ()) -> None:
         """Keep the paths, and the images in memory."""
         self.sources, self.notes = sources, tuple(notes)
 
@@ -36,6 +44,8 @@ class ImageList(Sequence[Image]):
     def __getitem__(self, index: Any) -> Any:
         """Return the image of an index."""
         source = self.sources[index]
+        if isinstance(source, ImageError):
+            raise source
         return FileImage(source) if isinstance(source, Path) else source
 
 
@@ -47,27 +57,43 @@ def list_images(images: Source | Iterable[Source]) -> ImageList:
 
     Raises:
         UserError: a folder or pattern without an image, a table, or a pipe.
+        TypeError: an object that is no image, with its number.
     """
     notes: list[str] = []
-    return ImageList(_flat(images, notes), notes)
+    listed: list[Listed] = []
+    _add(images, listed, notes)
+    return ImageList(listed, notes)
 
 
-def _flat(source: Source | Iterable[Source], notes: list[str]) -> list[Path | Image]:
+def _add(source: Source | Iterable[Source], listed: list[Listed], notes: list[str]) -> None:
+    """Add the images of a source to a list."""
     if isinstance(source, str | Path):
-        return _files(Path(source), notes)
-    if isinstance(source, Tensor | np.ndarray):
-        return [as_image(each) for each in (source if source.ndim == 4 else [source])]
-    if isinstance(source, PIL.Image.Image | Image):
-        return [as_image(source)]
-    return [image for each in source for image in _flat(each, notes)]
+        listed += _files(Path(source), notes)
+    elif isinstance(source, Tensor | np.ndarray) and source.ndim == 4:
+        listed += [_in_memory(each) for each in source]
+    elif isinstance(source, Tensor | np.ndarray | PIL.Image.Image | Image):
+        listed.append(_in_memory(source))
+    elif isinstance(source, Iterable):
+        for each in source:
+            _add(each, listed, notes)
+    else:
+        raise TypeError(f"image {len(listed)}: {NO_IMAGE.format(type(source).__name__)}")
 
 
-def _files(path: Path, notes: list[str]) -> list[Path | Image]:
+def _in_memory(source: Source) -> Image | ImageError:
+    """The image of pixels in memory, or why they cannot be used."""
+    try:
+        return as_image(source)
+    except (ValueError, TypeError) as error:
+        return ImageError(str(error))
+
+
+def _files(path: Path, notes: list[str]) -> list[Path]:
     """The path itself, the images of a folder, or the matches of a glob pattern."""
     if path.is_dir():
         images, left_out = list_folder(path)
         notes += [f"{path}: {note}" for note in left_out]
-        return [*images]
+        return images
     if path.exists() or not glob.has_magic(str(path)):
         if path.exists() and not path.is_file():
             raise UserError(f"{path}: a pipe or a device, not an image file: write it to a file")
@@ -77,8 +103,33 @@ def _files(path: Path, notes: list[str]) -> list[Path | Image]:
                 " by foveal evaluate RUN --data"
             )
         return [path]
+    _check_readable(path)
     found = sorted(glob.glob(str(path), recursive=True))
     if not found:
         raise UserError(f"{path}: no file matches this pattern")
     files = (file for each in found for file in _files(Path(each), notes))
     return list(dict.fromkeys(files))  # ** gives a folder and what is in it
+
+
+def _check_readable(pattern: Path) -> None:
+    """Refuse a folder that a pattern leads through and that cannot be read; glob is silent on it.
+
+    Raises:
+        UserError: names the folder.
+    """
+    parts = pattern.parts
+    for place, part in enumerate(parts):
+        if glob.has_magic(part):
+            end = place + (part == "**")  # which lists the folders that it matches, too
+            for folder in glob.glob(os.path.join(*parts[:end]) if end else ".", recursive=True):
+                if not _is_no_folder(folder):
+                    list_entries(Path(folder))
+
+
+def _is_no_folder(path: str) -> bool:
+    try:
+        return not stat.S_ISDIR(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False

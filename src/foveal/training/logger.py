@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
+from foveal._files import explained
 from foveal._processes import is_rank_zero
 from foveal._progress import ProgressLog
 from foveal.errors import UserError
@@ -84,7 +85,8 @@ class Logger:
         """Remove the bar and close the files."""
         self._progress.close()
         if self._board is not None:
-            self._board.close()
+            with suppress(OSError):  # what is left of the curves; metrics.csv has them
+                self._board.close()
 
     def show_progress(self, state: State) -> None:
         """Show how far the run is."""
@@ -98,10 +100,11 @@ class Logger:
         self._rows.append(row)
         if self._run is not None:
             self._run.append(row)
-        if self._board is not None:
-            for name, value in row.items():
-                if value is not None and name != "step":
-                    self._board.add_scalar(name, value, row["step"])
+        if self._board is not None and self._run is not None:
+            with explained(self._run.log):
+                for name, value in row.items():
+                    if value is not None and name != "step":
+                        self._board.add_scalar(name, value, row["step"])
         if row["validation_loss"] is not None:
             line = (
                 f"validation at step {row['step']}: loss {row['validation_loss']:.3f}  "
@@ -126,7 +129,8 @@ def _tensorboard(run: RunFolder | None, first: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(run.log), purge_step=first + 1)
+    with explained(run.log):
+        return SummaryWriter(str(run.log), purge_step=first + 1)
 
 
 def _format(value: float | None, spec: str) -> str:

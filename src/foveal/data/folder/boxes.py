@@ -43,13 +43,13 @@ def read(
     size = cache(_size)
     for line, cells in rows:
         place = f"{cells['file']} (line {line})"
-        file = Path(os.path.normpath(path.parent / cells["file"]))
+        file = table.find_file(path.parent, cells["file"])
         box = _box(cells)
         if box is None:
             malformed.append(place)
         elif file not in known:
-            unlisted += file.is_file()
-            unknown += [] if file.is_file() else [place]
+            unlisted += os.path.isfile(file)
+            unknown += [] if os.path.isfile(file) else [place]
         else:
             height, width = size(file) or (math.inf, math.inf)
             top, left, bottom, right = box

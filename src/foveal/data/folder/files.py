@@ -1,6 +1,5 @@
 """Labelled image files as a data set."""
 
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from foveal.data.dataset import Example
 from foveal.data.folder import boxes, listing
+from foveal.data.folder.class_names import doubts
 from foveal.data.folder.listed import ListedImage
 from foveal.data.folder.listing import natural_key
 from foveal.data.folder.table import shorten, user_error
@@ -103,22 +103,12 @@ def read_whole(
         _check_classes(path, found.images, labels)
     boxes_csv = found.folder / "boxes.csv"
     by_path, notes = boxes.read(boxes_csv, found.images) if boxes_csv.is_file() else ({}, ())
-    notes = (*found.notes, *notes, *_alike(labels))
+    notes = (*found.notes, *notes, *doubts(labels))
     return ImageFiles(found.images, tuple(classes or labels), by_path, notes)
 
 
 def _names(image: ListedImage) -> tuple[str, ...]:
     return (image.label,) if isinstance(image.label, str) else image.label
-
-
-def _alike(labels: Sequence[str]) -> list[str]:
-    """A remark on classes whose names differ only in case, space or the encoding of accents."""
-    spellings: dict[str, list[str]] = {}
-    for label in labels:
-        plain = "".join(unicodedata.normalize("NFKC", label).casefold().split())
-        spellings.setdefault(plain, []).append(repr(label))
-    pairs = [" and ".join(names) for names in spellings.values() if len(names) > 1]
-    return [f"warning: nearly the same name for several classes: {shorten(pairs)}"] if pairs else []
 
 
 def _check_classes(path: Path, images: Sequence[ListedImage], labels: list[str]) -> None:

@@ -6,14 +6,23 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from foveal.data.dataset import Splits
 from foveal.data.folder.files import ImageFiles
 from foveal.data.folder.table import shorten
+from foveal.data.labels import text
 
 _WHOLE = 2**26  # bytes up to which all of a file is read
 _PIECES, _PIECE = 16, 2**20  # of a larger file: so many pieces of so many bytes, evenly spaced
+
+
+class Placed(NamedTuple):
+    """A file of a data set, with its split and the name of its label."""
+
+    file: str
+    split: str
+    label: str
 
 
 class Fingerprint(NamedTuple):
@@ -60,22 +69,47 @@ def named_parts(splits: Splits) -> dict[str, ImageFiles]:
     return {name: part for name, part in parts.items() if isinstance(part, ImageFiles)}
 
 
-def leaks(splits: Splits) -> list[str]:
-    """A warning where files of equal content are in several splits."""
-    places: dict[Fingerprint, dict[str, str]] = {}
+def copies(splits: Splits) -> list[list[Placed]]:
+    """Files of equal content, in groups of two or more, each with its split."""
+    groups: dict[Fingerprint, list[Placed]] = {}
     for name, part in named_parts(splits).items():
         found = fingerprints([image.path for image in part.images])
-        for image, print_ in zip(part.images, found, strict=True):
-            if print_ is not None:
-                places.setdefault(print_, {}).setdefault(name, image.file)
-    shared = [by_split for by_split in places.values() if len(by_split) > 1]
-    if not shared:
-        return []
-    shown = [" = ".join(f"{file} ({name})" for name, file in each.items()) for each in shared]
-    return [
-        f"warning: {len(shared)} images are in several splits, byte by byte: {shorten(shown)};"
-        " figures on them are too good: remove the copies, or give them one group"
-    ]
+        for image, content in zip(part.images, found, strict=True):
+            if content is not None:
+                placed = Placed(image.file, name, text(image.label))
+                groups.setdefault(content, []).append(placed)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def equal(copied: Sequence[Placed], fact: Literal["split", "label"]) -> str:
+    """One of the copies for each of their splits, or of their labels.
+
+    >>> equal([Placed("a.png", "train", "cat"), Placed("b.png", "test", "cat")], "split")
+    'a.png (train) = b.png (test)'
+    """
+    first: dict[str, str] = {}
+    for each in copied:
+        first.setdefault(getattr(each, fact), each.file)
+    return " = ".join(f"{file} ({value})" for value, file in first.items())
+
+
+def leaks(splits: Splits) -> list[str]:
+    """Warnings where files of equal content are in several splits, or have several labels."""
+    groups = copies(splits)
+    shared = [equal(group, "split") for group in groups if len({e.split for e in group}) > 1]
+    doubtful = [equal(group, "label") for group in groups if len({e.label for e in group}) > 1]
+    warnings = []
+    if shared:
+        warnings.append(
+            f"warning: {len(shared)} images are in several splits, byte by byte: {shorten(shared)};"
+            " figures on them are too good: remove the copies, or give them one group"
+        )
+    if doubtful:
+        warnings.append(
+            f"warning: {len(doubtful)} images have several labels, in copies that are equal byte by"
+            f" byte: {shorten(doubtful)}; keep the one with the right label"
+        )
+    return warnings
 
 
 def among(files: Sequence[Path], known: Iterable[Fingerprint]) -> list[Path]:

@@ -45,7 +45,7 @@ def read(path: Path, *, multilabel: bool = False) -> Listing:
         if _facts(known) != _facts(image):
             conflicts.append(f"{image.file} (lines {first} and {line})")
         repeated += first != line
-        if not image.path.is_file():
+        if not os.path.isfile(image.path):
             missing.append(f"{image.file} (line {line})")
     if missing:
         raise user_error(
@@ -62,8 +62,18 @@ def read(path: Path, *, multilabel: bool = False) -> Listing:
         raise user_error(
             f"{path}: {splits[None]} rows have no split; give train, val or test in each row"
         )
-    notes = (f"ignored {repeated} repeated rows",) if repeated else ()
+    notes: tuple[str, ...] = (f"ignored {repeated} repeated rows",) if repeated else ()
+    notes += () if "split" in rows[0][1] else _unnamed_splits(rows)
     return Listing([image for _, image in images.values()], notes, path.parent)
+
+
+def _unnamed_splits(rows: _Rows) -> tuple[str, ...]:
+    """A remark on a column of another name that holds nothing but names of splits."""
+    return tuple(
+        f"warning: ignored the column {name}: if it holds the splits, call it split"
+        for name in rows[0][1]
+        if name not in _NO_CLASS and all(split_of(cells[name]) for _, cells in rows)
+    )
 
 
 def _facts(image: ListedImage) -> tuple[LabelName, str | None, str | None]:
@@ -76,7 +86,7 @@ def _listed(path: Path, line: int, cells: dict[str, str], label: LabelName) -> L
     word = cells.get("split", "")
     if word and split_of(word) is None:
         raise user_error(f"{path} line {line}: unknown split {word!r}; use train, val or test")
-    file = Path(os.path.normpath(path.parent / cells["file"]))
+    file = table.find_file(path.parent, cells["file"])
     group = cells.get("group") or None
     return ListedImage(file, cells["file"], label, split_of(word), group)
 

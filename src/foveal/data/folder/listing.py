@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from foveal.data.folder import labels_csv
@@ -10,6 +11,13 @@ from foveal.data.folder.table import shorten, user_error
 from foveal.data.folder.tree import Folder, LeftOut, is_image, natural_key, scan, suffixes
 
 __all__ = ["ListedImage", "Listing", "image_files", "list_folder", "natural_key", "read"]
+
+_NO_TABLES = {
+    **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"), "unpack it"),
+    **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "save it as CSV (UTF-8)"),
+    **dict.fromkeys((".json", ".jsonl", ".parquet", ".xml"), "write a CSV file,label from it"),
+}
+"""What to do with files that are often named as data."""
 
 
 def read(path: Path, *, multilabel: bool = False, classes: Sequence[str] | None = None) -> Listing:
@@ -37,7 +45,13 @@ def read(path: Path, *, multilabel: bool = False, classes: Sequence[str] | None 
         raise user_error(
             f"{path}: an image, not a data set; name a folder of class folders or a CSV"
         )
-    return labels_csv.read(path, multilabel=multilabel)
+    if remedy := _NO_TABLES.get(path.suffix.lower()):
+        raise user_error(f"{path}: not a folder and not a CSV; {remedy}")
+    listing = labels_csv.read(path, multilabel=multilabel)
+    folders = sorted({image.path.parent for image in listing.images})
+    found = [folder / "boxes.csv" for folder in folders if (folder / "boxes.csv").is_file()]
+    misplaced = _misplaced_boxes(path.parent, found, path.parent)
+    return replace(listing, notes=(*listing.notes, *misplaced))
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -66,7 +80,8 @@ def list_folder(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
 def _list_tree(root: Folder, left_out: LeftOut, classes: Sequence[str]) -> Listing:
     inner = _unwrap(root, classes)
     notes = [] if inner is root else [f"images are in {inner.path}"]
-    home = root.path if (root.path / "boxes.csv").is_file() else inner.path
+    home = root.path if "boxes.csv" in left_out.boxes else inner.path
+    notes += _misplaced_boxes(home, [root.path / name for name in left_out.boxes], root.path)
     splits = [f for f in inner.folders if split_of(f.path.name) and f.folders]
     if not splits:
         images = _list_class_folders(root, inner, None)
@@ -85,6 +100,17 @@ def _list_tree(root: Folder, left_out: LeftOut, classes: Sequence[str]) -> Listi
         of_classes = _unwrap_split(folder)
         images += _list_class_folders(root, of_classes, split_of(folder.path.name))
     return Listing(images, (*notes, *left_out.notes()), home)
+
+
+def _misplaced_boxes(home: Path, found: Sequence[Path], root: Path) -> list[str]:
+    """A remark where a `boxes.csv` lies where it is not read."""
+    misplaced = [os.path.relpath(file, root) for file in found if file.parent != home]
+    if not misplaced:
+        return []
+    return [
+        f"warning: ignored {shorten(misplaced)}: boxes are read from {home / 'boxes.csv'} alone,"
+        f" with the names of files relative to {home}"
+    ]
 
 
 def _unwrap(root: Folder, classes: Sequence[str]) -> Folder:

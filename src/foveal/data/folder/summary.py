@@ -1,6 +1,9 @@
 """What was read, in one line; and whether every image can be opened."""
 
+import os
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 
 import torch
 
@@ -9,6 +12,8 @@ from foveal.data.folder.files import ImageFiles
 from foveal.data.folder.table import user_error
 from foveal.data.labels import class_counts, is_multilabel
 from foveal.images import FileImage, ImageError
+
+DECODED = 2000  # images of a part that are decoded before training begins, to find damaged ones
 
 
 def check(dataset: Dataset, *, decode: bool = False) -> None:
@@ -22,19 +27,47 @@ def check(dataset: Dataset, *, decode: bool = False) -> None:
     Raises:
         UserError: how many files are bad, the first three, and why.
     """
-    bad = []
-    for index in range(len(dataset)):
-        try:
-            image = dataset[index].image
-            if isinstance(image, FileImage):
-                _ = image.decode() if decode else image.size
-        except ImageError as error:
-            bad.append(str(error))
+    bad = faults(dataset, decode=decode)
     if bad:
         more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
         raise user_error(
             f"{len(bad)} of {len(dataset)} images cannot be used: {'; '.join(bad[:3])}{more}"
         )
+
+
+def faults(dataset: Dataset, *, decode: bool = False) -> list[str]:
+    """Why each image that cannot be used cannot be; see `check`."""
+    found = []
+    for index in range(len(dataset)):
+        try:
+            image = dataset[index].image
+        except ImageError as error:
+            found.append(str(error))
+        else:
+            fault = _fault(image.path, decode) if isinstance(image, FileImage) else None
+            found += [] if fault is None else [fault]
+    return found
+
+
+def _fault(path: Path, decode: bool) -> str | None:
+    """Why a file cannot be used; asked again about the same content, it is not read again."""
+    state: tuple[int, ...] = ()
+    try:
+        stat = os.stat(path)
+        state = stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_mode
+    except OSError:
+        pass  # said when it is read
+    return _found_fault(path, decode, state)
+
+
+@lru_cache(maxsize=2**18)
+def _found_fault(path: Path, decode: bool, _state: tuple[int, ...]) -> str | None:
+    try:
+        image = FileImage(path)
+        _ = image.decode() if decode else image.size
+    except ImageError as error:
+        return str(error)
+    return None
 
 
 def describe(splits: Splits) -> str:

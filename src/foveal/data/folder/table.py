@@ -1,6 +1,8 @@
 """CSV files with a header, read strictly; every mistake is one line with place and remedy."""
 
 import csv
+import os
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,6 +70,21 @@ def _named(
         cells = [cell.strip() for cell in row] + [""] * (len(header) - len(row))
         named.append((line, dict(zip(header, cells, strict=True))))
     return named
+
+
+def find_file(folder: Path, name: str) -> Path:
+    """The file that a cell names, relative to a folder.
+
+    Where there is none, the name may be written with backslashes, as Windows has it, or with its
+    accents encoded in another way, as macOS has it.
+
+    Returns:
+        A normalised path; that of the name as written if no such file exists.
+    """
+    slashes = name.replace("\\", "/")
+    spellings = (name, slashes, *(unicodedata.normalize(form, slashes) for form in ("NFC", "NFD")))
+    files = [Path(os.path.normpath(folder / spelling)) for spelling in spellings]
+    return next((file for file in files if os.path.isfile(file)), files[0])
 
 
 def user_error(message: str) -> UserError:

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from foveal.data.folder.table import shorten, user_error
 
@@ -33,35 +33,48 @@ _SYSTEM = frozenset(
 
 @dataclass
 class LeftOut:
-    """What a scan left out, by the reason.
+    """What a scan left out, by the reason; names relative to the folder that was scanned.
 
     Attributes:
-        others: files that do not end like an image, counted by their ending.
-        hidden: names of hidden and system files and folders.
+        others: files that do not end like an image.
+        hidden: hidden and system files and folders.
         loops: links that lead back to a folder above them.
-        special: names of pipes, sockets and devices that end like an image.
+        special: pipes, sockets and devices that end like an image.
         written: folders that foveal wrote.
+        boxes: files `boxes.csv`, of which that beside the class or split folders is read.
     """
 
-    others: Counter[str] = field(default_factory=Counter)
+    others: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
     loops: list[str] = field(default_factory=list)
     special: list[str] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
+    boxes: list[str] = field(default_factory=list)
 
     def notes(self) -> tuple[str, ...]:
-        """What was left out, a remark for each reason."""
-        kinds = [f"{count} {kind}" for kind, count in self.others.most_common()]
-        reasons = (
-            (self.others.total(), "other files", kinds),
-            (len(self.hidden), "hidden or system files and folders", self.hidden),
-            (len(self.loops), "links back to a folder above them", self.loops),
-            (len(self.special), "special files", self.special),
-            (len(self.written), "folders written by foveal", self.written),
-        )
+        """What was left out, a remark for each reason; of boxes there is none."""
+        endings = Counter(_ending(name) for name in self.others)
+        kinds = [f"{count} {kind}" for kind, count in endings.most_common()]
         return tuple(
-            f"ignored {count} {what} ({shorten(names)})" for count, what, names in reasons if count
+            f"ignored {len(names)} {what} ({shorten(kinds if names is self.others else names)})"
+            for what, names in self.by_reason().items()
         )
+
+    def by_reason(self) -> dict[str, list[str]]:
+        """The names by what they are, in words; of boxes there is nothing."""
+        reasons = {
+            "other files": self.others,
+            "hidden or system files and folders": self.hidden,
+            "links back to a folder above them": self.loops,
+            "special files": self.special,
+            "folders written by foveal": self.written,
+        }
+        return {what: names for what, names in reasons.items() if names}
+
+
+def _ending(name: str) -> str:
+    path = PurePosixPath(name)
+    return path.suffix.lower() or path.name
 
 
 @dataclass(frozen=True)
@@ -105,6 +118,20 @@ def scan(root: Path) -> tuple[Folder, LeftOut]:
     return _scan(root, root, (root.resolve(),), left_out), left_out
 
 
+def list_entries(folder: Path) -> list["os.DirEntry[str]"]:
+    """What lies directly in a folder, in natural order.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: natural_key(entry.name))
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise user_error(f"{folder}: {reason}; make the folder readable, or move it away") from None
+
+
 def is_image(file: Path) -> bool:
     """Whether the name of a file ends like an image."""
     return file.suffix.lower() in IMAGE_SUFFIXES
@@ -127,14 +154,8 @@ def natural_key(name: str) -> list[tuple[int, str]]:
 
 def _scan(root: Path, folder: Path, above: tuple[Path, ...], left_out: LeftOut) -> Folder:
     """Scan a folder; `above` are the real paths from the root down to it."""
-    try:
-        with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: natural_key(entry.name))
-    except OSError as error:
-        reason = (error.strerror or "unknown error").lower()
-        raise user_error(f"{folder}: {reason}; make the folder readable, or move it away") from None
     children: list[Folder | Path] = []
-    for entry in found:
+    for entry in list_entries(folder):
         path = Path(entry.path)
         name = path.relative_to(root).as_posix()
         if entry.name.startswith(".") or entry.name.lower() in _SYSTEM:
@@ -151,8 +172,7 @@ def _scan(root: Path, folder: Path, above: tuple[Path, ...], left_out: LeftOut) 
                 if len(left_out.written) == written or any(child.all_images()):
                     children.append(child)
         elif not is_image(path):
-            if entry.name != "boxes.csv":
-                left_out.others[path.suffix.lower() or path.name] += 1
+            (left_out.boxes if entry.name == "boxes.csv" else left_out.others).append(name)
         # a broken link is an image that is missing
         elif os.path.isfile(path) or not os.path.exists(path):
             children.append(path)
