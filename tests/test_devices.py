@@ -12,6 +12,7 @@ from foveal import _float64, patches, topk, windows
 from foveal._pointers import address
 from foveal.images import FileImage, Images, TensorImage
 from foveal.patches import compiled
+from foveal.patches.stored import Stored
 from foveal.topk import Selection
 from foveal.topk import compiled as compiled_topk
 from pretend_device import DEVICE, Elsewhere, machine
@@ -129,9 +130,9 @@ def test_the_compiled_loops_refuse_memory_of_other_devices_in_words() -> None:
     image, corners = torch.rand(3, 9, 9), torch.zeros(4, 2, dtype=torch.int64)
     weights, out = torch.rand(2, 4), torch.zeros(2, 3, 6, 5)
     calls += [
-        lambda: compiled.weighted_sum([image.to(DEVICE)], [corners], [weights], [out]),
-        lambda: compiled.weighted_sum([image], [corners], [weights], [out.to(DEVICE)]),
-        lambda: compiled.inner_products([image.to(DEVICE)], [corners], [out]),
+        lambda: compiled.weighted_sum([Stored(image.to(DEVICE))], [corners], [weights], [out]),
+        lambda: compiled.weighted_sum([Stored(image)], [corners], [weights], [out.to(DEVICE)]),
+        lambda: compiled.inner_products([Stored(image.to(DEVICE))], [corners], [out]),
         lambda: compiled.scatter_add([image.to(DEVICE)], [corners], [weights], [out]),
     ]
     for call in calls:

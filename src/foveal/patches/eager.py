@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from foveal.patches.stored import Stored
+
 # Elements of the crops held at once: 16 MiB as float32, or one crop. Measured: a quarter or four
 # times as many take longer.
 HELD_AT_ONCE = 2**22
@@ -16,7 +18,9 @@ HELD_AT_ONCE = 2**22
 Tensors = Sequence[Tensor]
 
 
-def weighted_sum(images: Tensors, corners: Tensors, weights: Tensors, patches: Tensors) -> None:
+def weighted_sum(
+    images: Sequence[Stored], corners: Tensors, weights: Tensors, patches: Tensors
+) -> None:
     """Add to each image's patches its crops: patches[k] += sum_m weights[k, m] x crop_m.
 
     Args:
@@ -30,7 +34,7 @@ def weighted_sum(images: Tensors, corners: Tensors, weights: Tensors, patches: T
             out.flatten(1).addmm_(weight[:, piece], crops)
 
 
-def inner_products(images: Tensors, corners: Tensors, patches: Tensors) -> list[Tensor]:
+def inner_products(images: Sequence[Stored], corners: Tensors, patches: Tensors) -> list[Tensor]:
     """The inner products (K, M) of each image's patches with its crops."""
     each = []
     for image, corner, incoming in zip(images, corners, patches, strict=True):
@@ -67,13 +71,18 @@ def cut(image: Tensor, corners: Int[Tensor, "M 2"], size: tuple[int, int]) -> Te
     return crops
 
 
-def _pieces(image: Tensor, corners: Tensor, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
+def _pieces(image: Stored, corners: Tensor, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Crops (m, C h w) in the size and type of `like`, a bounded number at once."""
+    pixels, tone = image.pixels, image.tone
+    inside = pixels.new_ones(()).expand(1, *pixels.shape[1:])
     at_once = max(1, HELD_AT_ONCE // like[0].numel())
     for first in range(0, len(corners), at_once):
         piece = slice(first, first + at_once)
-        crops = cut(image, corners[piece], (like.shape[2], like.shape[3]))
-        yield piece, crops.flatten(1).to(like.dtype)
+        size = (like.shape[2], like.shape[3])
+        crops = tone(cut(pixels, corners[piece], size).to(like.dtype))
+        if tone.of_zero != 0:
+            crops = crops * cut(inside, corners[piece], size).to(like.dtype)
+        yield piece, crops.flatten(1)
 
 
 def _intersection(

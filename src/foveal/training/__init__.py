@@ -13,14 +13,14 @@ from torch import nn
 
 from foveal._seeding import NOISE, derived_seed
 from foveal.data import Dataset, Splits
-from foveal.data.augmentation import Transform, affine_colour, flip, shift
+from foveal.data.augmentation import Transform, augmentations
 from foveal.data.labels import is_multilabel
 from foveal.data.loader import Batch, batches
 from foveal.errors import NotFiniteError, UserError
 from foveal.evaluation import Report, evaluate
 from foveal.objectives import Objective, classification, multilabel
 from foveal.runs.folder import Row, RunFolder
-from foveal.settings import Augmentation, Hardware, Training
+from foveal.settings import Hardware, Training
 from foveal.training.checkpointer import Checkpointer
 from foveal.training.devices import Fabric, isolated_randomness, launch_fabric, wrap
 from foveal.training.diagnostics import Diagnostics
@@ -30,7 +30,7 @@ from foveal.training.optimiser import apply_schedules, build_optimiser
 from foveal.training.state import State
 from foveal.training.step import LossModule, training_step
 
-__all__ = ["Diverged", "Stopped", "augmentations", "fit"]
+__all__ = ["Diverged", "Stopped", "fit"]
 
 _MAX_SKIPPED = 10  # steps in a row
 
@@ -156,19 +156,6 @@ def _fit(
                 checkpointer.save(state)
                 raise Stopped(state.step, settings.steps, run)
     return rows
-
-
-def augmentations(settings: Augmentation) -> tuple[Transform, ...]:
-    """Build the transforms of the training images, in the order shift, colour, flip."""
-    transforms = (
-        (
-            settings.shift > 0 or settings.shift_fraction > 0,
-            shift(settings.shift, settings.shift_fraction),
-        ),
-        (settings.colour, affine_colour()),
-        (settings.flip, flip),
-    )
-    return tuple(transform for wanted, transform in transforms if wanted)
 
 
 def _check(training: Training, classes: tuple[str, ...]) -> None:
