@@ -56,7 +56,7 @@ class Tiled:
         return self.whole.crops(windows, size)
 
 
-def picture(size: tuple[int, int], dtype: torch.dtype, shades: float) -> Tensor:
+def picture(size: tuple[int, int], dtype: torch.dtype, shades: float = 1.0) -> Tensor:
     """Noise around medium gray, with the strides of a decoded file."""
     pixels = torch.rand(*size, 3, generator=derived_generator(0))
     pixels = (0.5 + shades * (pixels - 0.5)).permute(2, 0, 1)
@@ -81,7 +81,7 @@ def changed_copy(
         if chance < 0.8:
             pixels = pixels * (0.8 + 0.4 * a) + (0.2 * b - 0.1)
             pixels = pixels.clamp(0, 1) if clipped else pixels
-    if options.flip and torch.rand((), generator=generator) < 0.5:
+    if options.flip and not options.turn and torch.rand((), generator=generator) < 0.5:
         pixels = pixels.flip(2)
     if options.turn:
         coins = [height == width and bool(torch.rand((), generator=generator) < 0.5)]

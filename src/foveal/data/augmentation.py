@@ -19,7 +19,7 @@ Pixels = Real[Tensor, "_C _H _W"]
 Transform = Callable[[Any, Generator], Pixels | Image]
 
 COLOUR_SCALE, COLOUR_OFFSET, COLOUR_PROBABILITY = (0.8, 1.2), (-0.1, 0.1), 0.8
-"""Pixels in [0, 1] become a x + b in this share of the images, with a and b even in these ranges."""
+"""Pixels become a x + b in this share of the images, with a and b even in these ranges."""
 
 
 def augmentations(settings: Augmentation) -> tuple[Transform, ...]:
@@ -30,7 +30,7 @@ def augmentations(settings: Augmentation) -> tuple[Transform, ...]:
 def augment(
     image: Pixels | Image, generator: Generator, *, settings: Augmentation
 ) -> AugmentedImage:
-    """Change an image at random: shift, colour, flip, turn, drawn in this order.
+    """Change an image at random: shift, colour, and turn or else flip, drawn in this order.
 
     A shift is even over all distances up to the limit, either way; zeros come in. It equals the
     paper's padding by the limit and cropping back to the size at random. A turn exchanges rows and
@@ -47,11 +47,11 @@ def augment(
         shift = _shift(source.size, settings, generator)
     if settings.colour:
         colour = _colour(generator)
-    if settings.flip and _coin(generator):
-        flips.append(-1)
     if settings.turn:
         transpose = source.size[0] == source.size[1] and _coin(generator)
         flips = [axis for axis in (-2, -1) if _coin(generator)]
+    elif settings.flip and _coin(generator):
+        flips = [-1]
     return AugmentedImage(source, shift, colour, transpose, tuple(flips))
 
 

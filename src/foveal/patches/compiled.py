@@ -117,8 +117,8 @@ def _crops(
     slots, channels, h, w = patches.shape
     _native.crops(
         operation, address(pixels), _KINDS[pixels.dtype], height, width, channel, row, column,
-        *image.tone, len(corners), address(corners), _address(weights), _address(dots), factors.shape[1],
-        address(patches), patches.dtype == torch.float64, slots, channels, h, w,
+        *image.tone, len(corners), address(corners), _address(weights), _address(dots),
+        factors.shape[1], address(patches), patches.dtype == torch.float64, slots, channels, h, w,
         rows, first, last,
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from foveal._float64 import has_float64, moved
+from foveal._float64 import has_float64
 from foveal.images import Image, Images
 from foveal.images.resampling import resampled_crops
 from foveal.patches import compiled, eager, resampled

@@ -28,7 +28,7 @@ from foveal.training.interruption import Stopped, stop_on_signal
 from foveal.training.logger import Clock, Logger, log_failure
 from foveal.training.optimiser import apply_schedules, build_optimiser
 from foveal.training.state import State
-from foveal.training.step import LossModule, training_step
+from foveal.training.step import LossModule, Unread, read, training_step
 
 __all__ = ["Diverged", "Stopped", "fit"]
 
@@ -118,12 +118,14 @@ def _fit(
     settings = training.optimisation
     # Without the reward for entropy, a step without noise gives the scorer no gradient.
     fabric = launch_fabric(hardware, unused_parameters=settings.entropy == 0)
-    optimiser = build_optimiser(model, settings)
+    scales_gradients = fabric.strategy.precision.precision == "16-mixed"
+    optimiser = build_optimiser(model, settings, fused=not scales_gradients)
     wrapped = wrap(fabric, LossModule(model, settings, objective), optimiser)
     checkpointer = Checkpointer(run, fabric, model, optimiser)
     state, rows = checkpointer.restore() if resume else (State(), [])
     diagnostics, clock = Diagnostics(multilabel=is_multilabel(validation.labels)), Clock()
     logger = Logger(run, rows, settings.steps, state.step, verbose=progress)
+    unread = list[Unread]()
     model.train()
 
     with stop_on_signal() as stop, isolated_randomness(fabric), logger:
@@ -135,24 +137,31 @@ def _fit(
         for batch in stream(fabric, state.step):
             scheduled = apply_schedules(model, optimiser, settings, state.step)
             torch.manual_seed(derived_seed(training.seed, NOISE, state.step, fabric.global_rank))
-            outcome = training_step(fabric, *wrapped, batch, settings, stop=stop.is_set())
-            state.add(outcome, clock.lap())
-            diagnostics.add_step(finite=outcome.finite, scorer_gradient=outcome.scorer_gradient)
-            logger.show_progress(state)
-            _check_divergence(state)
-
+            asked = stop.is_set()
+            unread.append(training_step(fabric, *wrapped, batch, settings, stop=asked))
+            state.add_step(clock.lap())
             done = state.step == settings.steps
-            if done or state.step % settings.validation_interval == 0:
+            validates = done or state.step % settings.validation_interval == 0
+            logs = validates or state.step % settings.log_every == 0
+            # Several processes stop where all of them have heard of it.
+            if not (logs or (asked and fabric.world_size == 1)):
+                logger.show_progress(state.step)
+                continue
+
+            stops = _read(unread, state, diagnostics)
+            state.add_seconds(clock.lap())
+            logger.show_progress(state.step, state)
+            if validates:
                 report = _validate(fabric, model, validation, settings.batch, diagnostics)
                 state.seconds += clock.lap()
                 logger.add_row(state.row(*scheduled, report, diagnostics.relative_entropy))
                 for warning in diagnostics.warnings(majority=report.majority):
                     logger.log(f"warning: {warning}")
                 checkpointer.save(state, best=state.improves(report))
-            elif state.step % settings.log_every == 0:
+            elif logs:
                 logger.add_row(state.row(*scheduled))
 
-            if outcome.stop and not done:
+            if stops and not done:
                 checkpointer.save(state)
                 raise Stopped(state.step, settings.steps, run)
     return rows
@@ -192,13 +201,24 @@ def _batches(
     )
 
 
-def _check_divergence(state: State) -> None:
-    if state.skipped == _MAX_SKIPPED:
-        raise Diverged(
-            f"training diverged: the loss or its gradient was not finite in the {_MAX_SKIPPED} "
-            f"steps up to step {state.step}; try a lower learning rate, a longer warm-up, "
-            "clipping, or precision 32-true"
-        )
+def _read(unread: list[Unread], state: State, diagnostics: Diagnostics) -> bool:
+    """Take note of the steps that were not read yet; return whether a process is to stop.
+
+    Raises:
+        Diverged: too many of them in a row were not finite.
+    """
+    outcomes = read(unread)
+    unread.clear()
+    for step, outcome in enumerate(outcomes, state.step - len(outcomes) + 1):
+        state.add(outcome)
+        diagnostics.add_step(finite=outcome.finite, scorer_gradient=outcome.scorer_gradient)
+        if state.skipped == _MAX_SKIPPED:
+            raise Diverged(
+                f"training diverged: the loss or its gradient was not finite in the {_MAX_SKIPPED} "
+                f"steps up to step {step}; try a lower learning rate, a longer warm-up, clipping, "
+                "or precision 32-true"
+            )
+    return any(outcome.stop for outcome in outcomes)
 
 
 def _validate(

@@ -69,7 +69,7 @@ class Logger:
         self._verbose = verbose and is_rank_zero()
         self._steps, self._first = steps, first
         self._begin = self._printed = time.monotonic()
-        self._printed_step = first
+        self._printed_step, self._status = first, "loss -  accuracy -"
         self._board = _tensorboard(self._run, first)
         self._bar = _bar(steps, first) if self._verbose and sys.stderr.isatty() else None
 
@@ -91,13 +91,19 @@ class Logger:
         if self._board is not None:
             self._board.close()
 
-    def show_progress(self, state: State) -> None:
-        """Show how far the run is."""
-        step = state.step
-        status = (
-            f"loss {_format(state.mean_loss, '.3f')}  accuracy {_format(state.accuracy, '.1%')}  "
-            f"{state.images_per_second:.3g} images/s"
-        )
+    def show_progress(self, step: int, state: State | None = None) -> None:
+        """Show how far the run is.
+
+        Args:
+            step: number of steps made.
+            state: what is known of them; None: no more than at the last call.
+        """
+        if state is not None:
+            self._status = (
+                f"loss {_format(state.mean_loss, '.3f')}  accuracy "
+                f"{_format(state.accuracy, '.1%')}  {state.images_per_second:.3g} images/s"
+            )
+        status = self._status
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=step, status=status)
             return
