@@ -93,15 +93,19 @@ class AugmentedImage:
         """Cut out windows, zero outside the image, each resampled to `size` if it differs."""
         found = self.source.crops(self.in_source(windows), self._untransposed(size))
         scale, offset, low, high = self.tone
-        inside = self._inside(windows, size).to(found)  # (M, 1, h, w), or one for all
+        inside = self._inside(windows, size)
+        if isinstance(inside, Tensor):
+            inside = inside.to(found)  # (M, 1, h, w)
         return (self.oriented(found) * inside * scale + offset * inside).clamp(low, high)
 
-    def _inside(self, windows: Int[Tensor, "M 4"], size: tuple[int, int]) -> Float[Tensor, "..."]:
-        """The part of each pixel of the crops that lies in the image."""
+    def _inside(
+        self, windows: Int[Tensor, "M 4"], size: tuple[int, int]
+    ) -> Float[Tensor, "M 1 h w"] | float:
+        """The part of each pixel of the crops that lies in the image; 1 if all do."""
         end = windows.new_tensor(self.size)
         beyond = (windows[:, :2] < 0).any(dim=1) | (windows[:, 2:] > end).any(dim=1)
         if not beyond.any():
-            return torch.ones(())
+            return 1.0
         inside = torch.ones(len(windows), 1, *size)
         inside[beyond] = resampled_crops(
             torch.ones(()).expand(1, *self.size), windows[beyond], size
@@ -110,15 +114,12 @@ class AugmentedImage:
 
     def in_source(self, windows: Int[Tensor, "*M 4"]) -> Int[Tensor, "*M 4"]:
         """Where windows of this image lie in the source, and beyond it."""
-        ends = windows.unflatten(-1, (2, 2))  # from, to x row, column
+        ends = {-2: windows[..., 0::2], -1: windows[..., 1::2]}  # from and to, of each axis
         for axis in self.flips:
-            side = self.size[axis]
-            mirrored = side - ends[..., axis].flip(-1)
-            ends = ends.clone()
-            ends[..., axis] = mirrored
-        if self.transpose:
-            ends = ends.flip(-1)
-        return (ends - ends.new_tensor(self.shift)).flatten(-2)
+            ends[axis] = self.size[axis] - ends[axis].flip(-1)
+        rows, columns = (ends[-1], ends[-2]) if self.transpose else (ends[-2], ends[-1])
+        down, right = self.shift
+        return torch.stack((rows - down, columns - right), dim=-1).flatten(-2)
 
     def oriented(self, pixels: Float[Tensor, "*n H W"]) -> Float[Tensor, "*n h w"]:
         """Transpose and mirror what was read from the source."""

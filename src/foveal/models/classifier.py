@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import nn
 
 from foveal.images import Images, sources
@@ -89,16 +90,21 @@ class PatchClassifier(nn.Module):
         sizes."""
         device = next(self.parameters()).device
         whole = sources(images, self.channels)
-        windows, inside = self.geometry.windows(whole, device)
+        # On the CPU, where `extract` asks for their size without waiting for another device.
+        windows, inside = self.geometry.windows(whole, torch.device("cpu"))
         scores = self.scorer(self.geometry.views(whole, device)).flatten(1)  # (B, N)
-        scores = mask_padding(scores, inside)
+        scores = mask_padding(scores, inside.to(device))
 
         peaks = local_maxima(scores, self.grid, self.apart)
         selection = self.select(self.normalise(peaks))  # (B, M), (B, K, M)
         patches = extract(whole, windows, selection, self.patch)  # (B, K, C, h, w)
         features = encode(self.encoder, patches)  # (B, K, D)
-        centres = relative_centres(windows, [image.size for image in whole])
+        centres = relative_centres(windows, [image.size for image in whole]).to(device)
         logits = self.head(self.aggregate(features, selection, centres))
         return Prediction(
-            logits=logits, scores=scores, windows=windows, selection=selection, patches=patches
+            logits=logits,
+            scores=scores,
+            windows=windows.to(device),
+            selection=selection,
+            patches=patches,
         )

@@ -58,6 +58,8 @@ def cut(image: Tensor, corners: Int[Tensor, "M 2"], size: tuple[int, int]) -> Te
     _, height, width = image.shape
     h, w = size
     top, left = corners.unbind(dim=1)
+    if image.device.type != "cpu":
+        return _gathered(image, corners, size)
     inside = (top >= 0) & (left >= 0) & (top <= height - h) & (left <= width - w)
     if height >= h and width >= w:
         # a view, so that only the crops are copied
@@ -69,6 +71,18 @@ def cut(image: Tensor, corners: Int[Tensor, "M 2"], size: tuple[int, int]) -> Te
         into, out_of = _intersection(corners[m].tolist(), size, (height, width))
         crops[m].zero_()[:, *into] = image[:, *out_of]
     return crops
+
+
+def _gathered(image: Tensor, corners: Int[Tensor, "M 2"], size: tuple[int, int]) -> Tensor:
+    """`cut` pixel by pixel, where the host must not ask which windows cross the border."""
+    places, inside = [], []
+    for corner, pixels, side in zip(corners.unbind(dim=1), size, image.shape[1:], strict=True):
+        at = corner[:, None] + torch.arange(pixels, device=corner.device)  # (M, h or w)
+        places.append(at.clamp(0, side - 1))
+        inside.append((at >= 0) & (at < side))
+    crops = image[:, places[0][:, :, None], places[1][:, None, :]]  # (C, M, h, w)
+    known = inside[0][:, :, None] & inside[1][:, None, :]
+    return crops.masked_fill(~known, 0).movedim(1, 0)
 
 
 def _pieces(image: Stored, corners: Tensor, like: Tensor) -> Iterator[tuple[slice, Tensor]]:

@@ -9,7 +9,7 @@ or only their crops where these are fewer bytes.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any
@@ -23,7 +23,16 @@ from foveal._float64 import has_float64
 from foveal.images import Image, Images
 from foveal.images.resampling import resampled_crops
 from foveal.patches import compiled, eager, resampled
-from foveal.patches.stored import Group, groups, hold, oriented, pixels_of, reoriented
+from foveal.patches.stored import (
+    Group,
+    Side,
+    common_sides,
+    groups,
+    hold,
+    oriented,
+    pixels_of,
+    reoriented,
+)
 
 
 def weighted_crops(
@@ -32,6 +41,7 @@ def weighted_crops(
     weights: Float[Tensor, "B K M"],
     size: tuple[int, int],
     backend: ModuleType,
+    sides: Sequence[Side | None] | None = None,
 ) -> Float[Tensor, "B K C h w"]:
     """Sum crops: patches[b, k] = sum_m weights[b, k, m] x crop of window m of image b.
 
@@ -44,10 +54,13 @@ def weighted_crops(
         weights: of the candidates.
         size: (h, w) of a patch.
         backend: `foveal.patches.eager`, or `foveal.patches.compiled` where it supports the images.
+        sides: see `common_sides`; None: found out from the windows.
     """
+    if sides is None:
+        sides = common_sides(windows, len(windows))
     tensor = images if isinstance(images, Tensor) else None
     patches: Tensor = _Soft.apply(  # type: ignore[no-untyped-call]
-        weights, tensor, images, windows, size, backend
+        weights, tensor, images, windows, size, backend, sides
     )
     return patches
 
@@ -78,23 +91,23 @@ class _Soft(torch.autograd.Function):
         windows: Int[Tensor, "B M 4"],
         size: tuple[int, int],
         backend: ModuleType,
+        sides: Sequence[Side | None],
     ) -> Float[Tensor, "B K C h w"]:
         ctx.save_for_backward(weights, windows, *(() if tensor is None else (tensor,)))
         ctx.images, ctx.backend = None if tensor is not None else images, backend
+        ctx.sides = sides
         first = images[0]
         channels = first.shape[0] if isinstance(first, Tensor) else first.channels
         with _full_precision(weights.device):
             dtype = result_type(images, weights)
             factors = weights.detach().to(_sum_type(dtype)).contiguous()
             patches = factors.new_zeros(*weights.shape[:2], channels, *size)
-            _weighted_sum(backend, images, windows, factors, patches)
+            _weighted_sum(backend, images, windows, sides, factors, patches)
         return patches.to(dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, incoming: Float[Tensor, "B K C h w"]
-    ) -> tuple[Tensor | None, Tensor | None, None, None, None, None]:
+    def backward(ctx: Any, incoming: Float[Tensor, "B K C h w"]) -> tuple[Tensor | None, ...]:
         weights, windows, *tensor = ctx.saved_tensors
         images = tensor[0] if tensor else ctx.images
         to_weights = to_images = None
@@ -102,13 +115,13 @@ class _Soft(torch.autograd.Function):
             incoming = incoming.to(_sum_type(incoming.dtype)).contiguous()
             if ctx.needs_input_grad[0]:
                 to_weights = torch.zeros_like(weights)
-                _inner_products(ctx.backend, images, windows, incoming, to_weights)
+                _inner_products(ctx.backend, images, windows, ctx.sides, incoming, to_weights)
             if ctx.needs_input_grad[1]:
                 to_images = torch.zeros(images.shape, dtype=incoming.dtype, device=images.device)
                 factors = weights.to(incoming.dtype)
-                _scatter_add(ctx.backend, to_images, windows, factors, incoming)
+                _scatter_add(ctx.backend, to_images, windows, ctx.sides, factors, incoming)
                 to_images = to_images.to(images.dtype)
-        return to_weights, to_images, None, None, None, None
+        return to_weights, to_images, None, None, None, None, None
 
 
 def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
@@ -124,12 +137,17 @@ def _sum_type(dtype: torch.dtype) -> torch.dtype:
 
 
 def _weighted_sum(
-    backend: ModuleType, images: Images, windows: Tensor, weights: Tensor, patches: Tensor
+    backend: ModuleType,
+    images: Images,
+    windows: Tensor,
+    sides: Sequence[Side | None],
+    weights: Tensor,
+    patches: Tensor,
 ) -> None:
     held = hold(images, patches, windows.shape[1])
     sums = [reoriented(*each) for each in zip(images, held, patches, strict=True)]
     direct = list[tuple[Any, ...]]()
-    for group in groups(images, held, windows):
+    for group in groups(images, held, windows, sides):
         out, factors = sums[group.b], weights[group.b][:, group.members]
         if group.stored is None:
             for piece, crops in _crops(images[group.b], windows[group.b], out):
@@ -146,12 +164,17 @@ def _weighted_sum(
 
 
 def _inner_products(
-    backend: ModuleType, images: Images, windows: Tensor, patches: Tensor, into: Tensor
+    backend: ModuleType,
+    images: Images,
+    windows: Tensor,
+    sides: Sequence[Side | None],
+    patches: Tensor,
+    into: Tensor,
 ) -> None:
     held = hold(images, patches, windows.shape[1])
     each = [reoriented(*each) for each in zip(images, held, patches, strict=True)]
     direct, direct_groups = list[tuple[Any, ...]](), list[Group]()
-    for group in groups(images, held, windows):
+    for group in groups(images, held, windows, sides):
         incoming, dots = each[group.b], into[group.b]
         if group.stored is None:
             for piece, crops in _crops(images[group.b], windows[group.b], incoming):
@@ -171,10 +194,15 @@ def _inner_products(
 
 
 def _scatter_add(
-    backend: ModuleType, images: Tensor, windows: Tensor, weights: Tensor, patches: Tensor
+    backend: ModuleType,
+    images: Tensor,
+    windows: Tensor,
+    sides: Sequence[Side | None],
+    weights: Tensor,
+    patches: Tensor,
 ) -> None:
     direct = list[tuple[Tensor, ...]]()
-    for group in groups(images, hold(images, patches, windows.shape[1]), windows):
+    for group in groups(images, hold(images, patches, windows.shape[1]), windows, sides):
         image = images[group.b]
         each = (image, group.corners, weights[group.b][:, group.members], patches[group.b])
         if group.side == patches.shape[3:]:

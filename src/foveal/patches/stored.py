@@ -16,6 +16,8 @@ from foveal._float64 import moved
 from foveal.images import Image, Images, TensorImage
 from foveal.images.augmented import AugmentedImage, Tone
 
+Side = tuple[int, int]
+
 
 class Stored(NamedTuple):
     """Numbers (C, H, W) of any type and strides, and what they mean; all is zero outside them."""
@@ -31,7 +33,7 @@ class Group(NamedTuple):
     stored: Stored | None
     members: slice | Int[Tensor, " n"]
     corners: Int[Tensor, "n 2"]
-    side: tuple[int, int]
+    side: Side
 
 
 def pixels_of(image: Tensor | Image) -> Tensor | None:
@@ -72,8 +74,24 @@ def _is_turned(image: Tensor | Image, pixels: Tensor | None) -> TypeGuard[Augmen
     return turned and pixels is not None
 
 
+def common_sides(windows: Int[Tensor, "*B N 4"], batch: int) -> list[Side | None]:
+    """The size of all windows of each image; None where they differ or one has none.
+
+    Windows on the CPU are read without waiting for another device.
+    """
+    sides = windows[..., 2:] - windows[..., :2]
+    first = sides[..., :1, :]
+    alike = ((sides == first) & (first > 0)).flatten(-2).all(dim=-1)  # *B
+    rows = torch.cat((first[..., 0, :], alike[..., None]), dim=-1).view(-1, 3).tolist()
+    each = [(height, width) if same else None for height, width, same in rows]
+    return each * batch if windows.ndim == 2 else each
+
+
 def groups(
-    images: Images, held: Sequence[Tensor | None], windows: Int[Tensor, "B M 4"]
+    images: Images,
+    held: Sequence[Tensor | None],
+    windows: Int[Tensor, "B M 4"],
+    sides: Sequence[Side | None],
 ) -> Iterator[Group]:
     """The candidates by image and size of their windows.
 
@@ -81,29 +99,32 @@ def groups(
         images: the images.
         held: their pixels, see `hold`.
         windows: of their candidates.
+        sides: see `common_sides`.
 
     Raises:
         ValueError: a window without height or width.
     """
     windows = windows.long()
-    sides = windows[..., 2:] - windows[..., :2]
-    if (sides < 1).any():
-        worst = windows[(sides < 1).any(dim=-1)][0].tolist()
-        raise ValueError(f"windows must end after they begin: got {tuple(worst)}")
-    firsts = sides[:, 0].tolist()
-    one_size = (sides == sides[:, :1]).flatten(1).all(dim=1).tolist()
-    for b, (image, pixels) in enumerate(zip(images, held, strict=True)):
-        side = (firsts[b][0], firsts[b][1])
+    for b, (image, pixels, side) in enumerate(zip(images, held, sides, strict=True)):
+        if side is None:
+            _check(windows[b])
         if pixels is None:
-            yield Group(b, None, slice(None), windows[b, :, :2], side)
+            yield Group(b, None, slice(None), windows[b, :, :2], side or (0, 0))
             continue
         transposed = isinstance(image, AugmentedImage) and image.transpose
         for stored, members, near in _parts(image, pixels, windows[b]):
-            if one_size[b]:
+            if side is None:
+                yield from _by_size(b, stored, members, near)
+            else:
                 corners = near[:, :2].contiguous()
                 yield Group(b, stored, members, corners, side[::-1] if transposed else side)
-            else:
-                yield from _by_size(b, stored, members, near)
+
+
+def _check(windows: Int[Tensor, "M 4"]) -> None:
+    bad = (windows[:, 2:] <= windows[:, :2]).any(dim=1)
+    if bad.any():
+        worst = tuple(windows[bad][0].tolist())
+        raise ValueError(f"windows must end after they begin: got {worst}")
 
 
 def _by_size(
@@ -131,15 +152,28 @@ def _parts(
         slice(max(0, -by), min(side, side - by))  # what stays in the image
         for by, side in zip(image.shift, pixels.shape[1:], strict=True)
     )
-    inner = windows - windows.new_tensor((rows.start, columns.start) * 2)
+    top, left = rows.start, columns.start
+    inner = _moved(windows, -top, -left)
     yield Stored(pixels[:, rows, columns], tone), slice(None), inner
     if tone.of_zero == 0 or image.shift == (0, 0):
         return
     # the zeros that came in have a colour: that of an image of ones, less that of its inner part
+    members = _beyond(inner, (rows.stop - top, columns.stop - left))
     ones = torch.ones((), dtype=torch.uint8, device=pixels.device).expand(pixels.shape)
-    end = windows.new_tensor((rows.stop - rows.start, columns.stop - columns.start))
-    beyond = ((inner[:, :2] < 0) | (inner[:, 2:] > end)).any(dim=1).nonzero().flatten()
-    if len(beyond):
-        outer = windows + windows.new_tensor(image.shift * 2)
-        yield Stored(ones, Tone(tone.of_zero)), beyond, outer[beyond]
-        yield Stored(ones[:, rows, columns], Tone(-tone.of_zero)), beyond, inner[beyond]
+    outer = _moved(windows, *image.shift)
+    yield Stored(ones, Tone(tone.of_zero)), members, outer[members]
+    yield Stored(ones[:, rows, columns], Tone(-tone.of_zero)), members, inner[members]
+
+
+def _beyond(windows: Int[Tensor, "M 4"], end: tuple[int, int]) -> slice | Int[Tensor, " n"]:
+    """The windows that leave a rectangle from 0 to `end`; all where asking would mean waiting."""
+    if windows.device.type != "cpu":
+        return slice(None)
+    top, left, bottom, right = windows.unbind(dim=1)
+    beyond = (top < 0) | (left < 0) | (bottom > end[0]) | (right > end[1])
+    return beyond.nonzero().flatten()
+
+
+def _moved(windows: Int[Tensor, "M 4"], down: int, right: int) -> Int[Tensor, "M 4"]:
+    rows, columns = windows[:, 0::2] + down, windows[:, 1::2] + right
+    return torch.stack((rows, columns), dim=2).flatten(1)
