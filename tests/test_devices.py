@@ -10,11 +10,18 @@ from torch import Tensor
 import miniatures
 from foveal import _float64, patches, topk, windows
 from foveal._pointers import address
+from foveal.data.augmentation import augmentations
+from foveal.data.loader import batches
 from foveal.images import FileImage, Images, TensorImage
+from foveal.nn.selectors import TopK
+from foveal.objectives import classification
 from foveal.patches import compiled
 from foveal.patches.stored import Stored
 from foveal.topk import Selection
 from foveal.topk import compiled as compiled_topk
+from foveal.training.step import LossModule, MicroBatch
+from miniatures import settings
+from miniatures_training import RANDOM, TRAIN, classifier
 from pretend_device import DEVICE, Elsewhere, machine
 
 CPU = torch.device("cpu")
@@ -138,6 +145,32 @@ def test_the_compiled_loops_refuse_memory_of_other_devices_in_words() -> None:
     for call in calls:
         with pytest.raises(ValueError, match="CPU memory only"):
             call()
+
+
+def test_a_training_step_waits_for_nothing_but_the_size_of_its_selection() -> None:
+    """One number to size it, one for each doubling of its nodes, and one in its gradient."""
+    options = settings(RANDOM, shift=4, colour=True, flip=True, turn=True)
+    data = batches(TRAIN, size=4, seed=0, steps=4, augment=augmentations(options.augmentation))
+    for batch in data:
+        steps = [LossModule(classifier(select=TopK(2)), options.optimisation, classification)]
+        steps += [LossModule(classifier(select=TopK(2)), options.optimisation, classification)]
+        torch.manual_seed(0)
+        expected, _ = steps[0](MicroBatch(batch.images, batch.labels))
+        expected.backward()
+        with machine() as waits:
+            there = steps[1].to(DEVICE)
+            images = [image.to(DEVICE) for image in batch.images]
+            given = MicroBatch(images, batch.labels.to(DEVICE))
+            waits.clear()
+            torch.manual_seed(0)
+            loss, _ = there(given)
+            forward, doublings = len(waits), sum("index" in each for each in waits)
+            loss.backward()
+            assert (forward - doublings, len(waits) - forward) == (1, 1), waits
+            assert doublings <= 3
+            torch.testing.assert_close(loss.detach().cpu(), expected.detach())
+            for one, other in zip(there.parameters(), steps[0].parameters(), strict=True):
+                torch.testing.assert_close(one.grad.cpu(), other.grad, rtol=1e-4, atol=1e-4)
 
 
 SELECT: dict[str, Callable[[Tensor], Selection]] = {
