@@ -160,9 +160,8 @@ def _collate(
             return item
         good.append(item)
     images, indices = zip(*good, strict=True)
-    if get_worker_info() is not None:
-        images = _packed(images)
-    return stack(images), torch.tensor(indices)
+    handed = images if get_worker_info() is None else _packed(images)
+    return stack(handed), torch.tensor(indices)
 
 
 def _packed(images: Sequence[Pixels | Image]) -> Sequence[Pixels | Image]:

@@ -20,7 +20,7 @@ from foveal.errors import NotFiniteError, UserError
 from foveal.evaluation import Report, evaluate
 from foveal.objectives import Objective, classification, multilabel
 from foveal.runs.folder import Row, RunFolder
-from foveal.settings import Hardware, Training
+from foveal.settings import Hardware, Optimisation, Training
 from foveal.training.checkpointer import Checkpointer
 from foveal.training.devices import Fabric, isolated_randomness, launch_fabric, wrap
 from foveal.training.diagnostics import Diagnostics
@@ -140,11 +140,9 @@ def _fit(
             asked = stop.is_set()
             unread.append(training_step(fabric, *wrapped, batch, settings, stop=asked))
             state.add_step(clock.lap())
-            done = state.step == settings.steps
-            validates = done or state.step % settings.validation_interval == 0
-            logs = validates or state.step % settings.log_every == 0
+            done, validates, logs = _milestones(settings, state.step)
             # Several processes stop where all of them have heard of it.
-            if not (logs or (asked and fabric.world_size == 1)):
+            if not logs and not (asked and fabric.world_size == 1):
                 logger.show_progress(state.step)
                 continue
 
@@ -199,6 +197,13 @@ def _batches(
         rank=fabric.global_rank,
         world=fabric.world_size,
     )
+
+
+def _milestones(settings: Optimisation, step: int) -> tuple[bool, bool, bool]:
+    """Whether training is done after a step, whether it validates, and whether it logs."""
+    done = step == settings.steps
+    validates = done or step % settings.validation_interval == 0
+    return done, validates, validates or step % settings.log_every == 0
 
 
 def _read(unread: list[Unread], state: State, diagnostics: Diagnostics) -> bool:

@@ -119,10 +119,9 @@ def training_step(
     step_unless(~finite, optimiser)
     for buffer, before in buffers:
         buffer.copy_(torch.where(finite, buffer, before))
-    known = scorer_gradient is not None
-    gradient = scorer_gradient if known else torch.zeros_like(norm)
+    gradient = torch.zeros_like(norm) if scorer_gradient is None else scorer_gradient
     values = torch.cat((reduced, torch.stack((finite.to(sums), gradient.to(sums)))))
-    return Unread(values, known)
+    return Unread(values, scorer_gradient is not None)
 
 
 def read(steps: Sequence[Unread]) -> list[Outcome]:
