@@ -19,6 +19,7 @@ from foveal.data.augmentation import augmentations
 from foveal.data.loader import KeptImages, Pictures, batches, stack
 from foveal.errors import UserError
 from foveal.images import FileImage, Image, TensorImage, sources
+from foveal.images.augmented import AugmentedImage
 from foveal.settings import Augmentation
 
 AUGMENT = augmentations(Augmentation(shift=3, colour=True, flip=True))
@@ -107,6 +108,22 @@ def test_workers_change_nothing(tmp_path: Path):
     ]
     assert same(runs[0], runs[1])
     assert same(runs[0], runs[2])
+
+
+@pytest.mark.parametrize("sizes", [((8, 10), (8, 10)), ((8, 10), (5, 5))])
+def test_a_worker_hands_over_copies_and_not_what_it_keeps(sizes: tuple[tuple[int, int], ...]):
+    """Or every image that it keeps would hold a file open."""
+    images = tuple(noise(1, size)[0].image for size in sizes)
+    runs = [
+        next(batches(Listed(images), size=2, seed=0, steps=1, augment=AUGMENT, workers=workers))
+        for workers in (0, 1)
+    ]
+    for image, other in zip(*(run.images for run in runs), strict=True):
+        assert isinstance(image, AugmentedImage)
+        assert torch.equal(image.view(image.size), other.view(other.size))
+    assert not any(image.pixels.is_shared() for image in images)  # type: ignore[attr-defined]
+    storages = {other.source.pixels.untyped_storage().data_ptr() for other in runs[1].images}
+    assert len(storages) == len({*sizes})
 
 
 @pytest.mark.parametrize("memory", [0, 500, 2**30])

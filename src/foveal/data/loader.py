@@ -173,10 +173,12 @@ def _packed(images: Sequence[Pixels | Image]) -> Sequence[Pixels | Image]:
     pixels = [source.pixels for source in sources if isinstance(source, TensorImage)]
     if len(pixels) < len(images):
         return images
-    together = stack(pixels)
+    copies = stack([each.permute(1, 2, 0) for each in pixels])  # the layout of decoded files
+    if not isinstance(copies, Tensor):
+        copies = [each.permute(1, 2, 0).clone() for each in pixels]
     return [
-        replace(image, source=TensorImage(each))
-        for image, each in zip(images, together, strict=True)
+        replace(image, source=TensorImage(copy.permute(2, 0, 1)))
+        for image, copy in zip(images, copies, strict=True)
         if isinstance(image, AugmentedImage)
     ]
 
