@@ -1,5 +1,6 @@
 """Laws of devices: what differs is moved or refused in words, and float64 may be missing."""
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from foveal import _float64, patches, topk, windows
 from foveal._pointers import address
 from foveal.data.augmentation import augmentations
 from foveal.data.loader import batches
+from foveal.errors import NotFiniteError
 from foveal.images import FileImage, Images, TensorImage
 from foveal.nn.selectors import TopK
 from foveal.objectives import classification
@@ -171,6 +173,15 @@ def test_a_training_step_waits_for_nothing_but_the_size_of_its_selection() -> No
             torch.testing.assert_close(loss.detach().cpu(), expected.detach())
             for one, other in zip(there.parameters(), steps[0].parameters(), strict=True):
                 torch.testing.assert_close(one.grad.cpu(), other.grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("pretended")
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_scores_that_are_not_finite_are_refused_in_words_on_another_device(bad: float) -> None:
+    scores = torch.rand(2, 9, generator=seeded())
+    scores[1, 4] = bad
+    with pytest.raises(NotFiniteError, match=f"got {bad} at image 1, candidate 4"):
+        topk.perturbed(scores.to(DEVICE), 3, 0.1)
 
 
 SELECT: dict[str, Callable[[Tensor], Selection]] = {

@@ -38,8 +38,9 @@ def find_active(
     Raises:
         ValueError: a score is NaN or infinite.
     """
-    reference = scores.kthvalue(scores.shape[1] - k + 1, dim=1, keepdim=True).values.double()
-    x = (scores.double() - reference) / sigma
+    known = scores.nan_to_num(0.0, 0.0, 0.0)  # what is not finite is refused below
+    reference = known.kthvalue(scores.shape[1] - k + 1, dim=1, keepdim=True).values.double()
+    x = (known.double() - reference) / sigma
     low, high, cut = _interval(x, k)
     mask = x >= cut[:, None]
     count = mask.sum(dim=1)
