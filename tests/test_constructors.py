@@ -20,6 +20,7 @@ from foveal.nn import (
     aggregators,
     cross_attention,
     encoders,
+    glance,
     normalisations,
     scorers,
     selectors,
@@ -59,8 +60,9 @@ def maps(module: nn.Module) -> Any:
 
 
 def _classifier() -> nn.Module:
+    scorer = scorers.BackboneScorer("test_resnet", stage=1)
     return PatchClassifier(
-        scorer=scorers.ConvScorer(pool=4),
+        scorer=scorer,
         select=selectors.TopK(2),
         encoder=encoders.Backbone("test_resnet", stage=1),
         aggregate=aggregators.Transformer(32, width=16, heads=2),
@@ -73,6 +75,7 @@ def _classifier() -> nn.Module:
         ),
         apart=1,
         place=cordonnier_grid,
+        glance=glance.Glance(scorer.depth, classes=3),
     )
 
 
@@ -161,6 +164,7 @@ ONE_OF_EACH: Mapping[type[nn.Module], tuple[Callable[[], nn.Module], Callable[[A
         ),
         attend,
     ),
+    glance.Glance: (lambda: glance.Glance(16, classes=3), on(2, 16, 4, 5)),
     aggregators.Vote: (lambda: aggregators.Vote(16, classes=3, dropout=0.5), attend),
     aggregators.FourierPosition: (lambda: aggregators.FourierPosition(8, octaves=2), place),
     paper_aggregators.TablePosition: (lambda: paper_aggregators.TablePosition(12, 16), place),

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from foveal import windows
+from foveal.images import TensorImage
 from foveal.models import PatchClassifier
 from foveal.models.view_geometry import local_maxima
 from foveal.nn import aggregators, encoders, scorers, selectors
+from foveal.nn.glance import Glance
 from foveal.objectives import classification
 from foveal.paper.nn.grids import cordonnier_grid
 from model_contract import ModelContract
@@ -161,6 +163,29 @@ def test_impossible_settings_are_refused_with_their_numbers():
         model(k=65)
     with pytest.raises(ValueError, match="fewer than k=9"):
         model(k=9)([torch.rand(3, 4, 400)])
+
+
+def test_a_glance_adds_what_the_whole_view_says_to_the_answer():
+    scorer = scorers.BackboneScorer("test_resnet", stage=1)
+    parts = {
+        "scorer": scorer,
+        "select": selectors.TopK(2),
+        "encoder": encoders.ThinResNet(3, width=8),
+        "aggregate": aggregators.max,
+        "classes": 3,
+        "view": (48, 48),
+        "patch": (24, 24),
+    }
+    glance = Glance(scorer.depth, classes=3)
+    with_glance = PatchClassifier(**parts, glance=glance).eval()
+    images = torch.rand(2, 3, 96, 96)
+    looks = with_glance(images).logits
+    nn.init.normal_(glance.linear.weight)
+    views = with_glance.geometry.views([TensorImage(image) for image in images], images.device)
+    said = glance(scorer.features(views))
+    torch.testing.assert_close(with_glance(images).logits, looks + said)
+    with pytest.raises(ValueError, match="a glance needs the features of a BackboneScorer"):
+        PatchClassifier(**parts | {"scorer": scorers.ConvScorer()}, glance=glance)
 
 
 def test_the_entropy_reward_lowers_the_loss_of_an_undecided_scorer():

@@ -1,6 +1,7 @@
 """Phases of training: strips, votes, what the scorer is taught, and a run from end to end."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 import foveal
 import miniatures
+from foveal.data import Splits
 from foveal.data.folder import read_folder
 from foveal.errors import UserError
 from foveal.images import TensorImage
@@ -18,7 +21,7 @@ from foveal.models import PatchClassifier, patch_classifier
 from foveal.nn.aggregators import Vote
 from foveal.nn.encoders import Backbone
 from foveal.phases.balancing import Repeated, balanced, repetitions
-from foveal.phases.baseline import baseline
+from foveal.phases.glancing import fit_glance, mix
 from foveal.phases.sequence import begin
 from foveal.phases.strips import Draw, Strips, boxes_in_strip, strip_windows
 from foveal.phases.teaching import support_of, target_of, teach
@@ -58,7 +61,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def classifier(weights: Path, classes: int = 3) -> PatchClassifier:
+def classifier(weights: Path, classes: int = 3, *, glance: bool = False) -> PatchClassifier:
     torch.manual_seed(0)
     return patch_classifier(
         "test_resnet",
@@ -72,6 +75,7 @@ def classifier(weights: Path, classes: int = 3) -> PatchClassifier:
         freeze_scorer=True,
         scorer_width=8,
         aggregator="vote",
+        glance=glance,
     )
 
 
@@ -235,19 +239,53 @@ def test_teaching_changes_the_last_layers_only_and_scores_what_it_was_told(
     assert sum(hits) > 0.9 * len(hits)
 
 
-def test_the_baseline_tells_shrunk_images_apart_that_differ_as_a_whole(
-    tmp_path: Path, weights: Path
-) -> None:
+@pytest.fixture
+def dark_and_light(tmp_path: Path) -> Splits:
     for name, level in (("dark", 40), ("light", 200)):
         for number in range(12):
             noise = miniatures.pixels(64, 80, seed=number) // 8 + level
             miniatures.write(tmp_path / name / f"{number}.png", noise)
-    splits = read_folder(tmp_path, seed=0)
+    return read_folder(tmp_path, seed=0)
+
+
+def test_a_glance_tells_images_apart_that_differ_as_a_whole(
+    dark_and_light: Splits, weights: Path
+) -> None:
     model = classifier(weights, classes=2)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    found = baseline(model, splits, None, lambda done, total: None)
+    found = fit_glance(model, dark_and_light, None, lambda done, total: None)
     assert found.accuracy == found.balanced_accuracy == 1
     assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
+
+
+def test_the_answer_is_the_mixture_of_windows_and_view_that_validates_best(
+    dark_and_light: Splits, weights: Path
+) -> None:
+    model = classifier(weights, classes=2, glance=True).eval()
+    images = [dark_and_light.validation[i].image for i in range(len(dark_and_light.validation))]
+    glanced = fit_glance(model, dark_and_light, None, lambda done, total: None)
+    with torch.no_grad():
+        looks = model(images).logits
+        mixture = mix(model, glanced, dark_and_light.validation)
+        mixed = model(images).logits
+    assert mixture is not None
+    expected = mixture.looks * looks + mixture.glance * glanced.validation
+    torch.testing.assert_close(mixed, expected, rtol=1e-3, atol=1e-3)
+    assert mixture.glance > 0  # an untrained encoder tells nothing
+    labels = dark_and_light.validation.labels
+    assert cross_entropy(mixed, labels) <= cross_entropy(looks, labels)
+    assert bool((mixed.argmax(dim=1) == labels).all())
+
+
+def test_a_glance_does_not_add_where_windows_say_all(dark_and_light: Splits, weights: Path) -> None:
+    model = classifier(weights, classes=2, glance=True)
+    glanced = fit_glance(model, dark_and_light, None, lambda done, total: None)
+    noise = replace(glanced, weight=-glanced.weight, bias=-glanced.bias)
+    mixture = mix(model, replace(noise, validation=-glanced.validation), dark_and_light.validation)
+    assert mixture is not None
+    assert mixture.glance == 0
+    assert not model.glance.linear.weight.any()
+    assert mix(classifier(weights, classes=2), glanced, dark_and_light.validation) is None
 
 
 def test_phases_go_on_where_they_were_stopped(photos: Path, weights: Path, tmp_path: Path) -> None:

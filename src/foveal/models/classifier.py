@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from foveal.images import Images, sources
 from foveal.models.part_shapes import aggregate_width, check_encoder
 from foveal.models.view_geometry import ViewGeometry, local_maxima, mask_padding
 from foveal.nn.aggregators import Vote
 from foveal.nn.encoders import encode
+from foveal.nn.glance import Glance
 from foveal.nn.normalisations import Normalisation, min_max
 from foveal.nn.protocols import Aggregate, Encoder, Place, Scorer, Selector, parts_of
+from foveal.nn.scorers import BackboneScorer
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.windows import relative_centres
@@ -39,6 +41,7 @@ class PatchClassifier(nn.Module):
             score as high; 0: neighbours may be selected.
         place: where the windows lie, from image size, grid size and patch size. Default: around the
             scorer's cells.
+        glance: adds to the logits what the view as a whole says; takes a `BackboneScorer`.
 
     Raises:
         ValueError: scorer, encoder or aggregator cannot take what they are given, or the view has
@@ -62,12 +65,15 @@ class PatchClassifier(nn.Module):
         normalise: Normalisation = min_max,
         apart: int = 0,
         place: Place | None = None,
+        glance: Glance | None = None,
     ) -> None:
         super().__init__()
+        if glance is not None and not isinstance(scorer, BackboneScorer):
+            raise ValueError("a glance needs the features of a BackboneScorer")
         self.scorer, self.select, self.encoder = scorer, select, encoder
         self.aggregate, self.normalise, self.place = aggregate, normalise, place
         self.classes, self.view, self.patch, self.channels = classes, view, patch, channels
-        self.apart = apart
+        self.apart, self.glance = apart, glance
         self.geometry = ViewGeometry(
             scorer, view=view, patch=patch, channels=channels, k=select.k, place=place
         )
@@ -92,7 +98,7 @@ class PatchClassifier(nn.Module):
         whole = sources(images, self.channels)
         # On the CPU, where `extract` asks for their size without waiting for another device.
         windows, inside = self.geometry.windows(whole, torch.device("cpu"))
-        scores = self.scorer(self.geometry.views(whole, device)).flatten(1)  # (B, N)
+        scores, glanced = self._scored(self.geometry.views(whole, device))  # (B, N), (B, classes)
         scores = mask_padding(scores, inside.to(device))
 
         peaks = local_maxima(scores, self.grid, self.apart)
@@ -102,9 +108,17 @@ class PatchClassifier(nn.Module):
         centres = relative_centres(windows, [image.size for image in whole]).to(device)
         logits = self.head(self.aggregate(features, selection, centres))
         return Prediction(
-            logits=logits,
+            logits=logits if glanced is None else logits + glanced,
             scores=scores,
             windows=windows.to(device),
             selection=selection,
             patches=patches,
         )
+
+    def _scored(self, views: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Scores of the cells, and what the glance says, of one pass of the scorer's network."""
+        if self.glance is None:
+            return self.scorer(views).flatten(1), None
+        assert isinstance(self.scorer, BackboneScorer)
+        maps = self.scorer.features(views)
+        return self.scorer.score_features(maps).flatten(1), self.glance(maps)

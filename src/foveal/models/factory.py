@@ -7,6 +7,7 @@ from foveal.models.classifier import PatchClassifier
 from foveal.nn import aggregators
 from foveal.nn.backbones import read_weights
 from foveal.nn.encoders import Backbone, ThinResNet
+from foveal.nn.glance import Glance
 from foveal.nn.protocols import Aggregate, Encoder, Scorer
 from foveal.nn.scorers import BackboneScorer, ConvScorer
 from foveal.nn.selectors import TopK
@@ -38,6 +39,7 @@ def patch_classifier(
     scorer_width: int = 0,
     apart: int = 0,
     aggregator: AnyAggregator = "max",
+    glance: bool = False,
     sigma: float = 0.05,
     estimator: Estimator = "exact",
     channels: int = 3,
@@ -67,6 +69,8 @@ def patch_classifier(
         scorer_width: filters between the network of the scorer and its score.
         apart: cells around a selected one that are not selected beside it, see `PatchClassifier`.
         aggregator: how the features of the patches are combined.
+        glance: let the view as a whole add to the answer, once that is fitted; takes a scorer from
+            timm.
         sigma: standard deviation of the noise on the scores, which lie in [0, 1].
         estimator: estimator of the gradient of the selection, see `foveal.topk.perturbed`.
         channels: channels of the images.
@@ -86,14 +90,16 @@ def patch_classifier(
     else:
         network = Backbone(encoder, stage=encoder_stage, zoom=zoom, **source._asdict())
     scoring: Scorer = ConvScorer(channels)
+    whole = None
     if scorer != "conv":
-        scoring = BackboneScorer(
+        scoring = backbone = BackboneScorer(
             scorer,
             stage=scorer_stage,
             frozen=freeze_scorer,
             width=scorer_width,
             **source._asdict(),
         )
+        whole = Glance(backbone.depth, classes=classes) if glance else None
     return PatchClassifier(
         scorer=scoring,
         select=TopK(k, sigma=sigma, estimator=estimator),
@@ -104,6 +110,7 @@ def patch_classifier(
         patch=(patch, patch) if isinstance(patch, int) else patch,
         channels=channels,
         apart=apart,
+        glance=whole,
     )
 
 

@@ -80,6 +80,13 @@ class Vote(nn.Module):
         total = torch.logsumexp(sharpness * votes, dim=1)
         return (total - math.log(votes.shape[1])) / sharpness
 
+    @torch.no_grad()
+    def scale(self, factor: float) -> None:
+        """Multiply all votes, and with them the logits of the images, by a positive factor."""
+        for parameter in self.layers.parameters():
+            parameter.mul_(factor)
+        self.log_sharpness.sub_(math.log(factor))
+
     def forward(
         self,
         features: Float[Tensor, "B K D"],

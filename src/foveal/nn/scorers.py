@@ -109,13 +109,13 @@ class BackboneScorer(nn.Module):
         self.mean, self.std = pixel_statistics(self.network, channels, mean, std)
         self.stride = int(self.network.feature_info.reduction()[-1])
         self.offset = cell_offset(name, stage) if offset is None else float(offset)
-        features = self.network.feature_info.channels()[-1]
+        self.depth: int = self.network.feature_info.channels()[-1]  # of the features
         self.score: nn.Module = (
             nn.Sequential(
-                nn.Conv2d(features, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, 1, 1)
+                nn.Conv2d(self.depth, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, 1, 1)
             )
             if width
-            else nn.Conv2d(features, 1, 3, padding=1)
+            else nn.Conv2d(self.depth, 1, 3, padding=1)
         )
         self.network.requires_grad_(not frozen).train(not frozen)
 

@@ -10,14 +10,14 @@ goes on with the phase it was in.
 """
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from foveal.data import Splits
 from foveal.experiment import seeded
 from foveal.models import PatchClassifier
 from foveal.nn.aggregators import Vote
 from foveal.nn.scorers import BackboneScorer
-from foveal.phases.baseline import baseline
+from foveal.phases.glancing import Glanced, fit_glance, mix
 from foveal.phases.phase_log import PhaseLog
 from foveal.phases.proposing import Proposed, propose
 from foveal.phases.reader import Reader
@@ -59,10 +59,7 @@ def begin(
         return
     model.to(configure_fabric(hardware).device)
     log = PhaseLog(folder, verbose=progress)
-    if beginning.baseline and folder.kept("baseline") is None:
-        log.log("before the phases: a baseline that sees the shrunk image alone")
-        result = baseline(model, splits, training.optimisation.class_weights, log.count)
-        folder.keep("baseline", asdict(result))
+    glanced = _glance(model, splits, training, beginning, folder, log)
     proposed = _propose(model, splits, training, beginning, folder, log)
     with seeded(training.seed):
         vote = _vote(model)
@@ -85,7 +82,28 @@ def begin(
     )
     log.end("the encoder reads proposed windows")
     _teach(model, reader, splits, train, proposed, training, log)
+    if beginning.glance and glanced is not None:
+        log.log(f"  {mix(model, glanced, splits.validation)}")
     folder.keep("taught", {"model": model.state_dict()})
+
+
+def _glance(
+    model: PatchClassifier,
+    splits: Splits,
+    training: Training,
+    beginning: Beginning,
+    folder: RunFolder,
+    log: PhaseLog,
+) -> Glanced | None:
+    """A classifier of the small view, to compare with and to add to the answer."""
+    if not (beginning.baseline or beginning.glance):
+        return None
+    glanced = Glanced.from_state(folder.kept("baseline"))
+    if glanced is None:
+        log.log("before the phases: a linear classifier of the small view")
+        glanced = fit_glance(model, splits, training.optimisation.class_weights, log.count)
+        folder.keep("baseline", vars(glanced))
+    return glanced
 
 
 def _propose(

@@ -147,7 +147,8 @@ def forecast(
     look = looked * costs.look / 60
     if beginning is None:
         return Forecast(0.0, 0.0, 0.0, look)
-    compared = 2 * costs.view * (n + validation) if beginning.baseline else 0.0
+    glances = beginning.baseline or beginning.glance
+    compared = costs.view * (n + validation) if glances else 0.0
     return Forecast(
         ((n + min(n, 64) + validation) * costs.features + n * _MINING + compared) / 60,
         beginning.read_steps * batch * costs.window / 60,

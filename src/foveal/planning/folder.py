@@ -77,7 +77,12 @@ def folder(
     weights = _class_weights(optimisation, images, balance and not multilabel)
     optimisation = replace(optimisation, class_weights=weights)
     with seeded(seed):
-        network = from_settings(inferred, selection, classes=len(images.train.classes))
+        network = from_settings(
+            inferred,
+            selection,
+            classes=len(images.train.classes),
+            glance=starts is not None and starts.glance,
+        )
     sizing.try_shapes(network, images)
     starts, optimisation = _infer_steps(network, images, starts, optimisation, minutes)
     notes = (_describe(images), _describe_model(model, inferred, optimisation, typical))

@@ -1,0 +1,197 @@
+"""What the small view as a whole says: a linear classifier of the frozen features of the scorer.
+
+It costs a pass of these features and seconds, and is there to compare with: if it is as good as
+the trained model, the images can be shrunk, and foveal is not needed. Where windows do not tell
+everything, it adds to the answer; how much each of the two counts is chosen on validation images.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from foveal.data import Dataset, Splits
+from foveal.data.labels import is_correct, is_multilabel
+from foveal.evaluation import evaluation_mode
+from foveal.models import PatchClassifier
+from foveal.nn.aggregators import Vote
+from foveal.nn.glance import summary
+from foveal.nn.scorers import BackboneScorer
+from foveal.proposals.survey import Progress
+
+_STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # of the penalty on the squared weights
+_ROUNDS = 100
+_LOOKS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)  # factors on the logits of the windows
+_GLANCES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)  # and on those of the view
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Glanced:
+    """A fitted classifier, and how good it is.
+
+    Attributes:
+        accuracy: share of test images, or of validation images where there are none.
+        balanced_accuracy: mean recall of the classes on the same images.
+        weight: (classes, 2 D), of `foveal.nn.glance.summary`.
+        bias: (classes,).
+        validation: (n, classes), logits of the validation images.
+    """
+
+    accuracy: float
+    balanced_accuracy: float
+    weight: Tensor
+    bias: Tensor
+    validation: Tensor
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any] | None) -> "Glanced | None":
+        """What was kept of one; None if there is none, or one of an earlier version."""
+        return cls(**state) if state is not None and "weight" in state else None
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How much the windows, and the view as a whole, count in the answer."""
+
+    looks: float
+    glance: float
+
+    def __str__(self) -> str:
+        return (
+            f"the windows count {self.looks:.2f} and the small view as a whole {self.glance:.2f} "
+            "in the answer, chosen on the validation images"
+        )
+
+
+def fit_glance(
+    model: PatchClassifier,
+    splits: Splits,
+    class_weights: tuple[float, ...] | None,
+    progress: Progress,
+) -> Glanced:
+    """Fit the classifier on the training images and judge it.
+
+    Args:
+        model: with a frozen `BackboneScorer`; it stays as it was.
+        splits: the images. The strength of the penalty is chosen on the validation images.
+        class_weights: of the loss.
+        progress: called with the number of images done, and of all.
+    """
+    parts = [splits.train, splits.validation, splits.test or splits.validation]
+    total, done, features = sum(map(len, parts)), 0, []
+    for part in parts:
+        rows = []
+        for index in range(len(part)):
+            rows.append(_features(model, part, index))
+            done += 1
+            progress(done, total)
+        features.append(torch.stack(rows))
+    mean, deviation = features[0].mean(dim=0), features[0].std(dim=0).clamp(min=1e-6)
+    train, validation, test = ((each - mean) / deviation for each in features)
+    weights = None if class_weights is None else torch.tensor(class_weights)
+    fitted = [_fit(train, splits.train.labels, model.classes, weights, s) for s in _STRENGTHS]
+    losses = [float(_loss(c(validation), splits.validation.labels, None)) for c in fitted]
+    best = fitted[losses.index(min(losses))]
+    accuracy, balanced = _judged(best(test), parts[2].labels)
+    weight = best.weight / deviation
+    return Glanced(accuracy, balanced, weight, best.bias - weight @ mean, best(validation))
+
+
+def mix(model: PatchClassifier, glanced: Glanced, validation: Dataset) -> Mixture | None:
+    """Let the view add to the answer of the windows, as both together predict validation best.
+
+    The factors become part of the weights.
+
+    Args:
+        model: with a glance, which is zero as yet.
+        glanced: what to set it to.
+        validation: images to choose the factors by.
+
+    Returns:
+        The factors; None, and the model stays as it was, if its windows do not vote.
+    """
+    if model.glance is None or not isinstance(model.aggregate, Vote):
+        return None
+    looks = _logits(model, validation)
+    losses = {
+        Mixture(a, b): float(_loss(a * looks + b * glanced.validation, validation.labels, None))
+        for a, b in product(_LOOKS, _GLANCES)
+    }
+    best = min(losses, key=lambda mixture: losses[mixture])
+    model.aggregate.scale(best.looks)
+    with torch.no_grad():
+        model.glance.linear.weight.copy_(best.glance * glanced.weight)
+        model.glance.linear.bias.copy_(best.glance * glanced.bias)
+    return best
+
+
+def _logits(model: PatchClassifier, images: Dataset) -> Float[Tensor, "n classes"]:
+    """Logits of every image, on the CPU."""
+    found = []
+    with evaluation_mode(model):
+        for start in range(0, len(images), _BATCH):
+            some = range(start, min(start + _BATCH, len(images)))
+            found.append(model([images[index].image for index in some]).logits.cpu())
+    return torch.cat(found).clone()
+
+
+def _features(model: PatchClassifier, images: Dataset, index: int) -> Float[Tensor, " E"]:
+    """Mean and largest value of every feature over the view, on the CPU."""
+    assert isinstance(model.scorer, BackboneScorer)
+    device = next(model.parameters()).device
+    with evaluation_mode(model):
+        views = model.geometry.views([images[index].image], device)
+        return summary(model.scorer.features(views))[0].cpu().clone()
+
+
+def _fit(
+    features: Float[Tensor, "n D"],
+    labels: Int[Tensor, " n"] | Bool[Tensor, "n classes"],
+    classes: int,
+    weights: Float[Tensor, " classes"] | None,
+    strength: float,
+) -> nn.Linear:
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        linear = nn.Linear(features.shape[1], classes)
+        nn.init.zeros_(linear.weight)
+        nn.init.zeros_(linear.bias)
+        optimiser = torch.optim.LBFGS(
+            linear.parameters(), max_iter=_ROUNDS, line_search_fn="strong_wolfe"
+        )
+
+        def closure() -> Tensor:
+            optimiser.zero_grad()
+            loss = _loss(linear(features), labels, weights)
+            loss = loss + strength * linear.weight.square().sum()
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss
+
+        optimiser.step(closure)  # type: ignore[no-untyped-call]
+    return linear.requires_grad_(False)
+
+
+def _loss(
+    logits: Float[Tensor, "n classes"],
+    labels: Int[Tensor, " n"] | Bool[Tensor, "n classes"],
+    weights: Float[Tensor, " classes"] | None,
+) -> Float[Tensor, ""]:
+    if is_multilabel(labels):
+        return binary_cross_entropy_with_logits(logits, labels.float())
+    return cross_entropy(logits, labels, weight=weights)
+
+
+def _judged(
+    logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"] | Bool[Tensor, "n classes"]
+) -> tuple[float, float]:
+    """Accuracy and balanced accuracy."""
+    correct = is_correct(logits, labels).float()
+    if is_multilabel(labels):
+        return float(correct.mean()), float(correct.mean())
+    recalls = [correct[labels == label].mean() for label in torch.unique(labels)]
+    return float(correct.mean()), float(torch.stack(recalls).mean())
