@@ -21,6 +21,7 @@ DEVICE = torch.device("meta")
 
 _aten = torch.ops.aten
 _MOVES = (_aten._to_copy.default, _aten.copy_.default)
+_TO_NUMBERS = (_aten._local_scalar_dense.default, _aten.equal.default)
 _INDEXED = (_aten.index.Tensor, _aten.index_put_.default, _aten._index_put_impl_.default)
 
 
@@ -60,20 +61,25 @@ def _like_from_numbers(like: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @contextmanager
-def machine(*, float64: bool = True) -> Iterator[None]:
-    """While active, `DEVICE` holds values; float64: whether it has that type."""
-    with pytest.MonkeyPatch.context() as patch, _Mode(float64):
+def machine(*, float64: bool = True) -> Iterator[list[str]]:
+    """While active, `DEVICE` holds values; float64: whether it has that type.
+
+    Yields the operations for which the host waited: results that came to the CPU, and results whose
+    size depends on values.
+    """
+    mode = _Mode(float64)
+    with pytest.MonkeyPatch.context() as patch, mode:
         # numbers come and go by way of the CPU
         patch.setattr(torch, "tensor", _from_numbers)
         patch.setattr(Tensor, "new_tensor", _like_from_numbers)
         patch.setattr(Tensor, "tolist", lambda tensor: _tolist(tensor.detach().cpu()))
-        yield
+        yield mode.waits
 
 
 class _Mode(TorchDispatchMode):
     def __init__(self, float64: bool) -> None:
         super().__init__()
-        self.float64 = float64
+        self.float64, self.waits = float64, list[str]()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -89,6 +95,8 @@ class _Mode(TorchDispatchMode):
         wrappers = {id(each.inner): each for each in inputs if isinstance(each, Elsewhere)}
         args, kwargs = tree_map_only(Elsewhere, lambda each: each.inner, (args, kwargs))
         result = func(*args, **kwargs)
+        if wrappers and (not there or func in _TO_NUMBERS or _counts_values(func, args)):
+            self.waits.append(str(func))
         if not there or (func == _aten.copy_.default and id(result) not in wrappers):
             return result
         return tree_map_only(Tensor, lambda each: self._wrap(each, wrappers), result)
@@ -99,6 +107,14 @@ class _Mode(TorchDispatchMode):
         if inner.dtype == torch.float64 and not self.float64:
             raise TypeError(f"{DEVICE} has no float64")
         return Elsewhere(inner)
+
+
+def _counts_values(func: Any, args: Sequence[Any]) -> bool:
+    """Whether the size of a result depends on values: an index that is a mask, for instance."""
+    if func in (_aten.nonzero.default, _aten.masked_select.default, _aten._unique2.default):
+        return True
+    masks = [each for each in tree_leaves(args[1:2]) if isinstance(each, Tensor)]
+    return func == _aten.index.Tensor and any(mask.dtype == torch.bool for mask in masks)
 
 
 def _implementation(func: Any) -> Any:

@@ -1,5 +1,6 @@
 """Laws of devices: what differs is moved or refused in words, and float64 may be missing."""
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,10 +11,19 @@ from torch import Tensor
 import miniatures
 from foveal import _float64, patches, topk, windows
 from foveal._pointers import address
+from foveal.data.augmentation import augmentations
+from foveal.data.loader import batches
+from foveal.errors import NotFiniteError
 from foveal.images import FileImage, Images, TensorImage
+from foveal.nn.selectors import TopK
+from foveal.objectives import classification
 from foveal.patches import compiled
+from foveal.patches.stored import Stored
 from foveal.topk import Selection
 from foveal.topk import compiled as compiled_topk
+from foveal.training.step import LossModule, MicroBatch
+from miniatures import settings
+from miniatures_training import RANDOM, TRAIN, classifier
 from pretend_device import DEVICE, Elsewhere, machine
 
 CPU = torch.device("cpu")
@@ -129,14 +139,49 @@ def test_the_compiled_loops_refuse_memory_of_other_devices_in_words() -> None:
     image, corners = torch.rand(3, 9, 9), torch.zeros(4, 2, dtype=torch.int64)
     weights, out = torch.rand(2, 4), torch.zeros(2, 3, 6, 5)
     calls += [
-        lambda: compiled.weighted_sum([image.to(DEVICE)], [corners], [weights], [out]),
-        lambda: compiled.weighted_sum([image], [corners], [weights], [out.to(DEVICE)]),
-        lambda: compiled.inner_products([image.to(DEVICE)], [corners], [out]),
+        lambda: compiled.weighted_sum([Stored(image.to(DEVICE))], [corners], [weights], [out]),
+        lambda: compiled.weighted_sum([Stored(image)], [corners], [weights], [out.to(DEVICE)]),
+        lambda: compiled.inner_products([Stored(image.to(DEVICE))], [corners], [out]),
         lambda: compiled.scatter_add([image.to(DEVICE)], [corners], [weights], [out]),
     ]
     for call in calls:
         with pytest.raises(ValueError, match="CPU memory only"):
             call()
+
+
+def test_a_training_step_waits_for_nothing_but_the_size_of_its_selection() -> None:
+    """One number to size it, one for each doubling of its nodes, and one in its gradient."""
+    options = settings(RANDOM, shift=4, colour=True, flip=True, turn=True)
+    data = batches(TRAIN, size=4, seed=0, steps=4, augment=augmentations(options.augmentation))
+    for batch in data:
+        steps = [LossModule(classifier(select=TopK(2)), options.optimisation, classification)]
+        steps += [LossModule(classifier(select=TopK(2)), options.optimisation, classification)]
+        torch.manual_seed(0)
+        expected, _ = steps[0](MicroBatch(batch.images, batch.labels))
+        expected.backward()
+        with machine() as waits:
+            there = steps[1].to(DEVICE)
+            images = [image.to(DEVICE) for image in batch.images]
+            given = MicroBatch(images, batch.labels.to(DEVICE))
+            waits.clear()
+            torch.manual_seed(0)
+            loss, _ = there(given)
+            forward, doublings = len(waits), sum("index" in each for each in waits)
+            loss.backward()
+            assert (forward - doublings, len(waits) - forward) == (1, 1), waits
+            assert doublings <= 3
+            torch.testing.assert_close(loss.detach().cpu(), expected.detach())
+            for one, other in zip(there.parameters(), steps[0].parameters(), strict=True):
+                torch.testing.assert_close(one.grad.cpu(), other.grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("pretended")
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_scores_that_are_not_finite_are_refused_in_words_on_another_device(bad: float) -> None:
+    scores = torch.rand(2, 9, generator=seeded())
+    scores[1, 4] = bad
+    with pytest.raises(NotFiniteError, match=f"got {bad} at image 1, candidate 4"):
+        topk.perturbed(scores.to(DEVICE), 3, 0.1)
 
 
 SELECT: dict[str, Callable[[Tensor], Selection]] = {

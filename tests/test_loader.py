@@ -15,12 +15,14 @@ from torch import Tensor
 
 from foveal._seeding import derived_generator, derived_seed
 from foveal.data import Example
-from foveal.data.augmentation import affine_colour, flip, shift
-from foveal.data.loader import KeptImages, batches, stack
+from foveal.data.augmentation import augmentations
+from foveal.data.loader import KeptImages, Pictures, batches, stack
 from foveal.errors import UserError
-from foveal.images import FileImage, Image, TensorImage
+from foveal.images import FileImage, Image, TensorImage, sources
+from foveal.images.augmented import AugmentedImage
+from foveal.settings import Augmentation
 
-AUGMENT = (shift(3), affine_colour(), flip)
+AUGMENT = augmentations(Augmentation(shift=3, colour=True, flip=True))
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,14 @@ def written(folder: Path, n: int) -> Listed:
     return Listed(tuple(images))
 
 
+def shown(images: Pictures) -> Tensor:
+    """Images of one size, as a model sees them."""
+    return torch.stack([image.view(image.size) for image in sources(images, 3)])
+
+
 def same(left: list, right: list) -> bool:
     return len(left) == len(right) and all(
-        torch.equal(a.images, b.images)
+        torch.equal(shown(a.images), shown(b.images))
         and torch.equal(a.labels, b.labels)
         and torch.equal(a.indices, b.indices)
         for a, b in zip(left, right, strict=True)
@@ -103,6 +110,22 @@ def test_workers_change_nothing(tmp_path: Path):
     assert same(runs[0], runs[2])
 
 
+@pytest.mark.parametrize("sizes", [((8, 10), (8, 10)), ((8, 10), (5, 5))])
+def test_a_worker_hands_over_copies_and_not_what_it_keeps(sizes: tuple[tuple[int, int], ...]):
+    """Or every image that it keeps would hold a file open."""
+    images = tuple(noise(1, size)[0].image for size in sizes)
+    runs = [
+        next(batches(Listed(images), size=2, seed=0, steps=1, augment=AUGMENT, workers=workers))
+        for workers in (0, 1)
+    ]
+    for image, other in zip(*(run.images for run in runs), strict=True):
+        assert isinstance(image, AugmentedImage)
+        assert torch.equal(image.view(image.size), other.view(other.size))
+    assert not any(image.pixels.is_shared() for image in images)  # type: ignore[attr-defined]
+    storages = {other.source.pixels.untyped_storage().data_ptr() for other in runs[1].images}
+    assert len(storages) == len({*sizes})
+
+
 @pytest.mark.parametrize("memory", [0, 500, 2**30])
 def test_kept_files_change_nothing(tmp_path: Path, memory: int):
     kept = batches(written(tmp_path, 5), size=4, seed=3, steps=4, augment=AUGMENT, memory=memory)
@@ -137,8 +160,8 @@ def test_ranks_share_out_the_batch_of_a_single_device():
         for r in range(3)
     ]
     for step, batch in enumerate(whole):
-        images = torch.stack([p[step].images for p in parts], dim=1).flatten(0, 1)
-        assert torch.equal(images, batch.images)
+        images = torch.stack([shown(p[step].images) for p in parts], dim=1).flatten(0, 1)
+        assert torch.equal(images, shown(batch.images))
 
 
 def test_a_batch_that_does_not_divide_over_the_devices_is_refused():
@@ -184,73 +207,6 @@ def test_labels_come_in_one_tensor_whether_classes_or_sets():
 def test_stacked_images_keep_their_order():
     images = [e.image.pixels for e in (noise(3)[i] for i in range(3))]  # type: ignore[attr-defined]
     assert torch.equal(stack(images)[1], images[1])  # type: ignore[index]
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 1000), distance=st.integers(0, 12), h=st.integers(1, 9))
-def test_a_shift_is_padding_and_cropping_at_random(seed: int, distance: int, h: int):
-    image = torch.randint(1, 256, (3, h, 7), dtype=torch.uint8, generator=derived_generator(0))
-    moved = shift(distance)(image, derived_generator(seed))
-    padded = torch.nn.functional.pad(image, (7, 7, h, h))
-    places = [
-        (y, x)
-        for y in range(2 * h + 1)
-        for x in range(15)
-        if torch.equal(padded[:, y : y + h, x : x + 7], moved)
-    ]
-    assert len(places) == 1
-    assert abs(places[0][0] - h) <= distance
-    assert abs(places[0][1] - 7) <= distance
-
-
-def test_a_shift_by_a_share_follows_the_sides_of_the_image():
-    image = torch.zeros(1, 20, 50, dtype=torch.uint8)
-    image[0, 10, 25] = 1
-    spots = [shift(0, 0.1)(image, derived_generator(s)).nonzero()[0].tolist() for s in range(300)]
-    assert {row for _, row, _ in spots} == {*range(8, 13)}
-    assert {column for _, _, column in spots} == {*range(20, 31)}
-
-
-def test_shifts_reach_every_distance():
-    image = torch.zeros(1, 9, 9, dtype=torch.uint8)
-    image[0, 4, 4] = 1
-    spots = {tuple(shift(2)(image, derived_generator(s)).nonzero()[0].tolist()) for s in range(300)}
-    assert spots == {(0, y, x) for y in range(2, 7) for x in range(2, 7)}
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 1000))
-def test_colour_is_one_affine_map_of_all_pixels(seed: int):
-    image = torch.rand(3, 4, 5, dtype=torch.float64, generator=derived_generator(seed, 1))
-    changed = affine_colour(probability=1.0)(image, derived_generator(seed))
-    x, y = image.flatten(), changed.flatten()
-    a = (y[1] - y[0]) / (x[1] - x[0])
-    b = y[0] - a * x[0]
-    assert 0.8 <= a <= 1.2
-    assert -0.1 <= b <= 0.1
-    torch.testing.assert_close(y, a * x + b)
-
-
-def test_colour_of_bytes_is_the_colour_of_floats_rounded_and_clipped():
-    image = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
-    for seed in range(20):
-        change = affine_colour()
-        exact = change(image.double() / 255, derived_generator(seed)).clamp(0, 1) * 255
-        assert (change(image, derived_generator(seed)) - exact).abs().max() <= 0.5 + 1e-9
-
-
-def test_the_share_of_changed_colours_is_the_probability():
-    image = torch.full((1, 2, 2), 0.5)
-    changed = [
-        not torch.equal(affine_colour()(image, derived_generator(s)), image) for s in range(1000)
-    ]
-    assert abs(sum(changed) / 1000 - 0.8) < 0.04  # three standard deviations
-
-
-def test_a_flip_exchanges_left_and_right_in_half_of_the_images():
-    image = torch.arange(6).reshape(1, 2, 3)
-    flipped = [torch.equal(flip(image, derived_generator(s)), image.flip(-1)) for s in range(1000)]
-    assert abs(sum(flipped) / 1000 - 0.5) < 0.05
 
 
 def test_numbers_of_neighbouring_paths_are_unrelated():

@@ -235,7 +235,8 @@ class Augmentation:
             shift.
         colour: change brightness and contrast at random.
         flip: mirror images at random; not for writing or road signs.
-        turn: turn proposed windows by quarters at random; for things without an upright.
+        turn: mirror images and turn them at random, square ones by quarters and others by halves,
+            and proposed windows by quarters; for things without an upright.
     """
 
     shift: int = 0

@@ -1,5 +1,27 @@
 /* Loops over the crops of one image, for patches of one type: included once for each REAL. */
 
+/* Read a line of pixels in their colours: x means scale x + offset, but at least low and at most high. */
+FOR_EVERY_PROCESSOR
+static void NAME(line)(REAL *restrict into, const Image *image, int64_t begin, int64_t count) {
+    int64_t step = image->strides[2];
+    REAL scale = (REAL)image->tone.scale, offset = (REAL)image->tone.offset;
+    if (image->kind == BYTES) {
+        const uint8_t *from = (const uint8_t *)image->pixels + begin;
+        for (int64_t x = 0; x < count; x++) into[x] = scale * from[x * step] + offset;
+    } else if (image->kind == SINGLE) {
+        const float *from = (const float *)image->pixels + begin;
+        for (int64_t x = 0; x < count; x++) into[x] = scale * (REAL)from[x * step] + offset;
+    } else {
+        const double *from = (const double *)image->pixels + begin;
+        for (int64_t x = 0; x < count; x++) into[x] = scale * (REAL)from[x * step] + offset;
+    }
+    REAL low = (REAL)image->tone.low, high = (REAL)image->tone.high;
+    for (int64_t x = 0; x < count; x++) {
+        REAL value = into[x] < low ? low : into[x];
+        into[x] = value > high ? high : value;
+    }
+}
+
 /* Copy a window's rows one after the other, zero outside the image. */
 static void NAME(read)(const Image *image, int64_t channel, const int64_t *corner, Strip strip,
                        REAL *row, int64_t length) {
@@ -9,17 +31,7 @@ static void NAME(read)(const Image *image, int64_t channel, const int64_t *corne
     for (int64_t y = common.y0; y < common.y1; y++) {
         REAL *into = row + (y - strip.top) * strip.width + common.x0;
         int64_t begin = place(image, channel, corner[0] + y, corner[1] + common.x0);
-        int64_t step = image->strides[2], count = common.x1 - common.x0;
-        if (image->kind == BYTES) {
-            const uint8_t *from = (const uint8_t *)image->pixels + begin;
-            for (int64_t x = 0; x < count; x++) into[x] = from[x * step];
-        } else if (image->kind == SINGLE) {
-            const float *from = (const float *)image->pixels + begin;
-            for (int64_t x = 0; x < count; x++) into[x] = (REAL)from[x * step];
-        } else {
-            const double *from = (const double *)image->pixels + begin;
-            for (int64_t x = 0; x < count; x++) into[x] = (REAL)from[x * step];
-        }
+        NAME(line)(into, image, begin, common.x1 - common.x0);
     }
 }
 

@@ -8,10 +8,16 @@
 enum { BYTES, SINGLE, DOUBLE };
 typedef enum { SUMS, PRODUCTS, SPREAD } Work;
 
+/* A stored number x means scale x + offset, but at least low and at most high. */
+typedef struct {
+    double scale, offset, low, high;
+} Tone;
+
 typedef struct {
     void *pixels;
     int kind;
     int64_t height, width, strides[3]; /* of channel, row and column, in pixels */
+    Tone tone;
 } Image;
 
 /* The units first .. last of one image, a unit being `rows` rows of all slots in one channel. */

@@ -85,13 +85,16 @@ static PyObject *crops(PyObject *self, PyObject *args) {
     (void)self;
     Address pixels, corners, weights, dots, patches;
     int what, kind, wide, failed;
+    Tone tone;
     long long height, width, strides[3], crops, row, slots, channels, h, w, rows, first, last;
-    if (!PyArg_ParseTuple(args, "iKiLLLLLLKKKLKiLLLLLLL", &what, &pixels, &kind, &height, &width,
-                          &strides[0], &strides[1], &strides[2], &crops, &corners, &weights, &dots,
+    if (!PyArg_ParseTuple(args, "iKiLLLLLddddLKKKLKiLLLLLLL", &what, &pixels, &kind, &height,
+                          &width, &strides[0], &strides[1], &strides[2], &tone.scale, &tone.offset,
+                          &tone.low, &tone.high, &crops, &corners, &weights, &dots,
                           &row, &patches, &wide, &slots, &channels, &h, &w, &rows, &first, &last))
         return NULL;
     Job job = {
-        .image = {(void *)pixels, kind, height, width, {strides[0], strides[1], strides[2]}},
+        .image = {(void *)pixels, kind, height, width, {strides[0], strides[1], strides[2]},
+                  tone},
         .crops = crops, .corners = (const int64_t *)corners,
         .weights = (const void *)weights, .dots = (double *)dots, .row = row,
         .patches = (void *)patches, .wide = wide, .slots = slots, .channels = channels,

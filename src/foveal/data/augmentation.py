@@ -1,76 +1,74 @@
-"""Random changes of training images: functions (image (C, H, W), generator) -> image.
+"""Random changes of training images: functions (image, generator) -> image.
 
-Float images are in [0, 1]; uint8 images stay uint8.
+The change is drawn here and made where the image is looked at, see `foveal.images.augmented`.
 """
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Real
 from torch import Generator, Tensor
-from torch.nn.functional import pad
+
+from foveal.images import Image, TensorImage
+from foveal.images.augmented import AugmentedImage
+from foveal.settings import Augmentation
 
 Pixels = Real[Tensor, "_C _H _W"]
-Transform = Callable[[Tensor, Generator], Tensor]
+Transform = Callable[[Any, Generator], Pixels | Image]
+
+COLOUR_SCALE, COLOUR_OFFSET, COLOUR_PROBABILITY = (0.8, 1.2), (-0.1, 0.1), 0.8
+"""Pixels become a x + b in this share of the images, with a and b even in these ranges."""
 
 
-def shift(distance: int, fraction: float = 0.0) -> Transform:
-    """Translate by up to a distance either way, each distance equally likely; zeros come in.
+def augmentations(settings: Augmentation) -> tuple[Transform, ...]:
+    """Return the transforms of the training images: one, or none if nothing is to be changed."""
+    return (partial(augment, settings=settings),) if settings != Augmentation() else ()
 
-    Equals the paper's padding by the distance and cropping back to the size at random.
+
+def augment(
+    image: Pixels | Image, generator: Generator, *, settings: Augmentation
+) -> AugmentedImage:
+    """Change an image at random: shift, colour, and turn or else flip, drawn in this order.
+
+    A shift is even over all distances up to the limit, either way; zeros come in. It equals the
+    paper's padding by the limit and cropping back to the size at random. A turn exchanges rows and
+    columns, where the image is square, and mirrors either, each with a probability of one half.
 
     Args:
-        distance: largest translation in pixels.
-        fraction: fraction in [0, 1) of each side of the image, added to the distance.
+        image: tensor (C, H, W), uint8 or in [0, 1], or any image.
+        generator: of the random numbers.
+        settings: what to change, and how far.
     """
-    return partial(_shift, distance=distance, fraction=fraction)
+    source = TensorImage(image) if isinstance(image, Tensor) else image
+    shift, colour, transpose, flips = (0, 0), (1.0, 0.0), False, list[int]()
+    if settings.shift > 0 or settings.shift_fraction > 0:
+        shift = _shift(source.size, settings, generator)
+    if settings.colour:
+        colour = _colour(generator)
+    if settings.turn:
+        transpose = source.size[0] == source.size[1] and _coin(generator)
+        flips = [axis for axis in (-2, -1) if _coin(generator)]
+    elif settings.flip and _coin(generator):
+        flips = [-1]
+    return AugmentedImage(source, shift, colour, transpose, tuple(flips))
 
 
-def _shift(image: Pixels, generator: Generator, *, distance: int, fraction: float) -> Pixels:
-    limits = [min(distance + int(fraction * side), side - 1) for side in image.shape[1:]]
+def _shift(size: tuple[int, int], settings: Augmentation, generator: Generator) -> tuple[int, int]:
+    limits = [min(settings.shift + int(settings.shift_fraction * side), side - 1) for side in size]
     down, right = (int(torch.randint(-m, m + 1, (), generator=generator)) for m in limits)
-    shifted: Pixels = pad(image, (right, -right, down, -down))
-    return shifted
+    return down, right
 
 
-def affine_colour(
-    scale: tuple[float, float] = (0.8, 1.2),
-    offset: tuple[float, float] = (-0.1, 0.1),
-    probability: float = 0.8,
-) -> Transform:
-    """Map pixels in [0, 1] by x -> a x + b, with one uniform a and one uniform b per image.
-
-    Float images are not clipped, as in the paper's code; uint8 images are, by their nature.
-
-    Args:
-        scale: range of a.
-        offset: range of b.
-        probability: fraction of the images that are changed.
-    """
-    return partial(_affine_colour, scale=scale, offset=offset, probability=probability)
-
-
-def _affine_colour(
-    image: Pixels,
-    generator: Generator,
-    *,
-    scale: tuple[float, float],
-    offset: tuple[float, float],
-    probability: float,
-) -> Pixels:
+def _colour(generator: Generator) -> tuple[float, float]:
     chance, a, b = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
-    if chance >= probability:
-        return image
-    a, b = scale[0] + a * (scale[1] - scale[0]), offset[0] + b * (offset[1] - offset[0])
-    if image.is_floating_point():
-        return image.mul(a).add(b)
-    # 256 possible values: a table saves a float copy of a large image.
-    table = (np.arange(256) * a + 255 * b).round().clip(0, 255).astype(np.uint8)
-    return torch.from_numpy(table[image.numpy()])
+    if chance >= COLOUR_PROBABILITY:
+        return 1.0, 0.0
+    ranges = zip((a, b), (COLOUR_SCALE, COLOUR_OFFSET), strict=True)
+    scale, offset = (low + share * (high - low) for share, (low, high) in ranges)
+    return scale, offset
 
 
-def flip(image: Pixels, generator: Generator) -> Pixels:
-    """Mirror left and right with a probability of one half."""
-    return image.flip(-1) if torch.rand((), generator=generator) < 0.5 else image
+def _coin(generator: Generator) -> bool:
+    return bool(torch.rand((), generator=generator) < 0.5)

@@ -2,20 +2,22 @@
 
 The images of step t and their augmentation follow from the seed and the number of the step: a
 resumed run sees what an uninterrupted one would have seen, whatever the number of workers. Images
-are tensors (C, H, W), uint8 if the source is, stacked to (B, C, H, W) if all sizes agree: a worker
-process hands over one tensor instead of B. Labels are those that the data set lists.
+are tensors (C, H, W), uint8 if the source is, stacked to (B, C, H, W) if all sizes agree; augmented
+ones are listed, and changed only where they are looked at. A worker process hands over one tensor
+instead of B. Labels are those that the data set lists.
 """
 
 import itertools
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Int, Real
 from torch import Generator, Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as Map
 
 from foveal._seeding import AUGMENTATION, ORDER, derived_generator
@@ -24,6 +26,7 @@ from foveal.data.augmentation import Pixels, Transform
 from foveal.data.labels import Labels
 from foveal.errors import UserError
 from foveal.images import FileImage, Image, TensorImage, read
+from foveal.images.augmented import AugmentedImage
 
 __all__ = ["Batch", "KeptImages", "Pictures", "Pixels", "batches", "pixels", "stack"]
 
@@ -128,10 +131,9 @@ class _Source(Map[Any]):
             image = self.kept.pixels(index, self.dataset[index].image)
         except UserError as error:
             return error
-        if isinstance(image, Tensor):
-            generator = derived_generator(self.seed, AUGMENTATION, position)
-            for transform in self.augment:
-                image = transform(image, generator)
+        generator = derived_generator(self.seed, AUGMENTATION, position)
+        for transform in self.augment:
+            image = transform(image, generator)
         return image, index
 
 
@@ -167,7 +169,27 @@ def _collate(
             return item
         good.append(item)
     images, indices = zip(*good, strict=True)
-    return stack(images), torch.tensor(indices)
+    handed = images if get_worker_info() is None else _packed(images)
+    return stack(handed), torch.tensor(indices)
+
+
+def _packed(images: Sequence[Pixels | Image]) -> Sequence[Pixels | Image]:
+    """Augmented images whose pixels are not those that this process keeps, to be handed over.
+
+    Pixels that are handed over move to shared memory, and hold a file open as long as they live.
+    """
+    sources = [i.source for i in images if isinstance(i, AugmentedImage)]
+    pixels = [source.pixels for source in sources if isinstance(source, TensorImage)]
+    if len(pixels) < len(images):
+        return images
+    copies = stack([each.permute(1, 2, 0) for each in pixels])  # the layout of decoded files
+    if not isinstance(copies, Tensor):
+        copies = [each.permute(1, 2, 0).clone() for each in pixels]
+    return [
+        replace(image, source=TensorImage(copy.permute(2, 0, 1)))
+        for image, copy in zip(images, copies, strict=True)
+        if isinstance(image, AugmentedImage)
+    ]
 
 
 def _ignore_signals(worker: int) -> None:

@@ -5,7 +5,9 @@ An image is (C, H, W). `view(size)` (C, h, w) is the whole image resampled; `cro
 type until they are cut: a large uint8 image is never copied to float.
 """
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
@@ -64,6 +66,12 @@ class TensorImage:
         self.pixels = pixels
         self.channels: int = pixels.shape[0]
         self.size: tuple[int, int] = (pixels.shape[1], pixels.shape[2])
+
+    def to(self, device: torch.device) -> "TensorImage":
+        """Return the same image on a device."""
+        moved = copy.copy(self)
+        moved.pixels = self.pixels.to(device, non_blocking=True)
+        return moved
 
     def view(self, size: tuple[int, int]) -> Float[Tensor, "C h w"]:
         """Resample the whole image, antialiased, to exactly `size`.
@@ -139,6 +147,10 @@ def _check_range(pixels: Float[Tensor, "C H W"]) -> None:
 
 def _grey(image: Image) -> Image:
     """The mean of the three channels of a tensor or a file; other images as they are."""
+    from foveal.images.augmented import AugmentedImage  # which builds on this module
+
+    if isinstance(image, AugmentedImage):
+        return replace(image, source=_grey(image.source))
     if image.channels != 3 or not isinstance(image, TensorImage | FileImage):
         return image
     if isinstance(image, FileImage):

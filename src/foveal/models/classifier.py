@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from foveal.images import Images, sources
@@ -95,20 +96,21 @@ class PatchClassifier(nn.Module):
         sizes."""
         device = next(self.parameters()).device
         whole = sources(images, self.channels)
-        windows, inside = self.geometry.windows(whole, device)
+        # On the CPU, where `extract` asks for their size without waiting for another device.
+        windows, inside = self.geometry.windows(whole, torch.device("cpu"))
         scores, glanced = self._scored(self.geometry.views(whole, device))  # (B, N), (B, classes)
-        scores = mask_padding(scores, inside)
+        scores = mask_padding(scores, inside.to(device))
 
         peaks = local_maxima(scores, self.grid, self.apart)
         selection = self.select(self.normalise(peaks))  # (B, M), (B, K, M)
         patches = extract(whole, windows, selection, self.patch)  # (B, K, C, h, w)
         features = encode(self.encoder, patches)  # (B, K, D)
-        centres = relative_centres(windows, [image.size for image in whole])
+        centres = relative_centres(windows, [image.size for image in whole]).to(device)
         logits = self.head(self.aggregate(features, selection, centres))
         return Prediction(
             logits=logits if glanced is None else logits + glanced,
             scores=scores,
-            windows=windows,
+            windows=windows.to(device),
             selection=selection,
             patches=patches,
         )

@@ -146,7 +146,5 @@ def mask_padding(
     scores: Float[Tensor, "B N"], inside: Bool[Tensor, "*B N"]
 ) -> Float[Tensor, "B N"]:
     """Lower the scores of cells outside the image to the lowest inside, without gradient."""
-    if inside.all():
-        return scores
     lowest = torch.where(inside, scores, torch.inf).amin(dim=1, keepdim=True).detach()
     return torch.where(inside, scores, lowest)

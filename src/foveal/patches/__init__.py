@@ -6,6 +6,8 @@ Only active candidates are read, and no crop is kept for the backward pass, whic
 hard selection is plain slicing.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -15,6 +17,7 @@ from foveal.images import Image, Images, TensorImage
 from foveal.images.resampling import resampled_crops
 from foveal.patches.eager import cut
 from foveal.patches.soft import fastest_backend, result_type, weighted_crops
+from foveal.patches.stored import Side, common_sides
 from foveal.topk import Selection
 
 __all__ = ["crop", "extract"]
@@ -49,19 +52,20 @@ def extract(
     Raises:
         ValueError: batch sizes or shapes that do not fit together.
     """
-    size = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
+    size = _pair(patch_size)
     weights = selection.weights
     candidates = selection.candidates.to(weights.device)
     _check_batch(images, windows, len(weights))
     _check(windows, candidates, size)
+    sides = common_sides(windows, len(weights))  # where the windows are: no waiting, if on the CPU
     windows = windows.to(weights.device)
     if windows.ndim == 2:
         active = windows[candidates]  # (B, M, 4)
     else:
         active = windows.gather(1, candidates[..., None].expand(-1, -1, 4))
     if selection.is_hard and not _require_gradient(images):
-        return _cut_all(images, active, size, weights)
-    return _weighted(images, active, weights, size)
+        return _cut_all(images, active, sides, size, weights)
+    return _weighted(images, active, sides, weights, size)
 
 
 def crop(
@@ -81,15 +85,20 @@ def crop(
     >>> crop(torch.eye(3)[None, None], torch.tensor([[0, 0, 2, 2], [2, 2, 4, 4]]), 2).tolist()
     [[[[[1.0, 0.0], [0.0, 1.0]]], [[[1.0, 0.0], [0.0, 0.0]]]]]
     """
-    size = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
+    size = _pair(patch_size)
     _check_batch(images, windows, len(images))
+    sides = common_sides(windows, len(images))
     windows = windows.expand(len(images), -1, -1)  # (B, N, 4)
     n = windows.shape[1]
     like = torch.empty(0, device=windows.device)
     if not _require_gradient(images):
-        return _cut_all(images, windows, size, like)
+        return _cut_all(images, windows, sides, size, like)
     one_hot = torch.eye(n, device=like.device).expand(len(images), n, n)
-    return _weighted(images, windows, one_hot, size)
+    return _weighted(images, windows, sides, one_hot, size)
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 def _check_batch(images: Images, windows: Tensor, batch: int) -> None:
@@ -104,8 +113,8 @@ def _check_batch(images: Images, windows: Tensor, batch: int) -> None:
 
 
 def _check(windows: Tensor, candidates: Tensor, size: tuple[int, int]) -> None:
-    last = int(candidates.max())
-    if last >= windows.shape[-2]:
+    # another device refuses by itself, and would have to be waited for
+    if candidates.device.type == "cpu" and (last := int(candidates.max())) >= windows.shape[-2]:
         raise ValueError(
             f"the selection names candidate {last}, but there are only {windows.shape[-2]} windows"
         )
@@ -123,6 +132,7 @@ def _require_gradient(images: Images) -> bool:
 def _weighted(
     images: Images,
     windows: Int[Tensor, "B M 4"],
+    sides: Sequence[Side | None],
     weights: Float[Tensor, "B K M"],
     size: tuple[int, int],
 ) -> Float[Tensor, "B K C h w"]:
@@ -131,27 +141,38 @@ def _weighted(
         images = moved(images, weights.device)
     elif _require_gradient(images):  # images of their own sizes, each a batch of one
         singles = [i[None] if isinstance(i, Tensor) else [i] for i in images]
-        each = zip(singles, windows, weights, strict=True)
-        return torch.cat([_weighted(image, near[None], by[None], size) for image, near, by in each])
-    return weighted_crops(images, windows, weights, size, fastest_backend(images, weights.device))
+        each = zip(singles, windows, sides, weights, strict=True)
+        return torch.cat(
+            [_weighted(image, near[None], [side], by[None], size) for image, near, side, by in each]
+        )
+    backend = fastest_backend(images, weights.device)
+    return weighted_crops(images, windows, weights, size, backend, sides)
 
 
 def _cut_all(
-    images: Images, windows: Int[Tensor, "B M 4"], size: tuple[int, int], like: Tensor
+    images: Images,
+    windows: Int[Tensor, "B M 4"],
+    sides: Sequence[Side | None],
+    size: tuple[int, int],
+    like: Tensor,
 ) -> Float[Tensor, "B M C h w"]:
     """Plain crops on the device of `like`, and in its type where the images have none."""
     dtype = result_type(images, like)
-    each = [_cut(image, near, size) for image, near in zip(images, windows, strict=True)]
+    each = [
+        _cut(image, near, side == size, size)
+        for image, near, side in zip(images, windows, sides, strict=True)
+    ]
     return torch.stack([_as_float(moved(pixels, like.device), dtype) for pixels in each])
 
 
-def _cut(image: Tensor | Image, windows: Int[Tensor, "M 4"], size: tuple[int, int]) -> Tensor:
+def _cut(
+    image: Tensor | Image, windows: Int[Tensor, "M 4"], plain: bool, size: tuple[int, int]
+) -> Tensor:
     """Crops (M, C, h, w) in the image's own type, on its own device."""
     pixels = image.pixels if isinstance(image, TensorImage) else image
     if not isinstance(pixels, Tensor):
         return pixels.crops(windows.cpu(), size)
-    sides = windows[:, 2:] - windows[:, :2]
-    if (sides != sides.new_tensor(size)).any():
+    if not plain:
         return resampled_crops(pixels, windows, size)
     return cut(pixels, windows[:, :2].to(pixels.device), size)
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from foveal._pointers import address
 from foveal._threads import Task, run_tasks
+from foveal.patches.stored import Stored
 
 try:
     from foveal import _native
@@ -46,7 +47,9 @@ def supports(device: torch.device, dtype: torch.dtype) -> bool:
     return AVAILABLE and device.type == "cpu" and dtype in _KINDS
 
 
-def weighted_sum(images: Tensors, corners: Tensors, weights: Tensors, patches: Tensors) -> None:
+def weighted_sum(
+    images: Sequence[Stored], corners: Tensors, weights: Tensors, patches: Tensors
+) -> None:
     """Add to each image's patches its crops: patches[k] += sum_m weights[k, m] x crop_m.
 
     Args:
@@ -64,7 +67,7 @@ def weighted_sum(images: Tensors, corners: Tensors, weights: Tensors, patches: T
     run_tasks(tasks)
 
 
-def inner_products(images: Tensors, corners: Tensors, patches: Tensors) -> list[Tensor]:
+def inner_products(images: Sequence[Stored], corners: Tensors, patches: Tensors) -> list[Tensor]:
     """The inner products (K, M), float64, of each image's patches with its crops."""
     ends, tasks = [], list[Task]()
     for image, corner, incoming in zip(images, corners, patches, strict=True):
@@ -85,7 +88,8 @@ def scatter_add(images: Tensors, corners: Tensors, weights: Tensors, patches: Te
     """Add to each image what its crops receive: crop_m += sum_k weights[k, m] x patches[k]."""
     tasks: list[Task] = []
     for image, corner, weight, incoming in zip(images, corners, weights, patches, strict=True):
-        part = partial(_crops, _SCATTER_ADD, image, corner, incoming, weights=_padded(weight))
+        into = Stored(image)
+        part = partial(_crops, _SCATTER_ADD, into, corner, incoming, weights=_padded(weight))
         # crops overlap: a channel belongs to one thread
         ((strip, _, units),) = _parts(incoming, len(images), threads=1)
         each = units // len(image)
@@ -95,7 +99,7 @@ def scatter_add(images: Tensors, corners: Tensors, weights: Tensors, patches: Te
 
 def _crops(
     operation: int,
-    image: Tensor,
+    image: Stored,
     corners: Tensor,
     patches: Tensor,
     rows: int,
@@ -108,12 +112,13 @@ def _crops(
     """Work on the units first .. last; a unit is `rows` rows of all slots in one channel."""
     corners = corners.contiguous()
     factors = next(each for each in (weights, dots) if each is not None)
-    (_, height, width), (channel, row, column) = image.shape, image.stride()
+    pixels = image.pixels
+    (_, height, width), (channel, row, column) = pixels.shape, pixels.stride()
     slots, channels, h, w = patches.shape
     _native.crops(
-        operation, address(image), _KINDS[image.dtype], height, width, channel, row, column,
-        len(corners), address(corners), _address(weights), _address(dots), factors.shape[1],
-        address(patches), patches.dtype == torch.float64, slots, channels, h, w,
+        operation, address(pixels), _KINDS[pixels.dtype], height, width, channel, row, column,
+        *image.tone, len(corners), address(corners), _address(weights), _address(dots),
+        factors.shape[1], address(patches), patches.dtype == torch.float64, slots, channels, h, w,
         rows, first, last,
     )  # fmt: skip
 

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from foveal.patches.stored import Stored
+
 # Elements of the crops held at once: 16 MiB as float32, or one crop. Measured: a quarter or four
 # times as many take longer.
 HELD_AT_ONCE = 2**22
@@ -16,7 +18,9 @@ HELD_AT_ONCE = 2**22
 Tensors = Sequence[Tensor]
 
 
-def weighted_sum(images: Tensors, corners: Tensors, weights: Tensors, patches: Tensors) -> None:
+def weighted_sum(
+    images: Sequence[Stored], corners: Tensors, weights: Tensors, patches: Tensors
+) -> None:
     """Add to each image's patches its crops: patches[k] += sum_m weights[k, m] x crop_m.
 
     Args:
@@ -30,7 +34,7 @@ def weighted_sum(images: Tensors, corners: Tensors, weights: Tensors, patches: T
             out.flatten(1).addmm_(weight[:, piece], crops)
 
 
-def inner_products(images: Tensors, corners: Tensors, patches: Tensors) -> list[Tensor]:
+def inner_products(images: Sequence[Stored], corners: Tensors, patches: Tensors) -> list[Tensor]:
     """The inner products (K, M) of each image's patches with its crops."""
     each = []
     for image, corner, incoming in zip(images, corners, patches, strict=True):
@@ -54,6 +58,8 @@ def cut(image: Tensor, corners: Int[Tensor, "M 2"], size: tuple[int, int]) -> Te
     _, height, width = image.shape
     h, w = size
     top, left = corners.unbind(dim=1)
+    if image.device.type != "cpu":
+        return _gathered(image, corners, size)
     inside = (top >= 0) & (left >= 0) & (top <= height - h) & (left <= width - w)
     if height >= h and width >= w:
         # a view, so that only the crops are copied
@@ -67,13 +73,30 @@ def cut(image: Tensor, corners: Int[Tensor, "M 2"], size: tuple[int, int]) -> Te
     return crops
 
 
-def _pieces(image: Tensor, corners: Tensor, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
+def _gathered(image: Tensor, corners: Int[Tensor, "M 2"], size: tuple[int, int]) -> Tensor:
+    """`cut` pixel by pixel, where the host must not ask which windows cross the border."""
+    places, inside = [], []
+    for corner, pixels, side in zip(corners.unbind(dim=1), size, image.shape[1:], strict=True):
+        at = corner[:, None] + torch.arange(pixels, device=corner.device)  # (M, h or w)
+        places.append(at.clamp(0, side - 1))
+        inside.append((at >= 0) & (at < side))
+    crops = image[:, places[0][:, :, None], places[1][:, None, :]]  # (C, M, h, w)
+    known = inside[0][:, :, None] & inside[1][:, None, :]
+    return crops.masked_fill(~known, 0).movedim(1, 0)
+
+
+def _pieces(image: Stored, corners: Tensor, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Crops (m, C h w) in the size and type of `like`, a bounded number at once."""
+    pixels, tone = image.pixels, image.tone
+    inside = pixels.new_ones(()).expand(1, *pixels.shape[1:])
     at_once = max(1, HELD_AT_ONCE // like[0].numel())
     for first in range(0, len(corners), at_once):
         piece = slice(first, first + at_once)
-        crops = cut(image, corners[piece], (like.shape[2], like.shape[3]))
-        yield piece, crops.flatten(1).to(like.dtype)
+        size = (like.shape[2], like.shape[3])
+        crops = tone(cut(pixels, corners[piece], size).to(like.dtype))
+        if tone.of_zero != 0:
+            crops = crops * cut(inside, corners[piece], size).to(like.dtype)
+        yield piece, crops.flatten(1)
 
 
 def _intersection(

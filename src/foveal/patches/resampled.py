@@ -20,13 +20,14 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from foveal.patches.eager import HELD_AT_ONCE
+from foveal.patches.stored import Stored
 
 Size = tuple[int, int]
 
 
 def weighted_sum(
     backend: ModuleType,
-    image: Tensor,
+    image: Stored,
     corners: Int[Tensor, "n 2"],
     side: Size,
     weights: Float[Tensor, "K n"],
@@ -41,7 +42,7 @@ def weighted_sum(
 
 def inner_products(
     backend: ModuleType,
-    image: Tensor,
+    image: Stored,
     corners: Int[Tensor, "n 2"],
     side: Size,
     patches: Float[Tensor, "K C h w"],
@@ -85,14 +86,15 @@ def _factors(weights: Float[Tensor, "K n"]) -> tuple[Float[Tensor, "K r"], Float
 
 def _native_sums(
     backend: ModuleType,
-    image: Tensor,
+    image: Stored,
     corners: Int[Tensor, "n 2"],
     side: Size,
     basis: Float[Tensor, "r n"],
 ) -> Iterator[tuple[slice, Float[Tensor, "_r C _H _W"]]]:
     """Sums of crops by the rows of the basis, at the windows' own size."""
-    for piece in _pieces(len(basis), image.shape[0], side):
-        native = basis.new_zeros(len(basis[piece]), image.shape[0], *side)
+    channels = image.pixels.shape[0]
+    for piece in _pieces(len(basis), channels, side):
+        native = basis.new_zeros(len(basis[piece]), channels, *side)
         backend.weighted_sum([image], [corners], [basis[piece]], [native])
         yield piece, native
 

@@ -9,20 +9,30 @@ or only their crops where these are fewer bytes.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from foveal._float64 import has_float64, moved
-from foveal.images import Image, Images, TensorImage
+from foveal._float64 import has_float64
+from foveal.images import Image, Images
 from foveal.images.resampling import resampled_crops
 from foveal.patches import compiled, eager, resampled
+from foveal.patches.stored import (
+    Group,
+    Side,
+    common_sides,
+    groups,
+    hold,
+    oriented,
+    pixels_of,
+    reoriented,
+)
 
 
 def weighted_crops(
@@ -31,6 +41,7 @@ def weighted_crops(
     weights: Float[Tensor, "B K M"],
     size: tuple[int, int],
     backend: ModuleType,
+    sides: Sequence[Side | None] | None = None,
 ) -> Float[Tensor, "B K C h w"]:
     """Sum crops: patches[b, k] = sum_m weights[b, k, m] x crop of window m of image b.
 
@@ -43,17 +54,20 @@ def weighted_crops(
         weights: of the candidates.
         size: (h, w) of a patch.
         backend: `foveal.patches.eager`, or `foveal.patches.compiled` where it supports the images.
+        sides: see `common_sides`; None: found out from the windows.
     """
+    if sides is None:
+        sides = common_sides(windows, len(windows))
     tensor = images if isinstance(images, Tensor) else None
     patches: Tensor = _Soft.apply(  # type: ignore[no-untyped-call]
-        weights, tensor, images, windows, size, backend
+        weights, tensor, images, windows, size, backend, sides
     )
     return patches
 
 
 def fastest_backend(images: Images, device: torch.device) -> ModuleType:
     """The fastest backend for these images on a device."""
-    pixels = [_pixels(image) for image in images]
+    pixels = [pixels_of(image) for image in images]
     types = {each.dtype for each in pixels if each is not None}
     return compiled if all(compiled.supports(device, dtype) for dtype in types) else eager
 
@@ -67,23 +81,6 @@ def result_type(images: Images, like: Tensor) -> torch.dtype:
     return like.dtype
 
 
-def _pixels(image: Tensor | Image) -> Tensor | None:
-    """The tensor of an image that has one."""
-    pixels = image.pixels if isinstance(image, TensorImage) else image
-    return pixels.detach() if isinstance(pixels, Tensor) else None
-
-
-class _Group(NamedTuple):
-    """The candidates of one image whose windows have one size; all candidates without pixels."""
-
-    b: int
-    pixels: Tensor | None  # (C, H, W)
-    unit: float  # 1/255 for uint8
-    members: slice | Int[Tensor, " n"]
-    corners: Int[Tensor, "n 2"]
-    side: tuple[int, int]
-
-
 class _Soft(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -94,23 +91,23 @@ class _Soft(torch.autograd.Function):
         windows: Int[Tensor, "B M 4"],
         size: tuple[int, int],
         backend: ModuleType,
+        sides: Sequence[Side | None],
     ) -> Float[Tensor, "B K C h w"]:
         ctx.save_for_backward(weights, windows, *(() if tensor is None else (tensor,)))
         ctx.images, ctx.backend = None if tensor is not None else images, backend
+        ctx.sides = sides
         first = images[0]
         channels = first.shape[0] if isinstance(first, Tensor) else first.channels
         with _full_precision(weights.device):
             dtype = result_type(images, weights)
             factors = weights.detach().to(_sum_type(dtype)).contiguous()
             patches = factors.new_zeros(*weights.shape[:2], channels, *size)
-            _weighted_sum(backend, images, windows, factors, patches)
+            _weighted_sum(backend, images, windows, sides, factors, patches)
         return patches.to(dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, incoming: Float[Tensor, "B K C h w"]
-    ) -> tuple[Tensor | None, Tensor | None, None, None, None, None]:
+    def backward(ctx: Any, incoming: Float[Tensor, "B K C h w"]) -> tuple[Tensor | None, ...]:
         weights, windows, *tensor = ctx.saved_tensors
         images = tensor[0] if tensor else ctx.images
         to_weights = to_images = None
@@ -118,13 +115,13 @@ class _Soft(torch.autograd.Function):
             incoming = incoming.to(_sum_type(incoming.dtype)).contiguous()
             if ctx.needs_input_grad[0]:
                 to_weights = torch.zeros_like(weights)
-                _inner_products(ctx.backend, images, windows, incoming, to_weights)
+                _inner_products(ctx.backend, images, windows, ctx.sides, incoming, to_weights)
             if ctx.needs_input_grad[1]:
                 to_images = torch.zeros(images.shape, dtype=incoming.dtype, device=images.device)
                 factors = weights.to(incoming.dtype)
-                _scatter_add(ctx.backend, to_images, windows, factors, incoming)
+                _scatter_add(ctx.backend, to_images, windows, ctx.sides, factors, incoming)
                 to_images = to_images.to(images.dtype)
-        return to_weights, to_images, None, None, None, None
+        return to_weights, to_images, None, None, None, None, None
 
 
 def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
@@ -140,52 +137,74 @@ def _sum_type(dtype: torch.dtype) -> torch.dtype:
 
 
 def _weighted_sum(
-    backend: ModuleType, images: Images, windows: Tensor, weights: Tensor, patches: Tensor
+    backend: ModuleType,
+    images: Images,
+    windows: Tensor,
+    sides: Sequence[Side | None],
+    weights: Tensor,
+    patches: Tensor,
 ) -> None:
-    direct = list[tuple[Tensor, ...]]()
-    for group in _groups(images, windows, patches):
-        out, factors = patches[group.b], weights[group.b][:, group.members] * group.unit
-        if group.pixels is None:
+    held = hold(images, patches, windows.shape[1])
+    sums = [reoriented(*each) for each in zip(images, held, patches, strict=True)]
+    direct = list[tuple[Any, ...]]()
+    for group in groups(images, held, windows, sides):
+        out, factors = sums[group.b], weights[group.b][:, group.members]
+        if group.stored is None:
             for piece, crops in _crops(images[group.b], windows[group.b], out):
                 out.flatten(1).addmm_(factors[:, piece], crops)
-        elif group.side == patches.shape[3:]:
-            direct.append((group.pixels, group.corners, factors, out))
+        elif group.side == out.shape[2:]:
+            direct.append((group.stored, group.corners, factors, out))
         else:
-            resampled.weighted_sum(backend, group.pixels, group.corners, group.side, factors, out)
+            resampled.weighted_sum(backend, group.stored, group.corners, group.side, factors, out)
     if direct:
         backend.weighted_sum(*zip(*direct, strict=True))
+    for image, stored, found, out in zip(images, held, sums, patches, strict=True):
+        if found is not out:
+            out.copy_(oriented(image, stored, found))
 
 
 def _inner_products(
-    backend: ModuleType, images: Images, windows: Tensor, patches: Tensor, into: Tensor
+    backend: ModuleType,
+    images: Images,
+    windows: Tensor,
+    sides: Sequence[Side | None],
+    patches: Tensor,
+    into: Tensor,
 ) -> None:
-    direct, groups = list[tuple[Tensor, ...]](), list[_Group]()
-    for group in _groups(images, windows, patches):
-        incoming, dots = patches[group.b], into[group.b]
-        if group.pixels is None:
+    held = hold(images, patches, windows.shape[1])
+    each = [reoriented(*each) for each in zip(images, held, patches, strict=True)]
+    direct, direct_groups = list[tuple[Any, ...]](), list[Group]()
+    for group in groups(images, held, windows, sides):
+        incoming, dots = each[group.b], into[group.b]
+        if group.stored is None:
             for piece, crops in _crops(images[group.b], windows[group.b], incoming):
-                dots[:, piece] = (incoming.flatten(1) @ crops.T).to(dots.dtype)
-        elif group.side == patches.shape[3:]:
-            direct.append((group.pixels, group.corners, incoming))
-            groups.append(group)
+                dots[:, piece] += (incoming.flatten(1) @ crops.T).to(dots.dtype)
+        elif group.side == incoming.shape[2:]:
+            direct.append((group.stored, group.corners, incoming))
+            direct_groups.append(group)
         else:
             products = resampled.inner_products(
-                backend, group.pixels, group.corners, group.side, incoming
+                backend, group.stored, group.corners, group.side, incoming
             )
-            dots[:, group.members] = (products * group.unit).to(dots.dtype)
+            dots[:, group.members] += products.to(dots.dtype)
     if direct:
-        each = backend.inner_products(*zip(*direct, strict=True))
-        for group, products in zip(groups, each, strict=True):
-            into[group.b][:, group.members] = (products * group.unit).to(into.dtype)
+        found = backend.inner_products(*zip(*direct, strict=True))
+        for group, products in zip(direct_groups, found, strict=True):
+            into[group.b][:, group.members] += products.to(into.dtype)
 
 
 def _scatter_add(
-    backend: ModuleType, images: Tensor, windows: Tensor, weights: Tensor, patches: Tensor
+    backend: ModuleType,
+    images: Tensor,
+    windows: Tensor,
+    sides: Sequence[Side | None],
+    weights: Tensor,
+    patches: Tensor,
 ) -> None:
     direct = list[tuple[Tensor, ...]]()
-    for group in _groups(images, windows, patches):
-        assert group.pixels is not None  # a tensor's
-        each = (group.pixels, group.corners, weights[group.b][:, group.members], patches[group.b])
+    for group in groups(images, hold(images, patches, windows.shape[1]), windows, sides):
+        image = images[group.b]
+        each = (image, group.corners, weights[group.b][:, group.members], patches[group.b])
         if group.side == patches.shape[3:]:
             direct.append(each)
         else:
@@ -194,51 +213,15 @@ def _scatter_add(
         backend.scatter_add(*zip(*direct, strict=True))
 
 
-def _groups(
-    images: Images, windows: Int[Tensor, "B M 4"], patches: Float[Tensor, "B K C h w"]
-) -> Iterator[_Group]:
-    windows = windows.long()
-    corners, sides = windows[..., :2].contiguous(), windows[..., 2:] - windows[..., :2]
-    if (sides < 1).any():
-        worst = windows[(sides < 1).any(dim=-1)][0].tolist()
-        raise ValueError(f"windows must end after they begin: got {tuple(worst)}")
-    firsts = sides[:, 0].tolist()
-    one_size = (sides == sides[:, :1]).flatten(1).all(dim=1).tolist()
-    for b, image in enumerate(images):
-        pixels = _pixels_at(image, patches[b], windows.shape[1])
-        unit = 1 / 255 if pixels is not None and pixels.dtype == torch.uint8 else 1.0
-        if one_size[b] or pixels is None:
-            yield _Group(b, pixels, unit, slice(None), corners[b], (firsts[b][0], firsts[b][1]))
-            continue
-        distinct, number = torch.unique(sides[b], dim=0, return_inverse=True)
-        for index, (height, width) in enumerate(distinct.tolist()):
-            members = (number == index).nonzero().flatten()
-            yield _Group(b, pixels, unit, members, corners[b, members], (height, width))
-
-
-def _pixels_at(image: Tensor | Image, like: Tensor, crops: int) -> Tensor | None:
-    """An image's pixels on the device of the patches `like`.
-
-    None where it has none, or where they are elsewhere and the crops are fewer bytes to move.
-    """
-    pixels = _pixels(image)
-    if pixels is None or pixels.device == like.device:
-        return pixels
-    if pixels.nbytes > crops * like[0].nbytes:
-        return None
-    return moved(pixels, like.device)
-
-
 def _crops(image: Tensor | Image, windows: Tensor, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Crops (m, C h w) in the type and on the device of the patches `like`."""
-    pixels, size = _pixels(image), (like.shape[2], like.shape[3])
+    size = (like.shape[2], like.shape[3])
     at_once = max(1, eager.HELD_AT_ONCE // like[0].numel())
     windows = windows.cpu()
     for first in range(0, len(windows), at_once):
         piece = slice(first, first + at_once)
-        if pixels is not None:
-            crops = resampled_crops(pixels, windows[piece], size)
+        if isinstance(image, Tensor):
+            crops = resampled_crops(image, windows[piece], size)
         else:
-            assert not isinstance(image, Tensor)
             crops = image.crops(windows[piece], size)
         yield piece, crops.flatten(1).to(like)

@@ -5,17 +5,15 @@ from pathlib import Path
 
 from PIL import Image as Pillow
 from PIL import ImageDraw
-from torch import Tensor
 
 from foveal._files import write
 from foveal._seeding import AUGMENTATION, derived_generator
 from foveal.data import Dataset
-from foveal.data.augmentation import Transform
+from foveal.data.augmentation import Transform, augmentations
 from foveal.data.loader import pixels
-from foveal.images import TensorImage
+from foveal.images.conversion import as_image
 from foveal.report.drawing import INK, PAPER, edged, rgb, typeface
 from foveal.settings import Augmentation
-from foveal.training import augmentations
 
 _ROWS, _COLUMNS, _WIDTH, _GAP, _CAPTION = 5, 4, 280, 8, 26
 
@@ -52,8 +50,6 @@ def _row(
     images: Dataset, index: int, transforms: tuple[Transform, ...], seed: int
 ) -> list[Pillow.Image]:
     whole = pixels(images[index].image)
-    if not isinstance(whole, Tensor):
-        return [rgb(images[index].image.view(_fitted(images[index].image.size)))]
     found = [whole]
     for column in range(1, _COLUMNS):
         changed = whole
@@ -61,7 +57,7 @@ def _row(
         for transform in transforms:
             changed = transform(changed, generator)
         found.append(changed)
-    return [rgb(TensorImage(each).view(_fitted((each.shape[1], each.shape[2])))) for each in found]
+    return [rgb(each.view(_fitted(each.size))) for each in map(as_image, found)]
 
 
 def _fitted(size: tuple[int, int]) -> tuple[int, int]:

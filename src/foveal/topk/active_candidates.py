@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from foveal.topk.hard import check_finite
+
 # Probability of a threshold outside the interval of integration, and of an inactive candidate.
 NEGLIGIBLE = 1e-9
 
@@ -32,17 +34,28 @@ def find_active(
         plan: the k-th largest score; relative to it in sigmas, the lower and upper end of the
             threshold's interval, and the lowest active score.
         count: number of active candidates per row.
+
+    Raises:
+        ValueError: a score is NaN or infinite.
     """
-    reference = scores.kthvalue(scores.shape[1] - k + 1, dim=1, keepdim=True).values.double()
-    x = (scores.double() - reference) / sigma
+    known = scores.nan_to_num(0.0, 0.0, 0.0)  # what is not finite is refused below
+    reference = known.kthvalue(scores.shape[1] - k + 1, dim=1, keepdim=True).values.double()
+    x = (known.double() - reference) / sigma
     low, high, cut = _interval(x, k)
     mask = x >= cut[:, None]
     count = mask.sum(dim=1)
-    image, number = mask.nonzero(as_tuple=True)
-    position = mask.cumsum(dim=1)[image, number] - 1
-    candidates = count.new_zeros(x.shape[0], int(count.max()))
-    candidates[image, position] = number
-    return candidates, torch.stack((reference[:, 0], low, high, cut), dim=1), count
+    # All that the host asks for: how many columns there are, and whether to go on.
+    finite = scores.isfinite().all()
+    width, is_finite = torch.stack((count.max(), finite.long())).tolist()
+    if not is_finite:
+        check_finite(scores)
+    first = (~mask).to(torch.uint8).sort(dim=1, stable=True).indices[:, :width]
+    padding = torch.arange(first.shape[1], device=x.device) >= count[:, None]
+    return (
+        first.masked_fill(padding, 0),
+        torch.stack((reference[:, 0], low, high, cut), dim=1),
+        count,
+    )
 
 
 def _interval(

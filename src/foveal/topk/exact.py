@@ -76,9 +76,10 @@ def _backend(scores: Tensor) -> ModuleType:
     schema="(Tensor scores, Tensor sigma, int k) -> (Tensor, Tensor, Tensor, Tensor)",
 )
 def _topk(scores: Tensor, sigma: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    check_finite(scores)
-    value: tuple[Tensor, Tensor, Tensor, Tensor]
-    value = _backend(scores).weights(scores, k, float(sigma))
+    backend = _backend(scores)
+    if backend is compiled:  # the others see to it
+        check_finite(scores)
+    value: tuple[Tensor, Tensor, Tensor, Tensor] = backend.weights(scores, k, float(sigma))
     return value
 
 
@@ -128,12 +129,13 @@ class _Topk(torch.autograd.Function):
         ctx.save_for_backward(inputs[0], inputs[1], candidates, weights, plan, counts)
 
     @staticmethod
-    def backward(ctx: Any, *incoming: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *incoming: Tensor) -> tuple[Tensor, Tensor | None, None]:
         scores, sigma, candidates, weights, plan, counts = ctx.saved_tensors
         to_scores, to_sigma = _Gradient.apply(  # type: ignore[no-untyped-call]
             incoming[1], scores, sigma, candidates, weights, plan, counts
         )
-        return to_scores, to_sigma.sum().to(sigma), None
+        # sigma may be on another device
+        return to_scores, to_sigma.sum().to(sigma) if ctx.needs_input_grad[1] else None, None
 
     @staticmethod
     def vmap(

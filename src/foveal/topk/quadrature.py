@@ -90,8 +90,10 @@ def gradients(
     incoming = incoming - (incoming * weights).sum(dim=2, keepdim=True)
     incoming = incoming.permute(1, 2, 0)  # (K, M, B)
     sums = torch.zeros_like(x.T)  # (M, B)
-    for count in sorted(set(counts[:, 1].tolist())):
-        images = (counts[:, 1] == count).nonzero()[:, 0]
+    bundles = counts[:, 1].tolist()
+    for count in sorted(set(bundles)):
+        same = [image for image, own in enumerate(bundles) if own == count]
+        images = torch.tensor(same, device=x.device)
         for image, t in _nodes(images, plan, range(count), x.shape[1], 4 * weights.shape[1]):
             sums.index_add_(1, image, integrand(x.T[:, image] - t, incoming[..., image]))
     step = (plan[:, 2] - plan[:, 1]) / (LANES * counts[:, 1]) / sigma

@@ -13,14 +13,14 @@ from torch import nn
 
 from foveal._seeding import NOISE, derived_seed
 from foveal.data import Dataset, Splits
-from foveal.data.augmentation import Transform, affine_colour, flip, shift
+from foveal.data.augmentation import Transform, augmentations
 from foveal.data.labels import is_multilabel
 from foveal.data.loader import Batch, batches
 from foveal.errors import NotFiniteError, UserError
 from foveal.evaluation import Report, evaluate
 from foveal.objectives import Objective, classification, multilabel
 from foveal.runs.folder import Row, RunFolder
-from foveal.settings import Augmentation, Hardware, Training
+from foveal.settings import Hardware, Optimisation, Training
 from foveal.training.checkpointer import Checkpointer
 from foveal.training.devices import Fabric, isolated_randomness, launch_fabric, wrap
 from foveal.training.diagnostics import Diagnostics
@@ -28,9 +28,9 @@ from foveal.training.interruption import Stopped, stop_on_signal
 from foveal.training.logger import Clock, Logger, log_failure
 from foveal.training.optimiser import apply_schedules, build_optimiser
 from foveal.training.state import State
-from foveal.training.step import LossModule, training_step
+from foveal.training.step import LossModule, Unread, read, training_step
 
-__all__ = ["Diverged", "Stopped", "augmentations", "fit"]
+__all__ = ["Diverged", "Stopped", "fit"]
 
 _MAX_SKIPPED = 10  # steps in a row
 
@@ -122,12 +122,14 @@ def _fit(
     settings = training.optimisation
     # Without the reward for entropy, a step without noise gives the scorer no gradient.
     fabric = launch_fabric(hardware, unused_parameters=settings.entropy == 0)
-    optimiser = build_optimiser(model, settings)
+    scales_gradients = fabric.strategy.precision.precision == "16-mixed"
+    optimiser = build_optimiser(model, settings, fused=not scales_gradients)
     wrapped = wrap(fabric, LossModule(model, settings, objective), optimiser)
     checkpointer = Checkpointer(run, fabric, model, optimiser)
     state, rows = checkpointer.restore() if resume else (State(), [])
     diagnostics, clock = Diagnostics(multilabel=is_multilabel(validation.labels)), Clock()
     logger = Logger(run, rows, settings.steps, state.step, verbose=progress, title=title)
+    unread = list[Unread]()
     model.train()
 
     with stop_on_signal() as stop, isolated_randomness(fabric), logger:
@@ -139,40 +141,32 @@ def _fit(
         for batch in stream(fabric, state.step):
             scheduled = apply_schedules(model, optimiser, settings, state.step)
             torch.manual_seed(derived_seed(training.seed, NOISE, state.step, fabric.global_rank))
-            outcome = training_step(fabric, *wrapped, batch, settings, stop=stop.is_set())
-            state.add(outcome, clock.lap())
-            diagnostics.add_step(finite=outcome.finite, scorer_gradient=outcome.scorer_gradient)
-            logger.show_progress(state)
-            _check_divergence(state)
+            asked = stop.is_set()
+            unread.append(training_step(fabric, *wrapped, batch, settings, stop=asked))
+            state.add_step(clock.lap())
+            done, validates, logs = _milestones(settings, state.step)
+            # Several processes stop where all of them have heard of it.
+            if not logs and not (asked and fabric.world_size == 1):
+                logger.show_progress(state.step)
+                continue
 
-            done = state.step == settings.steps
-            if done or state.step % settings.validation_interval == 0:
+            stops = _read(unread, state, diagnostics)
+            state.add_seconds(clock.lap())
+            logger.show_progress(state.step, state)
+            if validates:
                 report = _validate(fabric, model, validation, settings.batch, diagnostics)
                 state.seconds += clock.lap()
                 logger.add_row(state.row(*scheduled, report, diagnostics.relative_entropy))
                 for warning in diagnostics.warnings(majority=report.majority):
                     logger.log(f"warning: {warning}")
                 checkpointer.save(state, best=state.improves(report))
-            elif state.step % settings.log_every == 0:
+            elif logs:
                 logger.add_row(state.row(*scheduled))
 
-            if outcome.stop and not done:
+            if stops and not done:
                 checkpointer.save(state)
                 raise Stopped(state.step, settings.steps, run)
     return rows
-
-
-def augmentations(settings: Augmentation) -> tuple[Transform, ...]:
-    """Build the transforms of the training images, in the order shift, colour, flip."""
-    transforms = (
-        (
-            settings.shift > 0 or settings.shift_fraction > 0,
-            shift(settings.shift, settings.shift_fraction),
-        ),
-        (settings.colour, affine_colour()),
-        (settings.flip, flip),
-    )
-    return tuple(transform for wanted, transform in transforms if wanted)
 
 
 def _check(training: Training, classes: tuple[str, ...]) -> None:
@@ -209,13 +203,31 @@ def _batches(
     )
 
 
-def _check_divergence(state: State) -> None:
-    if state.skipped == _MAX_SKIPPED:
-        raise Diverged(
-            f"training diverged: the loss or its gradient was not finite in the {_MAX_SKIPPED} "
-            f"steps up to step {state.step}; try a lower learning rate, a longer warm-up, "
-            "clipping, or precision 32-true"
-        )
+def _milestones(settings: Optimisation, step: int) -> tuple[bool, bool, bool]:
+    """Whether training is done after a step, whether it validates, and whether it logs."""
+    done = step == settings.steps
+    validates = done or step % settings.validation_interval == 0
+    return done, validates, validates or step % settings.log_every == 0
+
+
+def _read(unread: list[Unread], state: State, diagnostics: Diagnostics) -> bool:
+    """Take note of the steps that were not read yet; return whether a process is to stop.
+
+    Raises:
+        Diverged: too many of them in a row were not finite.
+    """
+    outcomes = read(unread)
+    unread.clear()
+    for step, outcome in enumerate(outcomes, state.step - len(outcomes) + 1):
+        state.add(outcome)
+        diagnostics.add_step(finite=outcome.finite, scorer_gradient=outcome.scorer_gradient)
+        if state.skipped == _MAX_SKIPPED:
+            raise Diverged(
+                f"training diverged: the loss or its gradient was not finite in the {_MAX_SKIPPED} "
+                f"steps up to step {step}; try a lower learning rate, a longer warm-up, clipping, "
+                "or precision 32-true"
+            )
+    return any(outcome.stop for outcome in outcomes)
 
 
 def _validate(

@@ -7,6 +7,7 @@ from foveal._processes import is_rank_zero
 from foveal.errors import UserError
 from foveal.runs.folder import Row, RunFolder
 from foveal.training.devices import Fabric
+from foveal.training.optimiser import restore_optimiser
 from foveal.training.state import State
 
 
@@ -59,7 +60,7 @@ class Checkpointer:
         saved = run.state()
         try:
             self._model.load_state_dict(run.weights("last"))
-            self._optimiser.load_state_dict(saved["optimiser"])
+            restore_optimiser(self._optimiser, saved["optimiser"])
             self._precision.load_state_dict(saved["precision"])
             return State.from_dict(saved["state"])
         except (RuntimeError, ValueError, KeyError, TypeError) as error:

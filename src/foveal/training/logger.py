@@ -71,6 +71,7 @@ class Logger:
         self._rows, self._steps = rows, steps
         self._run = run if is_rank_zero() else None
         self._progress = ProgressLog(title or "step", first, verbose=verbose and is_rank_zero())
+        self._status = "loss -  accuracy -"
         self._board = _tensorboard(self._run, first)
 
     def __enter__(self) -> "Logger":
@@ -88,12 +89,18 @@ class Logger:
             with suppress(OSError):  # what is left of the curves; metrics.csv has them
                 self._board.close()
 
-    def show_progress(self, state: State) -> None:
-        """Show how far the run is."""
-        status = (
-            f"loss {_format(state.mean_loss, '.3f')}  accuracy {_format(state.accuracy, '.1%')}"
-        )
-        self._progress.update(state.step, self._steps, status)
+    def show_progress(self, step: int, state: State | None = None) -> None:
+        """Show how far the run is.
+
+        Args:
+            step: number of steps made.
+            state: what is known of them; None: no more than at the last call.
+        """
+        if state is not None:
+            self._status = (
+                f"loss {_format(state.mean_loss, '.3f')}  accuracy {_format(state.accuracy, '.1%')}"
+            )
+        self._progress.update(step, self._steps, self._status)
 
     def add_row(self, row: Row) -> None:
         """Record a row of metrics; a validation is also logged in words."""

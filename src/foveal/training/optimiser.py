@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from torch import nn
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from foveal import schedules
@@ -18,13 +20,15 @@ _SCHEDULES: dict[str, Schedule] = {
 }
 
 
-def build_optimiser(model: nn.Module, settings: Optimisation) -> Optimizer:
+def build_optimiser(model: nn.Module, settings: Optimisation, *, fused: bool = True) -> Optimizer:
     """Build the optimiser of all trainable parameters, in groups by role and weight decay.
 
     Args:
         model: the roles "scorer" and "encoder" have learning rates of their own where the model,
             or the model that it wraps, declares them; see `foveal.nn.protocols.HasRoles`.
         settings: rule, learning rates and weight decay.
+        fused: one kernel for all parameters, which `step_unless` needs; not for float16, whose
+            scaler of gradients decides about a step itself.
 
     Raises:
         ValueError: no parameter requires a gradient.
@@ -32,9 +36,46 @@ def build_optimiser(model: nn.Module, settings: Optimisation) -> Optimizer:
     groups = [group for group in _groups(model, settings) if group["params"]]
     if not groups:
         raise ValueError("there is nothing to train: no parameter of the model requires a gradient")
+    rate = settings.learning_rate
     if settings.optimiser == "sgd":
-        return SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
-    return AdamW(groups, lr=settings.learning_rate)
+        return SGD(groups, lr=rate, momentum=settings.momentum, fused=fused)
+    return AdamW(groups, lr=rate, fused=fused)
+
+
+def restore_optimiser(optimiser: Optimizer, saved: dict[str, Any]) -> None:
+    """Restore the state that an optimiser saved, whether its own or an earlier one was fused.
+
+    Raises:
+        ValueError: it is that of other parameters.
+    """
+    fused = optimiser.param_groups[0]["fused"]
+    groups = [group | {"fused": fused, "foreach": None} for group in saved["param_groups"]]
+    optimiser.load_state_dict(saved | {"param_groups": groups})
+
+
+def step_unless(skip: Bool[Tensor, ""], optimiser: Any) -> None:
+    """Make a step, or none, as a number on the device says, without waiting for it.
+
+    Args:
+        skip: whether to leave parameters and state as they are.
+        optimiser: of `build_optimiser`, wrapped by Fabric; one that is not fused makes the step,
+            or has a scaler of gradients that decides.
+    """
+    inner = optimiser.optimizer
+    if inner.param_groups[0]["fused"]:
+        _fill_momentum(inner)
+        # what a scaler of gradients tells a fused optimiser
+        inner.grad_scale, inner.found_inf = None, skip.to(torch.float32)
+    optimiser.step()
+
+
+def _fill_momentum(optimiser: Optimizer) -> None:
+    """Begin with a momentum of zero: a first step that is skipped would leave it undefined."""
+    for group in optimiser.param_groups:
+        for parameter in group["params"] if group.get("momentum") else ():
+            state = optimiser.state[parameter]
+            if state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def _groups(model: nn.Module, settings: Optimisation) -> Iterator[dict[str, Any]]:

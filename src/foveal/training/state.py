@@ -35,9 +35,10 @@ class State:
     Attributes:
         step: number of steps made.
         seconds: time taken, validations included.
-        skipped: number of steps in a row whose loss or gradient was not finite.
+        skipped: number of steps in a row whose loss or gradient was not finite, as far as is known.
         best_loss: validation loss of the best checkpoint, infinite before the first.
-        images: number of training images since the last row of metrics.csv; so are the following.
+        images: number of training images since the last row of metrics.csv, as far as their steps
+            were read; so are the following.
         counted: number of those images in steps that were not skipped.
         correct: number of counted images with a correct prediction.
         loss: sum of the losses of the counted images.
@@ -63,13 +64,20 @@ class State:
         """Return the attributes as plain values."""
         return asdict(self)
 
-    def add(self, outcome: Outcome, seconds: float) -> None:
+    def add_step(self, seconds: float) -> None:
         """Count a step and the time it took."""
         self.step += 1
-        self.skipped = 0 if outcome.finite else self.skipped + 1
-        self.images += outcome.images
+        self.add_seconds(seconds)
+
+    def add_seconds(self, seconds: float) -> None:
+        """Count time of training."""
         self.busy += seconds
         self.seconds += seconds
+
+    def add(self, outcome: Outcome) -> None:
+        """Count the result of a step, once it is known."""
+        self.skipped = 0 if outcome.finite else self.skipped + 1
+        self.images += outcome.images
         if outcome.finite:
             self.counted += outcome.images
             self.correct += outcome.correct

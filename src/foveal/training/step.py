@@ -1,7 +1,12 @@
-"""One step: forward, loss, backward, clipping, and the optimiser, unless a number is not finite."""
+"""One step: forward, loss, backward, clipping, and the optimiser, unless a number is not finite.
+
+Whether it is finite is decided on the device: nothing here waits for the device, so that the host
+prepares the next steps while it works. What a step found out is read later, see `read`.
+"""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -14,7 +19,21 @@ from foveal.data.loader import Batch, Pictures
 from foveal.errors import NotFiniteError
 from foveal.objectives import Objective
 from foveal.settings import Optimisation
+from foveal.training.optimiser import step_unless
 from foveal.training.state import Outcome
+
+
+class Unread(NamedTuple):
+    """What a step found out, on its device: see `Outcome`, whose numbers `values` are.
+
+    Attributes:
+        values: losses, correct labels, images and requests to stop, each summed over all devices;
+            whether loss and gradient were finite; the norm of the scorer's gradient.
+        has_scorer: whether the model has a scorer.
+    """
+
+    values: Float[Tensor, " 6"]
+    has_scorer: bool
 
 
 class MicroBatch:
@@ -72,7 +91,7 @@ def training_step(
     settings: Optimisation,
     *,
     stop: bool,
-) -> Outcome:
+) -> Unread:
     """Make one step of the optimiser, or skip it if the loss or its gradient is not finite.
 
     Args:
@@ -83,7 +102,7 @@ def training_step(
         settings: clipping and accumulation.
         stop: whether this process was asked to stop.
     """
-    buffers = [buffer.clone() for buffer in loss_module.buffers()]
+    buffers = [(buffer, buffer.clone()) for buffer in _changing_buffers(loss_module)]
     optimiser.zero_grad()
     sums = _backward(fabric, loss_module, batch, settings.accumulate)
     # An infinite norm clips nothing, but undoes the scaling of float16 and returns the norm.
@@ -94,17 +113,35 @@ def training_step(
     if settings.clip_value is not None:
         clip_grad_value_(loss_module.parameters(), settings.clip_value)
 
-    sums = torch.cat((sums, torch.tensor([float(stop)], device=sums.device)))
+    sums = torch.cat((sums, sums.new_full((1,), float(stop))))
     reduced: Any = fabric.all_reduce(sums, reduce_op="sum")
-    loss, correct, images, stops = reduced.tolist()
-    finite = math.isfinite(loss) and math.isfinite(float(norm))
-    # The gradient scaler of float16 skips the step itself, and adapts its scale.
-    if finite or fabric.strategy.precision.precision == "16-mixed":
-        optimiser.step()
-    if not finite:
-        for buffer, before in zip(loss_module.buffers(), buffers, strict=True):
-            buffer.copy_(before)
-    return Outcome(loss / images, correct, images, finite, scorer_gradient, stops > 0)
+    finite = reduced[0].isfinite() & norm.isfinite()
+    step_unless(~finite, optimiser)
+    for buffer, before in buffers:
+        buffer.copy_(torch.where(finite, buffer, before))
+    gradient = torch.zeros_like(norm) if scorer_gradient is None else scorer_gradient
+    values = torch.cat((reduced, torch.stack((finite.to(sums), gradient.to(sums)))))
+    return Unread(values, scorer_gradient is not None)
+
+
+def read(steps: Sequence[Unread]) -> list[Outcome]:
+    """Copy what some steps found out from the device, all of it at once."""
+    if not steps:
+        return []
+    outcomes = []
+    for step, values in zip(steps, torch.stack([s.values for s in steps]).tolist(), strict=True):
+        loss, correct, images, stops, finite, gradient = values
+        scorer_gradient = gradient if step.has_scorer else None
+        outcomes.append(
+            Outcome(loss / images, correct, images, finite > 0, scorer_gradient, stops > 0)
+        )
+    return outcomes
+
+
+def _changing_buffers(module: nn.Module) -> list[Tensor]:
+    """The buffers of the layers in training mode: statistics of the images."""
+    training = (each for each in module.modules() if each.training)
+    return [buffer for each in training for buffer in each.buffers(recurse=False)]
 
 
 def _backward(fabric: Fabric, loss_module: Any, batch: Batch, parts: int) -> Float[Tensor, " 3"]:
@@ -119,16 +156,16 @@ def _backward(fabric: Fabric, loss_module: Any, batch: Batch, parts: int) -> Flo
         with fabric.no_backward_sync(loss_module, enabled=start + size < n):
             loss, correct = loss_module(MicroBatch(images, labels))
             fabric.backward(loss * (len(labels) / n))
-        count = torch.tensor(float(len(labels)), device=sums.device)
+        count = sums.new_full((), float(len(labels)))
         sums += torch.stack((loss.detach() * len(labels), correct, count))
     return sums
 
 
-def _scorer_gradient(optimiser: Any) -> float | None:
+def _scorer_gradient(optimiser: Any) -> Float[Tensor, ""] | None:
     """Norm of the gradient of the scorer's trainable parameters, None without any."""
     groups = [group for group in optimiser.param_groups if group["part"] == "scorer"]
     if not groups:
         return None
     parameters = [parameter for group in groups for parameter in group["params"]]
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    return float(get_total_norm(gradients)) if gradients else 0.0
+    return get_total_norm(gradients) if gradients else torch.zeros((), device=parameters[0].device)
