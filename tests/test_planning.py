@@ -1,5 +1,6 @@
 """What is inferred from a user's own images: sizes, steps, class weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,15 @@ def test_larger_images_get_larger_views_and_more_patches(
     assert sizing.view(image) == view
     assert sizing.patch(image) == patch
     assert sizing.k(image, patch) == k
+
+
+def test_the_last_phase_is_gentle_where_nothing_else_was_asked_for() -> None:
+    usual = sizing.last_phase(sizing.ALONE, 60)
+    assert (usual.steps, usual.learning_rate, usual.entropy) == (60, 3e-5, 0)
+    assert usual.frozen_norms
+    assert sizing.last_phase(usual, 60) == usual
+    asked = replace(sizing.ALONE, learning_rate=1e-3, entropy=0.02, validate_every=5)
+    assert sizing.last_phase(asked, 9) == replace(asked, steps=9, frozen_norms=True)
 
 
 def test_balanced_weights_make_every_class_count_the_same() -> None:

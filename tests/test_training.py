@@ -430,6 +430,21 @@ def test_frozen_weights_are_left_alone():
     assert all(torch.equal(a, b) for a, b in zip(before, model.scorer.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_frozen_norms_use_and_keep_their_statistics_through_validations(frozen: bool):
+    model = classifier()
+    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
+    assert norms
+    before = [norm.running_mean.clone() for norm in norms]
+    seen: list[bool] = []
+    for norm in norms:
+        norm.register_forward_pre_hook(lambda part, _: seen.append(part.training))
+    fit(model, SPLITS, settings(RANDOM, steps=4, validate_every=2, frozen_norms=frozen))
+    assert any(seen) is not frozen
+    kept = [torch.equal(a, b.running_mean) for a, b in zip(before, norms, strict=True)]
+    assert all(kept) if frozen else not any(kept)
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_class_weights_must_be_as_many_as_the_classes_before_any_step(count: int):
     def never(*_: Any, **__: Any):

@@ -166,6 +166,7 @@ class Optimisation:
         entropy: weight of the reward for a high entropy of the scores, which keeps the scorer from
             settling too early.
         sigma_schedule: decay of sigma over the steps, to 0 or constant.
+        frozen_norms: batch norms use and keep the statistics that they have.
         class_weights: weight of each class in the loss, in the order of the classes; not given: all
             the same.
         validate_every: steps between validations (0: a twentieth of the steps); the last step is
@@ -191,6 +192,7 @@ class Optimisation:
     accumulate: int = 1
     entropy: float = 0.01
     sigma_schedule: Decay = "linear"
+    frozen_norms: bool = False
     class_weights: tuple[float, ...] | None = None
     validate_every: int = 0
     log_every: int = 10

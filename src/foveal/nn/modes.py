@@ -20,6 +20,13 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             part.training = training
 
 
+def freeze_norms(model: nn.Module) -> None:
+    """Let batch norms use and keep the statistics that they have, until the next `train()`."""
+    for part in model.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()
+
+
 @torch.no_grad()
 def dry_run(part: Callable[..., Tensor], *inputs: object) -> Tensor:
     """Call a part of a model to learn the shape of what it returns.

@@ -1,13 +1,15 @@
-"""Rare classes while reading: their images come more often, and weigh more."""
+"""Rare classes after proposals: their images come more often, and weigh more."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from foveal.data import Dataset, Example
+from foveal.data import Dataset, Example, Splits
 from foveal.data.labels import is_multilabel
+from foveal.settings import Training
 
 _LARGEST_WEIGHT = 3.0  # of a class
 
@@ -32,6 +34,13 @@ def balanced(
     rest = (rest * (each.sum() / (rest[images.labels] * each).sum())).clamp(max=_LARGEST_WEIGHT)
     indices = torch.arange(len(images)).repeat_interleave(each)
     return Repeated(images, indices.tolist()), tuple(rest.tolist())
+
+
+def evened(splits: Splits, training: Training) -> tuple[Splits, Training]:
+    """Splits whose training images are `balanced`, and a training with the weights left."""
+    images, weights = balanced(splits.train, training.optimisation.class_weights)
+    settings = replace(training.optimisation, class_weights=weights)
+    return replace(splits, train=images), replace(training, optimisation=settings)
 
 
 class Repeated:

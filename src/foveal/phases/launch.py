@@ -14,6 +14,7 @@ from foveal.data.loader import check_batch
 from foveal.errors import NotWritten, UserError
 from foveal.experiment import Experiment
 from foveal.models import PatchClassifier
+from foveal.phases.balancing import evened
 from foveal.phases.phase_log import PhaseLog, title
 from foveal.phases.sequence import begin
 from foveal.runs.folder import RunFolder
@@ -151,12 +152,14 @@ def _train(
                 hardware=hardware,
                 log=log,
             )
+        training = experiment.training
         if beginning is not None:
             log.begin("look", "all of it end to end")
+            splits, training = evened(splits, training)
         fit(
             experiment.model,
             splits,
-            experiment.training,
+            training,
             hardware=hardware,
             objective=experiment.objective,
             run=folder,

@@ -1,14 +1,12 @@
 """Read: encoder and votes learn on proposed windows, a few of each image a step."""
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from foveal.data import Splits
 from foveal.evaluation import evaluation_mode
-from foveal.phases.balancing import balanced
+from foveal.phases.balancing import evened
 from foveal.phases.phase_log import title
 from foveal.phases.proposing import Proposed
 from foveal.phases.reader import Reader
@@ -74,11 +72,11 @@ def read(
         turn=training.augmentation.turn,
         colour=training.augmentation.colour,
     )
-    images, weights = balanced(train, training.optimisation.class_weights)
+    splits, training = evened(Splits(train, validation), training)
     fit(
         reader,
-        Splits(images, validation),
-        replace(training, optimisation=replace(training.optimisation, class_weights=weights)),
+        splits,
+        training,
         hardware=hardware,
         augment=(augment,),
         run=run,

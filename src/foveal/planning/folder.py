@@ -22,7 +22,7 @@ def folder(
     model: Model = Model(),
     selection: Selection = Selection(sigma=0.02),
     beginning: Beginning = Beginning(),
-    optimisation: Optimisation = Optimisation(steps=0, learning_rate=3e-4, weight_decay=1e-4),
+    optimisation: Optimisation = sizing.ALONE,
     augmentation: Augmentation = Augmentation(shift_fraction=1 / 30, colour=True),
     balance: bool = True,
     multilabel: bool = False,

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from foveal.data import Dataset, Splits
 
 FEW = 20  # images of a class
+ALONE = Optimisation(steps=0, learning_rate=3e-4, weight_decay=1e-4)
+"""The optimisation end to end, unless other phases come before it."""
 LATER_VALIDATIONS = 6  # of a training end to end that comes after other phases
 
 Size = tuple[int, int]
@@ -77,9 +79,21 @@ def look_steps(images: int, batch: int) -> int:
 
 
 def last_phase(optimisation: Optimisation, steps: int) -> Optimisation:
-    """The optimisation of so many steps after other phases, with few validations."""
-    every = optimisation.validate_every or max(1, steps // LATER_VALIDATIONS)
-    return replace(optimisation, steps=steps, validate_every=every)
+    """The optimisation of so many steps after the other phases, with few validations.
+
+    What was given otherwise than `ALONE` stays. The encoder reads already, so steps are smaller.
+    The scorer looks where it should, so there is no reward for doubt. Batch norms keep the
+    statistics of reading: those of blended patches differ from what is seen after training.
+    """
+    rate, entropy = optimisation.learning_rate, optimisation.entropy
+    return replace(
+        optimisation,
+        steps=steps,
+        validate_every=optimisation.validate_every or max(1, steps // LATER_VALIDATIONS),
+        learning_rate=3e-5 if rate == ALONE.learning_rate else rate,
+        entropy=0.0 if entropy == ALONE.entropy else entropy,
+        frozen_norms=True,
+    )
 
 
 def balanced(images: "Dataset") -> tuple[float, ...]:

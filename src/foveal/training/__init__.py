@@ -18,6 +18,7 @@ from foveal.data.labels import is_multilabel
 from foveal.data.loader import Batch, batches
 from foveal.errors import NotFiniteError, UserError
 from foveal.evaluation import Report, evaluate
+from foveal.nn.modes import freeze_norms
 from foveal.objectives import Objective, classification, multilabel
 from foveal.runs.folder import Row, RunFolder
 from foveal.settings import Hardware, Optimisation, Training
@@ -131,6 +132,8 @@ def _fit(
     logger = Logger(run, rows, settings.steps, state.step, verbose=progress, title=title)
     unread = list[Unread]()
     model.train()
+    if settings.frozen_norms:
+        freeze_norms(model)
 
     with stop_on_signal() as stop, isolated_randomness(fabric), logger:
         if validate_first and state.step == 0:
