@@ -449,7 +449,7 @@ def test_an_image_the_model_refuses_does_not_take_others_with_it():
     images = [TensorImage(picture(1, (0, 0), size)) for size in sizes]
     results = list(predict(Brightest(), images, COLOURS))
     assert [r.label for r in results] == ["green", "", "green"]
-    assert results[1].error == "an image of (4, 16) px is too small"
+    assert results[1].error == "image 1: an image of (4, 16) px is too small"
     assert [r.file for r in results] == ["image 0", "image 1", "image 2"]
 
 

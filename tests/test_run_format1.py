@@ -80,5 +80,6 @@ def test_an_old_run_is_resumed_to_the_same_end(recipe: str, tmp_path: Path) -> N
     rows = measurements(RunFolder(run).metrics_file.read_text())
     old = measurements(expected["resumed"]["metrics_csv"])
     for row, old_row in zip(rows, old, strict=True):
-        assert row == pytest.approx(old_row, rel=1e-2, abs=1e-3)
-    assert_predicts(run, recipe, expected["resumed"], **TOLERANCE)
+        # colours of training images are no longer rounded to 1/255
+        assert row == pytest.approx(old_row, rel=2e-2, abs=1e-3)
+    assert_predicts(run, recipe, expected["resumed"], rtol=1e-3, atol=5e-3)
