@@ -18,7 +18,7 @@ from foveal.phases.sequence import trunk_of_scorer
 from foveal.planning import sizing
 from foveal.settings import Beginning, Optimisation
 
-_READ_SHARE = 0.7  # of the time that proposals and teaching leave; looking gets the rest
+_READ_SHARE = 0.85  # of the time that proposals and teaching leave; looking gets the rest
 _CROPS = 32  # of a measured step
 _MINING = 0.15  # seconds per training image, after the features
 _VALIDATIONS = 20  # of a training end to end

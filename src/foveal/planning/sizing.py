@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 FEW = 20  # images of a class
 ALONE = Optimisation(steps=0, learning_rate=3e-4, weight_decay=1e-4)
 """The optimisation end to end, unless other phases come before it."""
-LATER_VALIDATIONS = 6  # of a training end to end that comes after other phases
+LATER_VALIDATIONS = 3  # of a training end to end that comes after other phases
 
 Size = tuple[int, int]
 
