@@ -34,6 +34,7 @@ from foveal.phases.teaching import support_of, target_of, teach
 from foveal.planning.folder import folder
 from foveal.report.looks import _votes
 from foveal.runs.folder import RunFolder
+from foveal.runs.record import restore
 from foveal.settings import Beginning, Hardware, Optimisation, Training
 from foveal.windows import centres
 
@@ -423,6 +424,18 @@ def test_a_single_patch_votes_for_what_its_image_is_taken_for(weights: Path) -> 
     logits = model.aggregate.pool(model.aggregate.votes(features[:, None]))[0]  # type: ignore[union-attr]
     assert label == "abc"[int(logits.argmax())]
     assert share == pytest.approx(float(logits.detach().softmax(dim=0).max()), abs=1e-5)
+
+
+def test_batch_norms_learn_while_reading_and_keep_that_while_looking(
+    trained: foveal.runs.Run,
+) -> None:
+    pretrained = restore(RunFolder(trained.path)).model.state_dict()  # but for what is not saved
+    read = RunFolder(trained.path).phase("read").weights("best")
+    means = [name for name in read if name.endswith("running_mean")]
+    assert means
+    for name in means:
+        assert torch.equal(read[name], trained.model.state_dict()[name])
+        assert not torch.equal(read[name], pretrained[name])
 
 
 def test_a_run_remembers_how_it_began(trained: foveal.runs.Run) -> None:

@@ -142,6 +142,7 @@ def _read_training(training: Training, beginning: Beginning, windows: int) -> Tr
         encoder_lr_scale=beginning.read_encoder_lr_scale,
         weight_decay=0.1,
         entropy=0.0,
+        frozen_norms=False,  # an encoder learns to read with the statistics of its windows
         clip_norm=2.0,
         warm_up=0.05,
         validate_every=max(1, steps // 10),
