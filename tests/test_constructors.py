@@ -20,7 +20,7 @@ from foveal.nn import (
     aggregators,
     cross_attention,
     encoders,
-    glance,
+    global_head,
     normalisations,
     scorers,
     selectors,
@@ -75,7 +75,7 @@ def _classifier() -> nn.Module:
         ),
         apart=1,
         place=cordonnier_grid,
-        glance=glance.Glance(scorer.depth, classes=3),
+        global_head=global_head.GlobalHead(scorer.depth, classes=3),
     )
 
 
@@ -164,7 +164,7 @@ ONE_OF_EACH: Mapping[type[nn.Module], tuple[Callable[[], nn.Module], Callable[[A
         ),
         attend,
     ),
-    glance.Glance: (lambda: glance.Glance(16, classes=3), on(2, 16, 4, 5)),
+    global_head.GlobalHead: (lambda: global_head.GlobalHead(16, classes=3), on(2, 16, 4, 5)),
     aggregators.Vote: (lambda: aggregators.Vote(16, classes=3, dropout=0.5), attend),
     aggregators.FourierPosition: (lambda: aggregators.FourierPosition(8, octaves=2), place),
     paper_aggregators.TablePosition: (lambda: paper_aggregators.TablePosition(12, 16), place),

@@ -13,7 +13,7 @@ from foveal.images import TensorImage
 from foveal.models import PatchClassifier
 from foveal.models.view_geometry import local_maxima
 from foveal.nn import aggregators, encoders, scorers, selectors
-from foveal.nn.glance import Glance
+from foveal.nn.global_head import GlobalHead
 from foveal.objectives import classification
 from foveal.paper.nn.grids import cordonnier_grid
 from model_contract import ModelContract
@@ -165,7 +165,7 @@ def test_impossible_settings_are_refused_with_their_numbers():
         model(k=9)([torch.rand(3, 4, 400)])
 
 
-def test_a_glance_adds_what_the_whole_view_says_to_the_answer():
+def test_a_global_head_adds_what_the_whole_view_says_to_the_answer():
     scorer = scorers.BackboneScorer("test_resnet", stage=1)
     parts = {
         "scorer": scorer,
@@ -176,16 +176,16 @@ def test_a_glance_adds_what_the_whole_view_says_to_the_answer():
         "view": (48, 48),
         "patch": (24, 24),
     }
-    glance = Glance(scorer.depth, classes=3)
-    with_glance = PatchClassifier(**parts, glance=glance).eval()
+    global_head = GlobalHead(scorer.depth, classes=3)
+    with_head = PatchClassifier(**parts, global_head=global_head).eval()
     images = torch.rand(2, 3, 96, 96)
-    looks = with_glance(images).logits
-    nn.init.normal_(glance.linear.weight)
-    views = with_glance.geometry.views([TensorImage(image) for image in images], images.device)
-    said = glance(scorer.features(views))
-    torch.testing.assert_close(with_glance(images).logits, looks + said)
-    with pytest.raises(ValueError, match="a glance needs the features of a BackboneScorer"):
-        PatchClassifier(**parts | {"scorer": scorers.ConvScorer()}, glance=glance)
+    looks = with_head(images).logits
+    nn.init.normal_(global_head.linear.weight)
+    views = with_head.geometry.views([TensorImage(image) for image in images], images.device)
+    said = global_head(scorer.features(views))
+    torch.testing.assert_close(with_head(images).logits, looks + said)
+    with pytest.raises(ValueError, match="a global head needs the features of a BackboneScorer"):
+        PatchClassifier(**parts | {"scorer": scorers.ConvScorer()}, global_head=global_head)
 
 
 def test_the_entropy_reward_lowers_the_loss_of_an_undecided_scorer():

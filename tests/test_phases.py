@@ -24,13 +24,13 @@ from foveal.models import PatchClassifier, patch_classifier
 from foveal.nn.aggregators import Vote
 from foveal.nn.encoders import Backbone
 from foveal.phases.balancing import Repeated, balanced, repetitions
-from foveal.phases.glancing import fit_glance, mix
 from foveal.phases.launch import resume, start
 from foveal.phases.phase_log import PhaseLog
 from foveal.phases.sequence import begin
 from foveal.phases.showing import learning
 from foveal.phases.strips import Draw, Strips, boxes_in_strip, strip_windows
 from foveal.phases.teaching import support_of, target_of, teach
+from foveal.phases.view_classifier import fit_global_head, mix
 from foveal.planning.folder import folder
 from foveal.report.looks import _votes
 from foveal.runs.folder import RunFolder
@@ -70,7 +70,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def classifier(weights: Path, classes: int = 3, *, glance: bool = False) -> PatchClassifier:
+def classifier(weights: Path, classes: int = 3, *, global_head: bool = False) -> PatchClassifier:
     torch.manual_seed(0)
     return patch_classifier(
         "test_resnet",
@@ -84,7 +84,7 @@ def classifier(weights: Path, classes: int = 3, *, glance: bool = False) -> Patc
         freeze_scorer=True,
         scorer_width=8,
         aggregator="vote",
-        glance=glance,
+        global_head=global_head,
     )
 
 
@@ -257,12 +257,12 @@ def dark_and_light(tmp_path: Path) -> Splits:
     return read_folder(tmp_path, seed=0)
 
 
-def test_a_glance_tells_images_apart_that_differ_as_a_whole(
+def test_a_global_head_tells_images_apart_that_differ_as_a_whole(
     dark_and_light: Splits, weights: Path
 ) -> None:
     model = classifier(weights, classes=2)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    found = fit_glance(model, dark_and_light, None, lambda done, total: None)
+    found = fit_global_head(model, dark_and_light, None, lambda done, total: None)
     assert found.accuracy == found.balanced_accuracy == 1
     assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
 
@@ -270,31 +270,33 @@ def test_a_glance_tells_images_apart_that_differ_as_a_whole(
 def test_the_answer_is_the_mixture_of_windows_and_view_that_validates_best(
     dark_and_light: Splits, weights: Path
 ) -> None:
-    model = classifier(weights, classes=2, glance=True).eval()
+    model = classifier(weights, classes=2, global_head=True).eval()
     images = [dark_and_light.validation[i].image for i in range(len(dark_and_light.validation))]
-    glanced = fit_glance(model, dark_and_light, None, lambda done, total: None)
+    fitted = fit_global_head(model, dark_and_light, None, lambda done, total: None)
     with torch.no_grad():
         looks = model(images).logits
-        mixture = mix(model, glanced, dark_and_light.validation)
+        mixture = mix(model, fitted, dark_and_light.validation)
         mixed = model(images).logits
     assert mixture is not None
-    expected = mixture.looks * looks + mixture.glance * glanced.validation
+    expected = mixture.windows * looks + mixture.view * fitted.validation
     torch.testing.assert_close(mixed, expected, rtol=1e-3, atol=1e-3)
-    assert mixture.glance > 0  # an untrained encoder tells nothing
+    assert mixture.view > 0  # an untrained encoder tells nothing
     labels = dark_and_light.validation.labels
     assert cross_entropy(mixed, labels) <= cross_entropy(looks, labels)
     assert bool((mixed.argmax(dim=1) == labels).all())
 
 
-def test_a_glance_does_not_add_where_windows_say_all(dark_and_light: Splits, weights: Path) -> None:
-    model = classifier(weights, classes=2, glance=True)
-    glanced = fit_glance(model, dark_and_light, None, lambda done, total: None)
-    noise = replace(glanced, weight=-glanced.weight, bias=-glanced.bias)
-    mixture = mix(model, replace(noise, validation=-glanced.validation), dark_and_light.validation)
+def test_a_global_head_does_not_add_where_windows_say_all(
+    dark_and_light: Splits, weights: Path
+) -> None:
+    model = classifier(weights, classes=2, global_head=True)
+    fitted = fit_global_head(model, dark_and_light, None, lambda done, total: None)
+    noise = replace(fitted, weight=-fitted.weight, bias=-fitted.bias)
+    mixture = mix(model, replace(noise, validation=-fitted.validation), dark_and_light.validation)
     assert mixture is not None
-    assert mixture.glance == 0
-    assert not model.glance.linear.weight.any()
-    assert mix(classifier(weights, classes=2), glanced, dark_and_light.validation) is None
+    assert mixture.view == 0
+    assert not model.global_head.linear.weight.any()
+    assert mix(classifier(weights, classes=2), fitted, dark_and_light.validation) is None
 
 
 def test_phases_go_on_where_they_were_stopped(photos: Path, weights: Path, tmp_path: Path) -> None:

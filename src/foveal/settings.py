@@ -119,8 +119,8 @@ class Beginning:
         read_learning_rate: learning rate of the votes while reading.
         read_encoder_lr_scale: factor on it for the encoder.
         baseline: first fit a linear classifier of the small view, to compare with.
-        glance: let this classifier add to the answer, as far as validation images are the better
-            for it.
+        global_head: let this classifier add to the answer, as far as validation images are the
+            better for it.
     """
 
     begin: bool = True
@@ -130,7 +130,7 @@ class Beginning:
     read_learning_rate: float = 2e-3
     read_encoder_lr_scale: float = 0.3
     baseline: bool = True
-    glance: bool = True
+    global_head: bool = True
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -10,7 +10,7 @@ from foveal.models.part_shapes import aggregate_width, check_encoder
 from foveal.models.view_geometry import ViewGeometry, local_maxima, mask_padding
 from foveal.nn.aggregators import Vote
 from foveal.nn.encoders import encode
-from foveal.nn.glance import Glance
+from foveal.nn.global_head import GlobalHead
 from foveal.nn.normalisations import Normalisation, min_max
 from foveal.nn.protocols import Aggregate, Encoder, Place, Scorer, Selector, parts_of
 from foveal.nn.scorers import BackboneScorer
@@ -41,7 +41,7 @@ class PatchClassifier(nn.Module):
             score as high; 0: neighbours may be selected.
         place: where the windows lie, from image size, grid size and patch size. Default: around the
             scorer's cells.
-        glance: adds to the logits what the view as a whole says; takes a `BackboneScorer`.
+        global_head: adds to the logits what the view as a whole says; takes a `BackboneScorer`.
 
     Raises:
         ValueError: scorer, encoder or aggregator cannot take what they are given, or the view has
@@ -65,15 +65,15 @@ class PatchClassifier(nn.Module):
         normalise: Normalisation = min_max,
         apart: int = 0,
         place: Place | None = None,
-        glance: Glance | None = None,
+        global_head: GlobalHead | None = None,
     ) -> None:
         super().__init__()
-        if glance is not None and not isinstance(scorer, BackboneScorer):
-            raise ValueError("a glance needs the features of a BackboneScorer")
+        if global_head is not None and not isinstance(scorer, BackboneScorer):
+            raise ValueError("a global head needs the features of a BackboneScorer")
         self.scorer, self.select, self.encoder = scorer, select, encoder
         self.aggregate, self.normalise, self.place = aggregate, normalise, place
         self.classes, self.view, self.patch, self.channels = classes, view, patch, channels
-        self.apart, self.glance = apart, glance
+        self.apart, self.global_head = apart, global_head
         self.geometry = ViewGeometry(
             scorer, view=view, patch=patch, channels=channels, k=select.k, place=place
         )
@@ -98,7 +98,7 @@ class PatchClassifier(nn.Module):
         whole = sources(images, self.channels)
         # On the CPU, where `extract` asks for their size without waiting for another device.
         windows, inside = self.geometry.windows(whole, torch.device("cpu"))
-        scores, glanced = self._scored(self.geometry.views(whole, device))  # (B, N), (B, classes)
+        scores, fitted = self._scored(self.geometry.views(whole, device))  # (B, N), (B, classes)
         scores = mask_padding(scores, inside.to(device))
 
         peaks = local_maxima(scores, self.grid, self.apart)
@@ -108,7 +108,7 @@ class PatchClassifier(nn.Module):
         centres = relative_centres(windows, [image.size for image in whole]).to(device)
         logits = self.head(self.aggregate(features, selection, centres))
         return Prediction(
-            logits=logits if glanced is None else logits + glanced,
+            logits=logits if fitted is None else logits + fitted,
             scores=scores,
             windows=windows.to(device),
             selection=selection,
@@ -116,9 +116,9 @@ class PatchClassifier(nn.Module):
         )
 
     def _scored(self, views: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Scores of the cells, and what the glance says, of one pass of the scorer's network."""
-        if self.glance is None:
+        """Scores of the cells, and logits of the global head, from one pass of the network."""
+        if self.global_head is None:
             return self.scorer(views).flatten(1), None
         assert isinstance(self.scorer, BackboneScorer)
         maps = self.scorer.features(views)
-        return self.scorer.score_features(maps).flatten(1), self.glance(maps)
+        return self.scorer.score_features(maps).flatten(1), self.global_head(maps)

@@ -7,7 +7,7 @@ from foveal.models.classifier import PatchClassifier
 from foveal.nn import aggregators
 from foveal.nn.backbones import read_weights
 from foveal.nn.encoders import Backbone, ThinResNet
-from foveal.nn.glance import Glance
+from foveal.nn.global_head import GlobalHead
 from foveal.nn.protocols import Aggregate, Encoder, Scorer
 from foveal.nn.scorers import BackboneScorer, ConvScorer
 from foveal.nn.selectors import TopK
@@ -39,7 +39,7 @@ def patch_classifier(
     scorer_width: int = 0,
     apart: int = 0,
     aggregator: AnyAggregator = "max",
-    glance: bool = False,
+    global_head: bool = False,
     sigma: float = 0.05,
     estimator: Estimator = "exact",
     channels: int = 3,
@@ -69,8 +69,8 @@ def patch_classifier(
         scorer_width: filters between the network of the scorer and its score.
         apart: cells around a selected one that are not selected beside it, see `PatchClassifier`.
         aggregator: how the features of the patches are combined.
-        glance: let the view as a whole add to the answer, once that is fitted; takes a scorer from
-            timm.
+        global_head: let the view as a whole add to the answer, once that is fitted; takes a scorer
+            from timm.
         sigma: standard deviation of the noise on the scores, which lie in [0, 1].
         estimator: estimator of the gradient of the selection, see `foveal.topk.perturbed`.
         channels: channels of the images.
@@ -99,7 +99,7 @@ def patch_classifier(
             width=scorer_width,
             **source._asdict(),
         )
-        whole = Glance(backbone.depth, classes=classes) if glance else None
+        whole = GlobalHead(backbone.depth, classes=classes) if global_head else None
     return PatchClassifier(
         scorer=scoring,
         select=TopK(k, sigma=sigma, estimator=estimator),
@@ -110,7 +110,7 @@ def patch_classifier(
         patch=(patch, patch) if isinstance(patch, int) else patch,
         channels=channels,
         apart=apart,
-        glance=whole,
+        global_head=whole,
     )
 
 

@@ -6,7 +6,7 @@ from foveal.models.factory import patch_classifier
 
 
 def from_settings(
-    model: settings.Model, selection: settings.Selection, *, classes: int, glance: bool = False
+    model: settings.Model, selection: settings.Selection, *, classes: int, global_head: bool = False
 ) -> PatchClassifier:
     """Build the classifier of complete settings.
 
@@ -14,7 +14,7 @@ def from_settings(
         model: what it sees and what it is made of.
         selection: how patches are selected in training.
         classes: number of classes.
-        glance: let the view as a whole add to the answer, once that is fitted.
+        global_head: let the view as a whole add to the answer, once that is fitted.
 
     Raises:
         ValueError: something is not given.
@@ -46,7 +46,7 @@ def from_settings(
         freeze_scorer=model.freeze_scorer,
         scorer_width=model.scorer_width,
         aggregator=model.aggregator,
-        glance=glance,
+        global_head=global_head,
         sigma=selection.sigma,
         estimator=selection.estimator,
     )

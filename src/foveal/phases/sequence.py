@@ -17,13 +17,13 @@ from foveal.experiment import seeded
 from foveal.models import PatchClassifier
 from foveal.nn.aggregators import Vote
 from foveal.nn.scorers import BackboneScorer
-from foveal.phases.glancing import Glanced, fit_glance, mix
 from foveal.phases.phase_log import PhaseLog
 from foveal.phases.proposing import Proposed, propose
 from foveal.phases.reader import Reader
 from foveal.phases.reading import read, strips_of, votes_of
 from foveal.phases.strips import Strips
 from foveal.phases.teaching import support_of, target_of, teach
+from foveal.phases.view_classifier import FittedHead, fit_global_head, mix
 from foveal.proposals import Trunk
 from foveal.runs.folder import RunFolder
 from foveal.settings import Beginning, Hardware, Training
@@ -58,7 +58,7 @@ def begin(
         model.load_state_dict(taught["model"])
         return
     model.to(configure_fabric(hardware).device)
-    glanced = _glance(model, splits, training, beginning, folder, log)
+    fitted = _view_classifier(model, splits, training, beginning, folder, log)
     proposed = _propose(model, splits, training, beginning, folder, log)
     with seeded(training.seed):
         vote = _vote(model)
@@ -81,30 +81,30 @@ def begin(
     )
     log.end("the encoder reads proposed windows")
     _teach(model, reader, splits, train, proposed, training, log)
-    if beginning.glance and glanced is not None:
-        log.log(f"  {mix(model, glanced, splits.validation)}")
+    if beginning.global_head and fitted is not None:
+        log.log(f"  {mix(model, fitted, splits.validation)}")
     folder.keep("taught", {"model": model.state_dict()})
 
 
-def _glance(
+def _view_classifier(
     model: PatchClassifier,
     splits: Splits,
     training: Training,
     beginning: Beginning,
     folder: RunFolder,
     log: PhaseLog,
-) -> Glanced | None:
+) -> FittedHead | None:
     """A classifier of the small view, to compare with and to add to the answer."""
-    if not (beginning.baseline or beginning.glance):
+    if not (beginning.baseline or beginning.global_head):
         return None
-    if (kept := folder.kept("glance")) is not None:
-        return Glanced(**kept)
+    if (kept := folder.kept("global_head")) is not None:
+        return FittedHead(**kept)
     log.begin("baseline", "a linear classifier of the small view")
-    glanced = fit_glance(model, splits, training.optimisation.class_weights, log.count)
-    folder.keep("baseline", glanced.figures)
-    folder.keep("glance", vars(glanced))
-    log.end(f"balanced accuracy {glanced.balanced_accuracy:.1%}")
-    return glanced
+    fitted = fit_global_head(model, splits, training.optimisation.class_weights, log.count)
+    folder.keep("baseline", fitted.figures)
+    folder.keep("global_head", vars(fitted))
+    log.end(f"balanced accuracy {fitted.balanced_accuracy:.1%}")
+    return fitted
 
 
 def _propose(

@@ -147,8 +147,8 @@ def forecast(
     look = looked * costs.look / 60
     if beginning is None:
         return Forecast(0.0, 0.0, 0.0, look)
-    glances = beginning.baseline or beginning.glance
-    compared = costs.view * (n + validation) if glances else 0.0
+    with_head = beginning.baseline or beginning.global_head
+    compared = costs.view * (n + validation) if with_head else 0.0
     return Forecast(
         ((n + min(n, 64) + validation) * costs.features + n * _MINING + compared) / 60,
         beginning.read_steps * batch * costs.window / 60,

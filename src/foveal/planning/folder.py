@@ -84,7 +84,7 @@ def folder(
             inferred,
             selection,
             classes=len(images.train.classes),
-            glance=starts is not None and starts.glance,
+            global_head=starts is not None and starts.global_head,
         )
     sizing.try_shapes(network, images)
     starts, optimisation = _infer_steps(network, images, starts, optimisation, minutes)

@@ -1,15 +1,15 @@
-"""The glance: what the small view as a whole says about the class."""
+"""The global head: what the small view as a whole says about the class."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class Glance(nn.Module):
+class GlobalHead(nn.Module):
     """A linear classifier of the features that a frozen scorer computes anyway.
 
     It begins with zero weights and is fitted, not trained by gradient steps: see
-    `foveal.phases.glancing`.
+    `foveal.phases.view_classifier`.
 
     Args:
         features: D of the scorer's network.

@@ -18,25 +18,25 @@ from foveal.data.labels import is_correct, is_multilabel
 from foveal.evaluation import evaluation_mode
 from foveal.models import PatchClassifier
 from foveal.nn.aggregators import Vote
-from foveal.nn.glance import summary
+from foveal.nn.global_head import summary
 from foveal.nn.scorers import BackboneScorer
 from foveal.proposals.survey import Progress
 
 _STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # of the penalty on the squared weights
 _ROUNDS = 100
-_LOOKS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)  # factors on the logits of the windows
-_GLANCES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)  # and on those of the view
+_WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)  # factors on the logits of the windows
+_VIEWS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)  # and on those of the view
 _BATCH = 8
 
 
 @dataclass(frozen=True)
-class Glanced:
+class FittedHead:
     """A fitted classifier, and how good it is.
 
     Attributes:
         accuracy: share of test images, or of validation images where there are none.
         balanced_accuracy: mean recall of the classes on the same images.
-        weight: (classes, 2 D), of `foveal.nn.glance.summary`.
+        weight: (classes, 2 D), of `foveal.nn.global_head.summary`.
         bias: (classes,).
         validation: (n, classes), logits of the validation images.
     """
@@ -57,22 +57,22 @@ class Glanced:
 class Mixture:
     """How much the windows, and the view as a whole, count in the answer."""
 
-    looks: float
-    glance: float
+    windows: float
+    view: float
 
     def __str__(self) -> str:
         return (
-            f"the windows count {self.looks:.2f} and the small view as a whole {self.glance:.2f} "
+            f"the windows count {self.windows:.2f} and the small view as a whole {self.view:.2f} "
             "in the answer, chosen on the validation images"
         )
 
 
-def fit_glance(
+def fit_global_head(
     model: PatchClassifier,
     splits: Splits,
     class_weights: tuple[float, ...] | None,
     progress: Progress,
-) -> Glanced:
+) -> FittedHead:
     """Fit the classifier on the training images and judge it.
 
     Args:
@@ -98,34 +98,34 @@ def fit_glance(
     best = fitted[losses.index(min(losses))]
     accuracy, balanced = _judged(best(test), parts[2].labels)
     weight = best.weight / deviation
-    return Glanced(accuracy, balanced, weight, best.bias - weight @ mean, best(validation))
+    return FittedHead(accuracy, balanced, weight, best.bias - weight @ mean, best(validation))
 
 
-def mix(model: PatchClassifier, glanced: Glanced, validation: Dataset) -> Mixture | None:
+def mix(model: PatchClassifier, fitted: FittedHead, validation: Dataset) -> Mixture | None:
     """Let the view add to the answer of the windows, as both together predict validation best.
 
     The factors become part of the weights.
 
     Args:
-        model: with a glance, which is zero as yet.
-        glanced: what to set it to.
+        model: with a global head, which is zero as yet.
+        fitted: what to set it to.
         validation: images to choose the factors by.
 
     Returns:
         The factors; None, and the model stays as it was, if its windows do not vote.
     """
-    if model.glance is None or not isinstance(model.aggregate, Vote):
+    if model.global_head is None or not isinstance(model.aggregate, Vote):
         return None
     looks = _logits(model, validation)
     losses = {
-        Mixture(a, b): float(_loss(a * looks + b * glanced.validation, validation.labels, None))
-        for a, b in product(_LOOKS, _GLANCES)
+        Mixture(a, b): float(_loss(a * looks + b * fitted.validation, validation.labels, None))
+        for a, b in product(_WINDOWS, _VIEWS)
     }
     best = min(losses, key=lambda mixture: losses[mixture])
-    model.aggregate.scale(best.looks)
+    model.aggregate.scale(best.windows)
     with torch.no_grad():
-        model.glance.linear.weight.copy_(best.glance * glanced.weight)
-        model.glance.linear.bias.copy_(best.glance * glanced.bias)
+        model.global_head.linear.weight.copy_(best.view * fitted.weight)
+        model.global_head.linear.bias.copy_(best.view * fitted.bias)
     return best
 
 
