@@ -296,6 +296,10 @@ def test_a_global_head_does_not_add_where_windows_say_all(
     assert mixture is not None
     assert mixture.view == 0
     assert not model.global_head.linear.weight.any()
+    little = 0.1 * torch.eye(2)[dark_and_light.validation.labels]  # right, and 5 % of the loss
+    mixture = mix(model, replace(fitted, validation=little), dark_and_light.validation)
+    assert mixture is not None
+    assert mixture.view == 0
     assert mix(classifier(weights, classes=2), fitted, dark_and_light.validation) is None
 
 

@@ -27,6 +27,7 @@ _ROUNDS = 100
 _WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)  # factors on the logits of the windows
 _VIEWS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)  # and on those of the view
 _BATCH = 8
+_WORTH = 0.8  # of the loss: so low must the view bring it, for small validation sets mislead
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def fit_global_head(
 def mix(model: PatchClassifier, fitted: FittedHead, validation: Dataset) -> Mixture | None:
     """Let the view add to the answer of the windows, as both together predict validation best.
 
-    The factors become part of the weights.
+    The view is left out unless it lowers the loss by a fifth. The factors become part of the
+    weights.
 
     Args:
         model: with a global head, which is zero as yet.
@@ -122,6 +124,9 @@ def mix(model: PatchClassifier, fitted: FittedHead, validation: Dataset) -> Mixt
         for a, b in product(_WINDOWS, _VIEWS)
     }
     best = min(losses, key=lambda mixture: losses[mixture])
+    alone = min((m for m in losses if m.view == 0), key=lambda mixture: losses[mixture])
+    if losses[best] > _WORTH * losses[alone]:
+        best = alone
     model.aggregate.scale(best.windows)
     with torch.no_grad():
         model.global_head.linear.weight.copy_(best.view * fitted.weight)

@@ -74,8 +74,8 @@ def read_steps(images: int, batch: int) -> int:
 
 
 def look_steps(images: int, batch: int) -> int:
-    """About 3 passes after the other phases, 30 to 2000 steps."""
-    return min(2_000, max(30, round(3 * images / batch / 10) * 10))
+    """About 2 passes after the other phases, 30 to 2000 steps."""
+    return min(2_000, max(30, round(2 * images / batch / 10) * 10))
 
 
 def last_phase(optimisation: Optimisation, steps: int) -> Optimisation:
