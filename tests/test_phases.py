@@ -432,6 +432,18 @@ def test_a_single_patch_votes_for_what_its_image_is_taken_for(weights: Path) -> 
     assert share == pytest.approx(float(logits.detach().softmax(dim=0).max()), abs=1e-5)
 
 
+def test_models_whose_windows_do_not_vote_have_no_mixture(
+    photos: Path, weights: Path, tmp_path: Path
+) -> None:
+    options = {"encoder": "test_resnet", "weights": weights, "patch": PATCH, "k": 3, "steps": 1}
+    options |= {"read_steps": 2, "proposals": 4, "aggregator": "transformer"}
+    run = start(
+        folder(data=photos, **group_options(folder, options)), tmp_path / "run", CPU, progress=False
+    )
+    assert run.kept("mixture") is None
+    assert "None" not in (run.log / "messages.txt").read_text()
+
+
 def test_batch_norms_learn_while_reading_and_keep_that_while_looking(
     trained: foveal.runs.Run,
 ) -> None:

@@ -145,6 +145,15 @@ def test_a_verdict_compares_and_names_sure_mistakes_first() -> None:
     assert "ordinary classifier" in bad[-1]
 
 
+def test_a_verdict_says_where_the_view_as_a_whole_counts() -> None:
+    report = summarise(results(90, 10), ("a", "b"))
+    said = "windows alone do not explain it"
+    counts = verdict(report, None, {"windows": 0.05, "view": 0.7})
+    assert any("0.05" in line and "0.70" in line and said in line for line in counts)
+    for mixture in (None, {"windows": 0.7, "view": 0.0}):
+        assert not any(said in line for line in verdict(report, None, mixture))
+
+
 def test_a_verdict_on_few_images_calls_itself_uncertain_and_doubts_nothing_unsure() -> None:
     lines = verdict(summarise(results(8, 2, certainty=0.6), ("a", "b")), None)
     assert any("only 10 test images" in line for line in lines)

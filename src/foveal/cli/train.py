@@ -198,7 +198,8 @@ def _evaluate(output: Path) -> None:
     from foveal.runs.folder import RunFolder
 
     report = print_report(load(output))
-    print("", *verdict(report, RunFolder(output).kept("baseline")), "", sep="\n")
+    folder = RunFolder(output)
+    print("", *verdict(report, folder.kept("baseline"), folder.kept("mixture")), "", sep="\n")
     path, page = shlex.quote(str(output)), shlex.quote(f"{output}/explained")
     log(
         f"the run is in {output}; next, with images of your own:",

@@ -98,7 +98,7 @@ class PatchClassifier(nn.Module):
         whole = sources(images, self.channels)
         # On the CPU, where `extract` asks for their size without waiting for another device.
         windows, inside = self.geometry.windows(whole, torch.device("cpu"))
-        scores, fitted = self._scored(self.geometry.views(whole, device))  # (B, N), (B, classes)
+        scores, of_view = self._scored(self.geometry.views(whole, device))  # (B, N), (B, classes)
         scores = mask_padding(scores, inside.to(device))
 
         peaks = local_maxima(scores, self.grid, self.apart)
@@ -108,7 +108,7 @@ class PatchClassifier(nn.Module):
         centres = relative_centres(windows, [image.size for image in whole]).to(device)
         logits = self.head(self.aggregate(features, selection, centres))
         return Prediction(
-            logits=logits if fitted is None else logits + fitted,
+            logits=logits if of_view is None else logits + of_view,
             scores=scores,
             windows=windows.to(device),
             selection=selection,

@@ -65,7 +65,7 @@ def oriented(image: Tensor | Image, pixels: Tensor | None, patches: Tensor) -> T
 
 
 def reoriented(image: Tensor | Image, pixels: Tensor | None, patches: Tensor) -> Tensor:
-    """Patches of the image as patches of its pixels; the same object if they lie alike."""
+    """Patches of the image as patches of its pixels; the same object if nothing is turned."""
     return image.reoriented(patches).contiguous() if _is_turned(image, pixels) else patches
 
 
@@ -81,9 +81,9 @@ def common_sides(windows: Int[Tensor, "*B N 4"], batch: int) -> list[Side | None
     """
     sides = windows[..., 2:] - windows[..., :2]
     first = sides[..., :1, :]
-    alike = ((sides == first) & (first > 0)).flatten(-2).all(dim=-1)  # *B
-    rows = torch.cat((first[..., 0, :], alike[..., None]), dim=-1).view(-1, 3).tolist()
-    each = [(height, width) if same else None for height, width, same in rows]
+    same = ((sides == first) & (first > 0)).flatten(-2).all(dim=-1)  # *B
+    rows = torch.cat((first[..., 0, :], same[..., None]), dim=-1).view(-1, 3).tolist()
+    each = [(height, width) if equal else None for height, width, equal in rows]
     return each * batch if windows.ndim == 2 else each
 
 

@@ -81,8 +81,9 @@ def begin(
     )
     log.end("the encoder reads proposed windows")
     _teach(model, reader, splits, train, proposed, training, log)
-    if beginning.global_head and fitted is not None:
-        log.log(f"  {mix(model, fitted, splits.validation)}")
+    if fitted is not None and (mixture := mix(model, fitted, splits.validation)) is not None:
+        folder.keep("mixture", vars(mixture))
+        log.log(f"  {mixture}")
     folder.keep("taught", {"model": model.state_dict()})
 
 

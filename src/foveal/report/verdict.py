@@ -14,12 +14,17 @@ _OFTEN, _WEAK = 0.9, 0.7  # a hit rate; a recall
 _FEW = 30  # images below which percentages say little
 
 
-def verdict(report: Report, baseline: Mapping[str, float] | None) -> list[str]:
+def verdict(
+    report: Report,
+    baseline: Mapping[str, float] | None,
+    mixture: Mapping[str, float] | None = None,
+) -> list[str]:
     """Sentences for people who do not train models every day.
 
     Args:
         report: of the test images.
         baseline: accuracy and balanced accuracy of a model that sees the shrunk image alone.
+        mixture: how much the windows, and the view as a whole, count in the answer.
     """
     lines = [_compared(report.accuracy, report.majority, "always answering the commonest class")]
     if baseline is not None:
@@ -35,6 +40,11 @@ def verdict(report: Report, baseline: Mapping[str, float] | None) -> list[str]:
         lines.append(
             f"It looks at a box in {report.hit_rate:.0%} of the images that have one "
             f"({report.chance_hit_rate:.0%} by chance)."
+        )
+    if mixture is not None and mixture["view"] > 0:
+        lines.append(
+            f"The answer adds what the windows say (weight {mixture['windows']:.2f}) and what the "
+            f"small view says as a whole ({mixture['view']:.2f}): windows alone do not explain it."
         )
     if report.n < _FEW:
         lines.append(f"There are only {report.n} test images: all of this is uncertain.")

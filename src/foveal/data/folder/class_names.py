@@ -29,7 +29,7 @@ def _doubts(names: Sequence[str]) -> Iterator[str]:
     spellings: dict[str, list[str]] = {}
     for name in names:
         spellings.setdefault(_plain(name), []).append(repr(name))
-    pairs = [" and ".join(alike) for alike in spellings.values() if len(alike) > 1]
+    pairs = [" and ".join(names) for names in spellings.values() if len(names) > 1]
     if pairs:
         yield f"warning: nearly the same name for several classes: {shorten(pairs)}"
     for name in names:

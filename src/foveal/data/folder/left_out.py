@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from foveal.data.folder.listed import ListedImage
 from foveal.data.folder.tree import LeftOut, is_image, list_entries
 
-_FEW = 5  # files that are alike and each named
+_FEW = 5  # files of one pattern that are each named
 _WHY = {
     "other files": "its name does not end like an image",
     "hidden or system files and folders": "hidden, or of the system",
@@ -54,12 +54,12 @@ def _exactly(names: Sequence[str]) -> list[str]:
     >>> _exactly(["a/1.xml", "a/2.xml", "a/3.xml", "a/4.xml", "a/5.xml", "a/6.xml", "notes.txt"])
     ['a/*.xml (6)', 'notes.txt']
     """
-    alike: dict[str, list[str]] = {}
+    by_pattern: dict[str, list[str]] = {}
     for name in names:
-        alike.setdefault(_pattern(PurePosixPath(name)), []).append(name)
+        by_pattern.setdefault(_pattern(PurePosixPath(name)), []).append(name)
     return [
         shown
-        for pattern, members in alike.items()
+        for pattern, members in by_pattern.items()
         for shown in (members if len(members) <= _FEW else [f"{pattern} ({len(members)})"])
     ]
 
