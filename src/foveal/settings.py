@@ -112,8 +112,8 @@ class Beginning:
         begin: find windows that may show the evidence, learn to read them, and teach the scorer
             where they are, before training end to end (--no-begin: end to end from the first step).
         proposals: windows per image that are proposed.
-        read_windows: proposed windows of an image that are read in a step (0: 1 where frozen
-            features predict the labels, else 8).
+        read_windows: proposed windows of an image that are read in a step (0: 1 where exemplars
+            predict the labels, else 2).
         read_steps: steps of reading if one window of an image is read in a step; if several are,
             as many windows are read in fewer steps (0: inferred from the number of images).
         read_learning_rate: learning rate of the votes while reading.

@@ -1,11 +1,14 @@
 """Read: encoder and votes learn on proposed windows, a few of each image a step."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from foveal.data import Splits
 from foveal.evaluation import evaluation_mode
+from foveal.nn.encoders import encode
 from foveal.phases.balancing import evened
 from foveal.phases.phase_log import title
 from foveal.phases.proposing import Proposed
@@ -50,12 +53,15 @@ def read(
     run: RunFolder,
     progress: bool,
 ) -> None:
-    """Train the reader, or go on where it was stopped, and give it the best weights.
+    """Train the reader, or go on where it was stopped, to the last step.
+
+    The weights are those of the last step, when the learning rate has fallen to 0, not those of the
+    lowest validation loss: of a reader this rises with its certainty while it still learns.
 
     Args:
         reader: to be trained.
         train: strips to learn from, see `strips_of`.
-        validation: strips to choose the best weights by.
+        validation: strips to follow its progress by.
         training: steps and rates of this phase, and the augmentation.
         windows: of an image in a step.
         first: how much the first windows are preferred, see `foveal.phases.strips.Draw`.
@@ -85,14 +91,34 @@ def read(
         title=title("read"),
     )
     wait_for_all()  # rank zero writes the weights
-    reader.load_state_dict(run.weights("best"))
+    reader.load_state_dict(run.weights("last"))
 
 
-def votes_of(reader: Reader, strips: Strips, batch: int = 8) -> Float[Tensor, "n Q classes"]:
-    """What every window of every strip says, on the CPU."""
+def features_of(
+    reader: Reader, strips: Strips, progress: Callable[[int], None], batch: int = 8
+) -> Float[Tensor, "n Q D"]:
+    """What the encoder makes of every window of every strip, on the CPU.
+
+    Args:
+        reader: with the encoder; in evaluation mode meanwhile.
+        strips: of images.
+        progress: called with the number of strips done.
+        batch: strips at a time.
+    """
     found = []
     with evaluation_mode(reader):
         for start in range(0, len(strips), batch):
             some = range(start, min(start + batch, len(strips)))
-            found.append(reader.votes(reader.patches([strips[i].image for i in some])))
-    return torch.cat(found).cpu().clone()
+            patches = reader.patches([strips[i].image for i in some])
+            found.append(encode(reader.encoder, patches).cpu())
+            progress(some.stop)
+    return torch.cat(found).clone()
+
+
+def votes_of(
+    reader: Reader, strips: Strips, progress: Callable[[int], None] = lambda done: None
+) -> Float[Tensor, "n Q classes"]:
+    """What every window of every strip says, on the CPU; see `features_of`."""
+    features = features_of(reader, strips, progress)
+    with evaluation_mode(reader):
+        return reader.vote.votes(features.to(reader.vote.log_sharpness.device)).cpu().clone()

@@ -21,6 +21,7 @@ from foveal.phases.phase_log import PhaseLog
 from foveal.phases.proposing import Proposed, propose
 from foveal.phases.reader import Reader
 from foveal.phases.reading import read, strips_of, votes_of
+from foveal.phases.reranking import rerank
 from foveal.phases.strips import Strips
 from foveal.phases.teaching import support_of, target_of, teach
 from foveal.phases.view_classifier import FittedHead, fit_global_head, mix
@@ -29,7 +30,7 @@ from foveal.runs.folder import RunFolder
 from foveal.settings import Beginning, Hardware, Training
 from foveal.training.devices import configure_fabric
 
-_UNSURE = 8  # windows of an image a step, where proposals do not predict the labels
+_UNSURE = 2  # windows of an image a step, where proposals do not predict the labels
 
 
 def begin(
@@ -66,15 +67,17 @@ def begin(
     if proposed.nothing is not None:
         reader.vote.nothing.fill_(proposed.nothing)
     few = beginning.read_windows or (1 if proposed.trusted else _UNSURE)
-    train, validation = strips_of(splits, proposed, patch=model.patch[0], validated=few)
     log.begin("read", f"{few} of {len(proposed.train[0])} proposed windows an image")
+    if not proposed.trusted:
+        proposed = _rerank(reader, proposed, splits, training, folder, log)
+    train, validation = strips_of(splits, proposed, patch=model.patch[0], validated=few)
     read(
         reader,
         train,
         validation,
         _read_training(training, beginning, few),
         windows=few,
-        first=0.01 if proposed.trusted else 4.0,
+        first=0.01 if proposed.trusted else 0.5,
         hardware=hardware,
         run=folder.phase("read"),
         progress=log.verbose,
@@ -137,6 +140,37 @@ def _propose(
 def _nothing(splits: Splits, beginning: Beginning) -> int | None:
     """Number of the class that means that there is nothing to find."""
     return splits.train.classes.index(beginning.nothing) if beginning.nothing else None
+
+
+def _rerank(
+    reader: Reader,
+    proposed: Proposed,
+    splits: Splits,
+    training: Training,
+    folder: RunFolder,
+    log: PhaseLog,
+) -> Proposed:
+    """The proposed windows, those first whose frozen features tell the labels."""
+    if (kept := folder.kept("reranked")) is not None:
+        return Proposed.from_state(kept)
+    train, validation = strips_of(
+        splits, proposed, patch=reader.patch, validated=len(proposed.validation[0])
+    )
+    reranked = rerank(
+        reader,
+        proposed,
+        train,
+        validation,
+        class_weights=training.optimisation.class_weights,
+        seed=training.seed,
+        progress=log.count,
+    )
+    log.log(
+        "  windows re-ranked by their frozen features, which tell the label of "
+        f"{reranked.accuracy:.1%} of the validation images"
+    )
+    folder.keep("reranked", reranked.proposed.state())
+    return reranked.proposed
 
 
 def _read_training(training: Training, beginning: Beginning, windows: int) -> Training:

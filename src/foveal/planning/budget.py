@@ -149,9 +149,11 @@ def forecast(
         return Forecast(0.0, 0.0, 0.0, look)
     with_head = beginning.baseline or beginning.global_head
     compared = costs.view * (n + validation) if with_head else 0.0
+    # Where proposals predict the labels, windows are not re-ranked.
+    reranking = (n + validation) * beginning.proposals * costs.window / 3
     return Forecast(
         ((n + min(n, 64) + validation) * costs.features + n * _MINING + compared) / 60,
-        beginning.read_steps * batch * costs.window / 60,
+        (beginning.read_steps * batch * costs.window + reranking) / 60,
         n * (costs.view + beginning.proposals * costs.window / 3) / 60,
         look,
     )
