@@ -19,6 +19,7 @@ from foveal.settings import Hardware, Training
 from foveal.training import fit
 from foveal.training.devices import wait_for_all
 
+_FIRST = 0.01  # the first window is read almost always, see `Draw`
 _MARGIN = 0.25  # of a patch, on every side, for shifts and zooms
 
 
@@ -48,7 +49,6 @@ def read(
     training: Training,
     *,
     windows: int,
-    first: float,
     hardware: Hardware,
     run: RunFolder,
     progress: bool,
@@ -64,7 +64,6 @@ def read(
         validation: strips to follow its progress by.
         training: steps and rates of this phase, and the augmentation.
         windows: of an image in a step.
-        first: how much the first windows are preferred, see `foveal.phases.strips.Draw`.
         hardware: what to train on.
         run: folder of this phase.
         progress: show progress on standard error.
@@ -73,7 +72,7 @@ def read(
         count=windows,
         patch=reader.patch,
         shift=round(_MARGIN * reader.patch),
-        first=first,
+        first=_FIRST,
         flip=training.augmentation.flip,
         turn=training.augmentation.turn,
         colour=training.augmentation.colour,
@@ -95,30 +94,36 @@ def read(
 
 
 def features_of(
-    reader: Reader, strips: Strips, progress: Callable[[int], None], batch: int = 8
+    reader: Reader,
+    strips: Strips,
+    progress: Callable[[int], None],
+    *,
+    most: int | None = None,
+    batch: int = 8,
 ) -> Float[Tensor, "n Q D"]:
-    """What the encoder makes of every window of every strip, on the CPU.
+    """What the encoder makes of the windows of every strip, on the CPU.
 
     Args:
         reader: with the encoder; in evaluation mode meanwhile.
         strips: of images.
         progress: called with the number of strips done.
+        most: windows of a strip, its first ones; None: all.
         batch: strips at a time.
     """
     found = []
     with evaluation_mode(reader):
         for start in range(0, len(strips), batch):
             some = range(start, min(start + batch, len(strips)))
-            patches = reader.patches([strips[i].image for i in some])
+            patches = reader.patches([strips[i].image for i in some])[:, :most]
             found.append(encode(reader.encoder, patches).cpu())
             progress(some.stop)
     return torch.cat(found).clone()
 
 
 def votes_of(
-    reader: Reader, strips: Strips, progress: Callable[[int], None] = lambda done: None
+    reader: Reader, strips: Strips, progress: Callable[[int], None], *, most: int | None = None
 ) -> Float[Tensor, "n Q classes"]:
-    """What every window of every strip says, on the CPU; see `features_of`."""
-    features = features_of(reader, strips, progress)
+    """What the windows of every strip say, on the CPU; see `features_of`."""
+    features = features_of(reader, strips, progress, most=most)
     with evaluation_mode(reader):
         return reader.vote.votes(features.to(reader.vote.log_sharpness.device)).cpu().clone()

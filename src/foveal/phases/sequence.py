@@ -30,7 +30,7 @@ from foveal.runs.folder import RunFolder
 from foveal.settings import Beginning, Hardware, Training
 from foveal.training.devices import configure_fabric
 
-_UNSURE = 2  # windows of an image a step, where proposals do not predict the labels
+TAUGHT = 16  # windows of an image, those of most evidence, that teach the scorer
 
 
 def begin(
@@ -66,18 +66,17 @@ def begin(
     reader = Reader(model.encoder, vote, patch=model.patch[0], channels=model.channels)
     if proposed.nothing is not None:
         reader.vote.nothing.fill_(proposed.nothing)
-    few = beginning.read_windows or (1 if proposed.trusted else _UNSURE)
-    log.begin("read", f"{few} of {len(proposed.train[0])} proposed windows an image")
+    few = beginning.read_windows
     if not proposed.trusted:
         proposed = _rerank(reader, proposed, splits, training, folder, log)
     train, validation = strips_of(splits, proposed, patch=model.patch[0], validated=few)
+    log.begin("read", f"{few} of {len(proposed.train[0])} proposed windows an image")
     read(
         reader,
         train,
         validation,
         _read_training(training, beginning, few),
         windows=few,
-        first=0.01 if proposed.trusted else 0.5,
         hardware=hardware,
         run=folder.phase("read"),
         progress=log.verbose,
@@ -153,6 +152,7 @@ def _rerank(
     """The proposed windows, those first whose frozen features tell the labels."""
     if (kept := folder.kept("reranked")) is not None:
         return Proposed.from_state(kept)
+    log.begin("proposals", "re-ranked by what their frozen features tell")
     train, validation = strips_of(
         splits, proposed, patch=reader.patch, validated=len(proposed.validation[0])
     )
@@ -165,10 +165,7 @@ def _rerank(
         seed=training.seed,
         progress=log.count,
     )
-    log.log(
-        "  windows re-ranked by their frozen features, which tell the label of "
-        f"{reranked.accuracy:.1%} of the validation images"
-    )
+    log.end(f"frozen features tell the label of {reranked.accuracy:.1%} of the validation images")
     folder.keep("reranked", reranked.proposed.state())
     return reranked.proposed
 
@@ -201,12 +198,13 @@ def _teach(
     log: PhaseLog,
 ) -> None:
     log.begin("teach", "the scorer, where the windows lie that tell the labels")
-    votes = votes_of(reader, strips)
+    total = len(strips)
+    votes = votes_of(reader, strips, lambda done: log.count(done, total), most=TAUGHT)
     targets = []
     for index, windows in enumerate(strips.windows):
         example = splits.train[index]
         support = support_of(votes[index], example.label)
-        targets.append(target_of(model, example.image, windows, support))
+        targets.append(target_of(model, example.image, windows[:TAUGHT], support))
     teach(model, splits.train, targets, seed=training.seed, progress=log.count)
     log.end("done")
 

@@ -14,7 +14,7 @@ from foveal.data import Splits
 from foveal.models import PatchClassifier
 from foveal.nn.encoders import encode
 from foveal.nn.modes import evaluation_mode
-from foveal.phases.sequence import trunk_of_scorer
+from foveal.phases.sequence import TAUGHT, trunk_of_scorer
 from foveal.planning import sizing
 from foveal.settings import Beginning, Optimisation
 
@@ -154,7 +154,7 @@ def forecast(
     return Forecast(
         ((n + min(n, 64) + validation) * costs.features + n * _MINING + compared) / 60,
         (beginning.read_steps * batch * costs.window + reranking) / 60,
-        n * (costs.view + beginning.proposals * costs.window / 3) / 60,
+        n * (costs.view + min(beginning.proposals, TAUGHT) * costs.window / 3) / 60,
         look,
     )
 
