@@ -18,7 +18,8 @@ from foveal.nn.backbones import IMAGENET_MEAN, IMAGENET_STD
 from foveal.nn.encoders import Backbone
 from foveal.nn.scorers import BackboneScorer
 from foveal.runs.folder import RunFolder
-from foveal.runs.record import check_format, validated
+from foveal.runs.record import check_format
+from foveal.runs.stored import validated
 from foveal.settings import Augmentation, Model, Optimisation, Selection, Training
 
 _MODEL = {

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 from foveal._csv import csv_text
-from foveal._files import explained, write
+from foveal._files import explained, no_links, write
 
 Row = dict[str, float | None]
 
@@ -13,7 +13,10 @@ Row = dict[str, float | None]
 def append(file: Path, row: Row) -> None:
     """Append a row; the first one decides on the columns."""
     new = not file.exists()
-    with explained(file), file.open("a", encoding="utf-8", newline="") as out:
+    with (
+        explained(file),
+        open(file, "a", encoding="utf-8", newline="", opener=no_links) as out,
+    ):
         out.write(csv_text([row, row.values()] if new else [row.values()]))
 
 

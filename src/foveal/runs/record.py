@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import nn
 
 import foveal
@@ -18,6 +17,7 @@ from foveal.experiment import CachedCall, Experiment
 from foveal.runs import data_table
 from foveal.runs.description import build, describe
 from foveal.runs.folder import RunFolder
+from foveal.runs.stored import validated
 from foveal.settings import Beginning, Training
 
 FORMAT = 2
@@ -31,10 +31,11 @@ _OBJECTIVES = ("foveal.objectives", "foveal.paper.objectives")
 def record(folder: RunFolder, experiment: Experiment) -> None:
     """Write down what was asked, what it is and its images: `restore` needs nothing else.
 
+    What was asked comes last: with it, the run has begun.
+
     Raises:
         TypeError: a part of the model is not of this package.
     """
-    record_options(folder, experiment.recipe, experiment.options)
     folder.write_model(
         {
             **_version(),
@@ -50,6 +51,7 @@ def record(folder: RunFolder, experiment: Experiment) -> None:
         }
     )
     data_table.write(folder.data_file, experiment.splits())
+    record_options(folder, experiment.recipe, experiment.options)
 
 
 def record_options(folder: RunFolder, recipe: str, options: Mapping[str, Any]) -> None:
@@ -136,26 +138,6 @@ def check_format(file: Any, stored: Mapping[str, Any]) -> None:
             f"{file}: written by foveal {stored.get('foveal', '(unknown version)')}, this is "
             f"{foveal.__version__}: use that version or a newer one"
         )
-
-
-def validated(value: Any, kind: Any, place: str) -> Any:
-    """A value that was read from a file, as the type it must have.
-
-    Args:
-        value: plain, as YAML has it.
-        kind: a type, maybe a dataclass of settings.
-        place: file and key, for the message.
-
-    Raises:
-        UserError: one line with file, key and value.
-    """
-    config = None if is_dataclass(kind) else ConfigDict(strict=False)
-    try:
-        return TypeAdapter(kind, config=config).validate_python(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in (place, *first["loc"]))
-        raise UserError(f"{key}: {first['msg']}: got {first['input']!r}") from error
 
 
 def _version() -> dict[str, Any]:
