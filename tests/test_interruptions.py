@@ -240,7 +240,7 @@ def test_the_death_of_a_process_that_loads_images_is_one_line_and_the_run_goes_o
             time.sleep(0.001)
         os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
 
-    words = ["train", str(photos), "--output", str(output), *OPTIONS[:-1], "40"]
+    words = ["train", str(photos), "--output", str(output), *OPTIONS[:-1], "8"]
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     assert main([*words, "--workers", "2"]) == 1
@@ -254,4 +254,4 @@ def test_the_death_of_a_process_that_loads_images_is_one_line_and_the_run_goes_o
     go_on = f"continue with: foveal train --resume --output {output}"
     assert line.endswith(f"; the checkpoint of step {step} is saved; {go_on}")
     assert main(["train", "--resume", "--output", str(output), "--workers", "2"]) == 0
-    assert RunFolder(output).rows()[-1]["step"] == 40
+    assert RunFolder(output).rows()[-1]["step"] == 8

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
+from foveal._terminal import note, printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
@@ -98,11 +100,11 @@ class ProgressLog:
         """Write a line, above the bar."""
         if not self._verbose:
             return
+        if self._bar is None:
+            note(text)
+            return
         with suppress(OSError):  # nobody may be there to read it
-            if self._bar is not None:
-                self._bar.console.print(text, highlight=False, markup=False)
-            else:
-                print(text, file=sys.stderr, flush=True)
+            self._bar.console.print(printable(text), highlight=False, markup=False)
 
     def close(self) -> None:
         """Remove the bar."""

@@ -1,17 +1,12 @@
 """Helpers shared by the commands."""
 
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
+
+from foveal._terminal import note
 
 SUCCESS, FAILURE, MISTAKE, PIPE_CLOSED = 0, 1, 2, 141
 
-
-def log(*lines: str) -> None:
-    """Write lines to standard error; nobody may be there to read them."""
-    with suppress(OSError):
-        for line in lines:
-            print(line, file=sys.stderr, flush=True)
+log = note
 
 
 def complain(message: str, status: int) -> int:

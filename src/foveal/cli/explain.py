@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from foveal._devices import best_device
 from foveal._progress import track
+from foveal._terminal import say
 from foveal.cli._console import log, status
 from foveal.errors import UserError
 
@@ -55,7 +56,7 @@ def explain(
         metrics_rows=RunFolder(run).rows(),
         learning=learning(RunFolder(run), model.model, asked.inputs, looks),
     )
-    print(written)
+    say(written)
     return status([look.result.error for look in looks])
 
 

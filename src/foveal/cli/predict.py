@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from foveal._devices import best_device
 from foveal._progress import track
+from foveal._terminal import printable
 from foveal.cli._console import log, status
 from foveal.errors import UserError
 
@@ -42,7 +43,7 @@ def predict(
         return status(_write(model, listed.sources, output, resume))
     errors: list[str | None] = []
     for line in lines(_results(model, listed.sources, errors), model.classes):
-        sys.stdout.write(line)
+        sys.stdout.write(printable(line) if sys.stdout.isatty() else line)
         sys.stdout.flush()
     return status(errors)
 

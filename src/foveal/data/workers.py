@@ -7,7 +7,7 @@ nobody gives back: whoever waits for it waits for ever.
 import atexit
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -36,10 +36,14 @@ def iterate(loader: DataLoader[Any]) -> Iterator[Any]:
         for worker in workers:
             worker.kill()
 
+    def check() -> None:
+        if not iterator._shutdown:  # after the last batch they end by themselves
+            check_alive(workers)
+
     atexit.register(end)  # they ignore the signal that Python sends them when it ends
     try:
         while True:
-            with _raising_deaths(workers):
+            with _calling_at_a_death(check):
                 try:
                     batch = next(iterator)
                 except StopIteration:
@@ -48,7 +52,7 @@ def iterate(loader: DataLoader[Any]) -> Iterator[Any]:
                     raise
                 except Exception:  # what the half of a batch leads to
                     wait([worker.sentinel for worker in workers], timeout=1)
-                    check_alive(workers)
+                    check()
                     raise
             yield batch
     except Failure:
@@ -66,8 +70,10 @@ def check_alive(workers: Sequence[BaseProcess]) -> None:
     Raises:
         Failure: one of them has died.
     """
-    dead = [worker for worker in workers if not worker.is_alive()]
+    ended = wait([worker.sentinel for worker in workers], timeout=0)
+    dead = [worker for worker in workers if worker.sentinel in ended]
     if dead:
+        dead[0].join(timeout=1)
         raise Failure(
             f"{len(dead)} of {len(workers)} processes that load images died (exit status "
             f"{dead[0].exitcode}), maybe because memory ran out: use fewer --workers"
@@ -93,19 +99,19 @@ def _handling_no_deaths() -> Iterator[None]:
 
 
 @contextmanager
-def _raising_deaths(workers: Sequence[BaseProcess]) -> Iterator[None]:
-    """Raise inside, even while waiting for a process, when it has died or dies."""
+def _calling_at_a_death(check: Callable[[], None]) -> Iterator[None]:
+    """Call a function now, and inside whenever a process ends, even while it is waited for."""
 
-    def check(number: int, frame: FrameType | None) -> None:
-        check_alive(workers)
+    def handle(number: int, frame: FrameType | None) -> None:
+        check()
 
     if not (_CHILD_DIED and _is_main_thread()):
-        check_alive(workers)
+        check()
         yield
         return
-    before = signal.signal(_CHILD_DIED, check)
+    before = signal.signal(_CHILD_DIED, handle)
     try:
-        check_alive(workers)
+        check()
         yield
     finally:
         signal.signal(_CHILD_DIED, before)

@@ -1,12 +1,12 @@
 """Begin a run, or go on with one, in a folder."""
 
 import shlex
-import sys
 from pathlib import Path
 
 import torch
 
 from foveal._processes import is_rank_zero
+from foveal._terminal import note
 from foveal.data import Splits
 from foveal.data.folder import check
 from foveal.data.loader import check_batch
@@ -89,8 +89,7 @@ def _resume(folder: RunFolder, hardware: Hardware, command: str, *, progress: bo
     experiment = restore(folder)
     splits = read_splits(experiment)
     if progress and is_rank_zero():
-        for note in getattr(splits.train, "notes", ()):
-            print(f"{folder.path}: {note}", file=sys.stderr)
+        note(*(f"{folder.path}: {each}" for each in getattr(splits.train, "notes", ())))
     for part in (splits.train, splits.validation):
         check(part)
     if not folder.has("last"):  # it begins again, with the weights that it began with

@@ -9,7 +9,6 @@ Folds are trained one after the other. What was stopped goes on with the fold it
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from functools import partial
 from inspect import signature
@@ -18,6 +17,7 @@ from typing import Any
 
 from foveal import _json
 from foveal._files import write
+from foveal._terminal import note
 from foveal.data.folder.table import shorten
 from foveal.errors import UserError
 from foveal.experiment import Experiment
@@ -27,6 +27,7 @@ from foveal.report.folds import format_folds, summarise_folds
 from foveal.runs import data_table, load
 from foveal.runs.folder import RunFolder
 from foveal.runs.record import record_options, stored_options
+from foveal.runs.stored import validated
 from foveal.runs.writing import earlier_run, new_run
 from foveal.settings import Hardware
 from foveal.training.devices import configure_fabric
@@ -131,7 +132,7 @@ def _go_through(
                 _start(experiment, run, whole, hardware, progress=progress)
             first = None
             write(file, _json.dumps(_evaluate(run, hardware)).encode())
-        figures.append(json.loads(file.read_text()))
+        figures.append(_figures(file))
     summary = summarise_folds(figures)
     write(whole.path / "cross_validation.json", f"{_json.dumps(summary)}\n".encode())
     write(whole.path / "cross_validation.md", f"{format_folds(summary)}\n".encode())
@@ -149,7 +150,7 @@ def _start(
     experiment: Experiment, run: RunFolder, whole: RunFolder, hardware: Hardware, *, progress: bool
 ) -> None:
     if progress:
-        print(*experiment.notes, sep="\n", file=sys.stderr, flush=True)
+        note(*experiment.notes)
     launch.start(experiment, run.path, hardware, resumed_in=whole.path, progress=progress)
 
 
@@ -164,7 +165,17 @@ def _evaluate(run: RunFolder, hardware: Hardware) -> dict[str, Any]:
     }
 
 
+def _figures(file: Path) -> dict[str, Any]:
+    try:
+        figures: dict[str, Any] = validated(
+            json.loads(file.read_bytes()), dict[str, Any], str(file)
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} is damaged: remove it, and the fold is evaluated again") from error
+    return figures
+
+
 def _say(run: RunFolder, text: str, *, progress: bool) -> None:
     run.note(text)
     if progress:
-        print(text, file=sys.stderr, flush=True)
+        note(text)

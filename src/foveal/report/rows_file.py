@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
+from foveal._csv import active
 from foveal._files import explained, no_links
 from foveal.errors import UserError
 from foveal.report.rows import csv_lines, encodable
@@ -66,7 +67,7 @@ def read_rows(path: Path, classes: Sequence[str]) -> Rows:
                 if not is_csv:
                     files[_file_of_json(row, classes)] += 1
                 elif number > 0:
-                    files[_cells(row, 5 + len(classes))[0]] += 1
+                    files[active(_cells(row, 5 + len(classes))[0])] += 1
                 elif row.decode() != next(csv_lines((), classes)):
                     raise ValueError("other columns")
     except FileNotFoundError:

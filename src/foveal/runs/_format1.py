@@ -57,7 +57,7 @@ def restore(folder: RunFolder) -> Experiment:
     place = f"{folder.recipe_file}: settings"
     try:
         made = _folder(settings, place) if name == "folder" else _of_paper(name, settings)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{place} do not fit the recipe {name}: {error}") from error
     _restore_assumptions(made.model)
     return made

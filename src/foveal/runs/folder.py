@@ -28,7 +28,8 @@ from foveal._processes import is_rank_zero
 from foveal.errors import UserError
 from foveal.runs import metrics
 from foveal.runs.metrics import Row
-from foveal.runs.stored import read_state, read_yaml, state_bytes, write_yaml
+from foveal.runs.phase_files import KINDS
+from foveal.runs.stored import read_state, read_yaml, state_bytes, validated, write_yaml
 
 __all__ = ["Name", "Row", "RunFolder"]
 
@@ -161,6 +162,16 @@ class RunFolder:
             UserError: the file is missing or damaged.
         """
         return read_yaml(self.recipe_file)
+
+    @property
+    def recipe(self) -> str:
+        """The name of the recipe in `read_recipe`.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        name: str = validated(self.read_recipe().get("recipe"), str, f"{self.recipe_file}: recipe")
+        return name
 
     def write_model(self, model: Mapping[str, Any]) -> None:
         """Write what the model is, in plain values."""
@@ -295,7 +306,11 @@ class RunFolder:
             UserError: the file is damaged.
         """
         file = self._phase(name)
-        return read_state(file) if file.is_file() else None
+        if not file.is_file():
+            return None
+        content = read_state(file)
+        validated(content, KINDS.get(name, dict[str, Any]), str(file))
+        return content
 
     def phase(self, name: str) -> "RunFolder":
         """The folder of a phase that is a training of its own."""

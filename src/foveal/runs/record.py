@@ -7,8 +7,10 @@ executes no recipe, so an option that is renamed later orphans no run. data.csv 
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
+from functools import partial
 from typing import Any, get_type_hints
 
+from pydantic import StrictInt
 from torch import nn
 
 import foveal
@@ -24,6 +26,7 @@ FORMAT = 2
 """Of recipe.yaml and model.yaml. A run of a higher one was written by a newer foveal."""
 
 PARTS = ("foveal.models", "foveal.nn", "foveal.windows", "foveal.paper.models", "foveal.paper.nn")
+_MODELS = ("foveal.models.", "foveal.paper.models.")
 _DATA = ("foveal.data", "foveal.paper.data")
 _OBJECTIVES = ("foveal.objectives", "foveal.paper.objectives")
 
@@ -71,12 +74,20 @@ def restore(folder: RunFolder) -> Experiment:
         return _format1.restore(folder)
     stored = folder.read_model()
     check_format(folder.model_file, stored)
-    recipe = folder.read_recipe()
+    options = folder.read_recipe().get("options")
     read = _built(folder, stored, "data", _DATA)
     model = _built(folder, stored, "model", PARTS)
-    if not isinstance(model, nn.Module) or not callable(read):
+    objective = _built(folder, stored, "objective", _OBJECTIVES)
+    if not _is_model(model) or not isinstance(read, partial):
         raise UserError(f"{folder.model_file} is damaged: it describes no model and data")
+    if not (objective is None or callable(objective)):
+        raise UserError(f"{folder.model_file} is damaged: its objective is no function")
     classes = _checked(folder, stored, "classes", tuple[str, ...])
+    if len(set(classes)) != len(classes) or model.classes != len(classes):
+        raise UserError(
+            f"{folder.model_file} is damaged: a model of {model.classes} classes needs as many "
+            "different names in classes"
+        )
     multilabel = _checked(folder, stored, "multilabel", bool)
     splits = CachedCall(read.func, *read.args, **read.keywords)
     if folder.data_file.is_file():
@@ -88,13 +99,13 @@ def restore(folder: RunFolder) -> Experiment:
             multilabel=multilabel,
         )
     return Experiment(
-        recipe=str(recipe.get("recipe")),
-        options=dict(recipe.get("options") or {}),
+        recipe=folder.recipe,
+        options=validated(options, dict[str, Any] | None, f"{folder.recipe_file}: options") or {},
         classes=classes,
         model=model,
         splits=splits,
         training=_checked(folder, stored, "training", Training),
-        objective=_built(folder, stored, "objective", _OBJECTIVES),
+        objective=objective,
         multilabel=multilabel,
         beginning=_checked(folder, stored, "beginning", Beginning | None),
     )
@@ -132,12 +143,19 @@ def check_format(file: Any, stored: Mapping[str, Any]) -> None:
     Raises:
         UserError: it is of a newer format, or of none.
     """
-    form = stored.get("format")
-    if not isinstance(form, int) or not 1 <= form <= FORMAT:
+    form = validated(stored.get("format"), StrictInt, f"{file}: format")
+    if form < 1:
+        raise UserError(f"{file} is damaged: its format is {form}")
+    if form > FORMAT:
         raise UserError(
-            f"{file}: written by foveal {stored.get('foveal', '(unknown version)')}, this is "
-            f"{foveal.__version__}: use that version or a newer one"
+            f"{file} has format {form}, written by foveal {stored.get('foveal', '(unknown)')}; "
+            f"this is foveal {foveal.__version__}, which reads format {FORMAT} at most: update it "
+            "to that version or a newer one"
         )
+
+
+def _is_model(thing: Any) -> bool:
+    return isinstance(thing, nn.Module) and type(thing).__module__.startswith(_MODELS)
 
 
 def _version() -> dict[str, Any]:

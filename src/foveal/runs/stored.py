@@ -40,6 +40,23 @@ def validated(value: Any, kind: Any, place: str) -> Any:
         raise UserError(f"{key}: {first['msg']}: got {_short(first['input'])}") from error
 
 
+def fitting(value: Any, kind: Any, place: str) -> Any:
+    """A value that was read from a file, as the argument of a function of this type.
+
+    Types of anything but plain values are not checked.
+
+    Raises:
+        UserError: one line with file, key and value.
+    """
+    try:
+        checked = validated(value, kind, place)
+    except UserError:
+        raise
+    except Exception:  # no type that pydantic knows
+        return value
+    return checked if isinstance(value, str) else value
+
+
 def read_yaml(file: Path) -> dict[str, Any]:
     """Read the options in a file: dictionaries with names as keys, lists, text, numbers and null.
 
