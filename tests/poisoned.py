@@ -15,6 +15,7 @@ from torch import Tensor
 
 HUGE = 2**62
 MISSING, UNKNOWN = object(), object()
+STEPS = ("steps", "optimisation", "training")
 
 
 def nested(depth: int) -> list[Any]:
@@ -126,7 +127,9 @@ def of_mapping(
             values = (MISSING, None, "x", torch.zeros(3, 1), nan)
         for value in values[:several] if len(place) > 3 else values:
             name = f"{file}: {'.'.join(map(str, place))} {short(value)}"
-            yield Poison(name, partial(change, file, place, value), value is HUGE)
+            by_default = value is MISSING or value == {}  # of which there are many steps
+            is_huge = value is HUGE or (by_default and place[-1] in STEPS)
+            yield Poison(name, partial(change, file, place, value), is_huge)
 
 
 def poisons(run: Path) -> list[Poison]:

@@ -47,7 +47,8 @@ results = st.lists(good | bad, max_size=4)
 
 def read_csv(rows: list[Result], classes: Sequence[str] = CLASSES) -> list[dict[str, str]]:
     content = "".join(csv_lines(rows, classes)).encode("utf-8").decode("utf-8")
-    return list(csv.DictReader(io.StringIO(content, newline="")))
+    table = csv.DictReader(io.StringIO(content, newline=""))
+    return [{name: active(cell) for name, cell in row.items()} for row in table]
 
 
 def no_constant(name: str) -> float:

@@ -95,7 +95,7 @@ def _call(target: Any, arguments: dict[str, Any], given: bool, place: str) -> An
 
 def _checked(target: Any, arguments: dict[str, Any], place: str) -> dict[str, Any]:
     """Arguments of the types in the signature, where these are types of plain values."""
-    hints = get_type_hints(target.__init__ if isinstance(target, type) else target)
+    hints = get_type_hints(_signature_of(target))
     for name, value in arguments.items():
         if isinstance(target, type) and isinstance(value, int) and abs(value) > _LARGEST:
             raise UserError(f"{place}.{name}: must be {_LARGEST} at most: got {value}")
@@ -103,6 +103,10 @@ def _checked(target: Any, arguments: dict[str, Any], place: str) -> dict[str, An
         name: fitting(value, hints[name], f"{place}.{name}") if name in hints else value
         for name, value in arguments.items()
     }
+
+
+def _signature_of(target: Any) -> Any:
+    return target.__init__ if inspect.isclass(target) else target
 
 
 def _path_of(thing: Any) -> str:
