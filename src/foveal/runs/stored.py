@@ -6,12 +6,11 @@ with the file and the key, and nothing of it is executed.
 
 import io
 from collections.abc import Mapping
-from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from foveal._files import write
 from foveal.errors import UserError
@@ -31,9 +30,8 @@ def validated(value: Any, kind: Any, place: str) -> Any:
     Raises:
         UserError: one line with file, key and value.
     """
-    config = None if is_dataclass(kind) else ConfigDict(strict=False)
     try:
-        return TypeAdapter(kind, config=config).validate_python(value)
+        return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in (place, *first["loc"]))
