@@ -25,7 +25,7 @@ Estimator = Literal["exact", "conditional", "score_function", "diagonal", "diago
 Decay = Literal["linear", "cosine", "constant"]
 Schedule = Literal["cosine", "linear", "constant", "multi_step"]
 Optimiser = Literal["adamw", "sgd"]
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -261,14 +261,15 @@ class Hardware:
         devices: number of devices per node (-1: all).
         nodes: number of nodes.
         accelerator: kind of device; auto takes a GPU if there is one.
-        precision: 32-true, bf16-mixed or 16-mixed.
+        precision: 32-true; bf16-mixed or 16-mixed, in which networks compute with fewer digits, but
+            not what selects and sums; or auto, bf16-mixed on GPUs that have it.
         workers: number of processes that load images; 0 loads in the main process.
     """
 
     devices: int = 1
     nodes: int = 1
     accelerator: Accelerator = "auto"
-    precision: Precision = "32-true"
+    precision: Precision = "auto"
     workers: int = 0
 
     def __post_init__(self) -> None:
