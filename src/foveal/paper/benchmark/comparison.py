@@ -119,8 +119,11 @@ def compare(
         }
     with clock.threads(threads):
         runs = tasks.runs(task, settings, device)
-        memory = memory or {name: peak.on_device(runs[name], device) for name in names}
-        fitting = {name: runs[name] for name in names if memory[name] is not None}
+        # some packages run on the CPU only
+        memory = memory or {
+            name: peak.on_device(runs[name], device) for name in names if name in runs
+        }
+        fitting = {name: runs[name] for name, size in memory.items() if size is not None}
         values = {name: run() for name, run in fitting.items()}
         seconds = clock.interleaved(fitting, repeats, device)
     rows = []
