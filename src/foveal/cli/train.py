@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from foveal._devices import best_device
 from foveal.cli import _recipes
 from foveal.cli._console import SUCCESS, log
 from foveal.cli._options import Options, flag, show
@@ -197,7 +198,7 @@ def _evaluate(output: Path) -> None:
     from foveal.runs import load
     from foveal.runs.folder import RunFolder
 
-    report = print_report(load(output))
+    report = print_report(load(output, device=best_device()))
     folder = RunFolder(output)
     print("", *verdict(report, folder.kept("baseline"), folder.kept("mixture")), "", sep="\n")
     path, page = shlex.quote(str(output)), shlex.quote(f"{output}/explained")

@@ -168,5 +168,7 @@ def _timed(action: Callable[[], object], repeats: int = 2) -> float:
     for _ in range(repeats):
         start = time.perf_counter()
         action()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     return min(times)
