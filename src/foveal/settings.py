@@ -26,6 +26,7 @@ Decay = Literal["linear", "cosine", "constant"]
 Schedule = Literal["cosine", "linear", "constant", "multi_step"]
 Optimiser = Literal["adamw", "sgd"]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+CachePlace = Literal["auto", "device", "memory", "none"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -263,14 +264,18 @@ class Hardware:
         accelerator: kind of device; auto takes a GPU if there is one.
         precision: 32-true; bf16-mixed or 16-mixed, in which networks compute with fewer digits, but
             not what selects and sums; or auto, bf16-mixed on GPUs that have it.
-        workers: number of processes that load images; 0 loads in the main process.
+        cache: where decoded images are kept: device, memory, none; or auto, on a GPU if they fit,
+            else in memory, as far as it reaches.
+        workers: number of processes that load images; 0 loads in the main process; inferred if not
+            given: 0, but on a GPU several where images are not kept.
     """
 
     devices: int = 1
     nodes: int = 1
     accelerator: Accelerator = "auto"
     precision: Precision = "auto"
-    workers: int = 0
+    cache: CachePlace = "auto"
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -64,10 +64,12 @@ def show(
     _describe_data(given)
     experiment = recipes.build("folder", given)
 
+    from foveal.data.cache import decoded_bytes, plan_cache
     from foveal.models import PatchClassifier
     from foveal.phases.launch import check_hardware
     from foveal.planning import budget
     from foveal.runs.folder import RunFolder
+    from foveal.training.devices import configure_fabric
 
     print(*_further_notes(experiment), sep="\n")
     check_hardware(experiment, hardware)
@@ -77,7 +79,9 @@ def show(
     costs = budget.measure(experiment.model, splits, begins=beginning is not None)
     counts = {"images": len(splits.train), "validation": len(splits.validation)}
     expected = budget.forecast(costs, beginning, experiment.training.optimisation, **counts)
-    print(expected)
+    device = configure_fabric(hardware).device
+    gigabytes, cache = decoded_bytes(splits.train) / 1e9, plan_cache(splits.train, hardware, device)
+    print(f"decoded images: {gigabytes:.2g} GB, {cache}", expected, sep="\n")
     if (folds := given.get("folds")) is not None and given.get("fold") is None:
         print(f"{folds} folds, one after the other: about {folds * expected.total:.0f} minutes")
     if sheet is not None:

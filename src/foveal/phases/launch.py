@@ -9,6 +9,7 @@ import torch
 
 from foveal._processes import is_rank_zero
 from foveal.data import Splits
+from foveal.data.cache import keep_on_device
 from foveal.data.folder import check
 from foveal.data.loader import check_batch
 from foveal.errors import NotWritten, UserError
@@ -138,6 +139,7 @@ def _train(
     resume: bool,
     progress: bool,
 ) -> None:
+    splits = keep_on_device(splits, hardware, configure_fabric(hardware).device)
     beginning = experiment.beginning
     log = PhaseLog(folder, verbose=progress)
     try:

@@ -11,6 +11,7 @@ from PIL import Image as Pillow
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from foveal.data.cache import Cache
 from foveal.data.folder import read_whole
 from foveal.data.loader import Batch, batches
 from foveal.evaluation import evaluation_mode
@@ -183,4 +184,4 @@ def written(folder: Path, count: int, size: tuple[int, int]) -> Iterator[Batch]:
         file = folder / "ab"[number % 2] / f"{number}.jpg"
         file.parent.mkdir(exist_ok=True)
         Pillow.fromarray(pixels.permute(1, 2, 0).numpy()).save(file, quality=90)
-    return batches(read_whole(folder), size=count, seed=0, steps=2**20, memory=0)
+    return batches(read_whole(folder), size=count, seed=0, steps=2**20, cache=Cache(memory=0))

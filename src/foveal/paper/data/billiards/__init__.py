@@ -8,7 +8,6 @@ Many pictures are painted by several processes: a script that makes a data set n
 `if __name__ == "__main__":`.
 """
 
-import os
 from collections.abc import Callable
 from functools import cached_property, lru_cache, partial
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from foveal._processes import parallel_map
 from foveal.data import Example, Splits
+from foveal.data.cache import spare_memory
 from foveal.images import TensorImage
 from foveal.paper.data.billiards.layout import scene
 from foveal.paper.data.billiards.picture import check_size, picture
@@ -29,16 +29,7 @@ from foveal.paper.data.billiards.scene import Ball, Scene
 STREAMS = ("train", "valid", "test")
 
 
-def _memory() -> int:
-    """A quarter of the machine's memory, at most 8 GiB; 2 GiB if that is unknown."""
-    try:
-        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError):
-        return 2 * 1024**3
-    return int(min(whole // 4, 8 * 1024**3))
-
-
-MEMORY = _memory()
+MEMORY = spare_memory()
 """Bytes of pixels that are kept in memory; larger data sets are painted picture by picture."""
 
 
