@@ -8,6 +8,7 @@ FOLDER/log.txt      what went to standard error
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import threading
@@ -32,13 +33,26 @@ print(f"Python {platform.python_version()}, Triton: {gpu.AVAILABLE}")
 for name in ("torchvision", "timm", "lightning", "torchmetrics", "pillow", "numpy"):
     print(name, version(name))
 """
+SELECTION = """
+import torch
+from foveal._devices import best_device
+from foveal.topk import perturbed
+scores = torch.rand(2, 50, device=best_device(), requires_grad=True)
+perturbed(scores, 4, 0.1).weights.square().sum().backward()
+print("the fused selection runs:", scores.grad.isfinite().all().item())
+"""
 
 
 def machine(session: Session) -> Outcome:
     """What is here; the compiled loops are built if there is a compiler."""
     if not session.rehearse:
         session.run(*PYTHON, "setup.py", "-q", "build_ext", "--inplace")
-    return fenced(session.run(*PYTHON, "-c", MACHINE))
+    found = session.run(*PYTHON, "-c", MACHINE)
+    fused = session.run(*PYTHON, "-c", SELECTION)
+    if fused.state != "done":  # all else can be measured without it
+        os.environ["FOVEAL_TRITON"] = "0"
+        fused = replace(fused, text=f"{fused.text}\nthe fused selection is switched off")
+    return fenced(replace(found, text=f"{found.text}\n{fused.text}"))
 
 
 def tests(session: Session) -> Outcome:
