@@ -132,6 +132,26 @@ class ModelContract:
             assert parameter.grad is not None, name
             assert name in idle or parameter.grad.abs().sum() > 0, name
 
+    def test_in_bfloat16_what_selects_and_answers_is_not_rounded_and_every_parameter_learns(
+        self,
+    ) -> None:
+        model = self.make_learner().train()
+        with torch.autocast("cpu", torch.bfloat16):
+            prediction: Prediction = model(noise(4, 3, 96, 128))
+            loss = self.objective(prediction, torch.tensor([0, 1, 2, 3]))
+        loss.backward()
+        for value in (prediction.scores, prediction.logits):
+            assert value.dtype == torch.float32
+            assert value.isfinite().all()
+            assert value.unique().numel() == 1 or (value.bfloat16() != value).any()
+        assert prediction.patches.dtype == prediction.selection.weights.dtype == torch.float32
+        biases = [name for name, _ in model.named_parameters() if name.endswith("bias")]
+        idle = [name for name in biases if name.startswith("scorer.")][-1:]
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+            assert name in idle or parameter.grad.abs().sum() > 0, name
+
     def test_the_roles_of_a_copy_are_its_own_parts(self) -> None:
         model = self.make()
         copied = copy.deepcopy(model)
@@ -146,6 +166,7 @@ class ModelContract:
             assert list(part.parameters())
         assert set(model.roles()) == {"scorer", "encoder"} & {n for n, _ in model.named_children()}
 
+    @pytest.mark.device
     @pytest.mark.skipif(not torch.accelerator.is_available(), reason="needs an accelerator")
     def test_images_on_another_device_are_moved_to_the_models(self) -> None:
         other, images = torch.accelerator.current_accelerator(), noise(2, 3, 96, 128)

@@ -257,7 +257,7 @@ def test_earlier_spellings_are_replaced_and_named_once(
         (["train", "billiards", "--estimator", "exat"], 'Did you mean "exact"?'),
         (["train", "billiards_mini", "--batch", "0"], "batch must be 1 or more"),
         (["train", "billiards_mini", "--devices", "0"], "devices must be 1 or more"),
-        (["train", "billiards_mini", "--precision", "8"], 'Choose from: "32-true"'),
+        (["train", "billiards_mini", "--precision", "8"], 'Choose from: "auto"'),
         (["train", "--resume"], "foveal train --resume --output RUN"),
         (["train", "billiards_mini", "--resume", "--output", "/nowhere"], "is not a run folder"),
         (["evaluate"], "RUN requires an argument"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import miniatures
 from foveal import _float64, patches, topk, windows
@@ -15,12 +15,16 @@ from foveal.data.augmentation import augmentations
 from foveal.data.loader import batches
 from foveal.errors import NotFiniteError
 from foveal.images import FileImage, Images, TensorImage
+from foveal.models import WholeImage, patch_classifier
+from foveal.nn.encoders import Backbone
 from foveal.nn.selectors import TopK
 from foveal.objectives import classification
 from foveal.patches import compiled
 from foveal.patches.stored import Stored
+from foveal.settings import Hardware
 from foveal.topk import Selection
 from foveal.topk import compiled as compiled_topk
+from foveal.training import devices as training_devices
 from foveal.training.step import LossModule, MicroBatch
 from miniatures import settings
 from miniatures_training import RANDOM, TRAIN, classifier
@@ -250,3 +254,47 @@ def test_the_pretended_device_is_as_strict_as_a_real_one() -> None:
 def test_apples_gpus_have_no_float64_and_all_others_do() -> None:
     kinds = ("cpu", "cuda", "xpu", "mps")
     assert [_float64.has_float64(torch.device(kind)) for kind in kinds] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("has_bfloat16", "hardware", "expected"),
+    [
+        (True, Hardware(), "bf16-mixed"),
+        (True, Hardware(accelerator="cuda"), "bf16-mixed"),
+        (True, Hardware(accelerator="cpu"), "32-true"),
+        (True, Hardware(precision="32-true"), "32-true"),
+        (False, Hardware(), "32-true"),
+        (False, Hardware(precision="16-mixed"), "16-mixed"),
+    ],
+)
+def test_auto_rounds_on_gpus_that_have_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, has_bfloat16: bool, hardware: Hardware, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has_bfloat16)
+    assert training_devices._precision(hardware) == expected
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        patch_classifier(
+            "test_resnet", classes=2, view=(32, 48), patch=32, k=2, scorer="test_resnet", zoom=1.5
+        ),
+        WholeImage(encoder=Backbone("test_resnet"), classes=2),
+    ],
+    ids=["patches", "whole image"],
+)
+def test_networks_see_pixels_with_channels_last(model: nn.Module) -> None:
+    """Which convolutions of GPUs and CPUs are fastest with."""
+    seen = []
+
+    def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append(inputs[0].is_contiguous(memory_format=torch.channels_last))
+
+    for part in model.modules():
+        if isinstance(part, nn.Conv2d) and part.kernel_size != (1, 1):
+            part.register_forward_pre_hook(look)
+    model(torch.rand(2, 3, 64, 96))
+    assert seen
+    assert all(seen)

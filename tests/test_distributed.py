@@ -75,10 +75,11 @@ def slurm(rank: int) -> dict[str, object]:
 
 
 OPTIONS = still(optimiser="sgd", clip_norm=None, log_every=1)
-ONE_NODE, TWO_NODES = {"devices": 2, "nodes": 1}, {"devices": 1, "nodes": 2}
+ONE_NODE: dict[str, Any] = {"devices": 2, "nodes": 1}
+TWO_NODES: dict[str, Any] = {"devices": 1, "nodes": 2}
 
 
-def train_as(environment: dict[str, object], hardware: dict[str, int], folder: Path) -> None:
+def train_as(environment: dict[str, object], hardware: dict[str, Any], folder: Path) -> None:
     os.environ.update({name: str(value) for name, value in environment.items()})
     with folder.with_suffix(".txt").open("w") as sys.stderr:
         run = RunFolder.create(folder)
@@ -90,14 +91,15 @@ def train_as(environment: dict[str, object], hardware: dict[str, int], folder: P
     ("environment", "hardware"),
     [
         (torchrun, ONE_NODE),
+        (torchrun, ONE_NODE | {"cache": "device"}),
         (slurm, TWO_NODES),
         (lambda rank: {"NODE_RANK": rank}, TWO_NODES),
     ],
-    ids=["torchrun", "SLURM", "Lightning"],
+    ids=["torchrun", "torchrun, images kept on the device", "SLURM", "Lightning"],
 )
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # it has threads
 def test_two_processes_make_the_steps_of_one_and_one_of_them_writes(
-    tmp_path: Path, environment: Any, hardware: dict[str, int]
+    tmp_path: Path, environment: Any, hardware: dict[str, Any]
 ):
     """Every process has a folder of its own, as on nodes that share no disk."""
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}

@@ -21,6 +21,7 @@ ORDER = (
     "_float64",
     "_json",
     "_pointers",
+    "_precision",
     "_processes",
     "_progress",
     "_seeding",

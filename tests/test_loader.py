@@ -4,6 +4,7 @@ import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +15,22 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 from foveal._seeding import derived_generator, derived_seed
-from foveal.data import Example
+from foveal.data import Example, Splits
 from foveal.data.augmentation import augmentations
-from foveal.data.loader import KeptImages, Pictures, batches, stack
+from foveal.data.cache import (
+    Cache,
+    KeptImages,
+    decoded_bytes,
+    keep_on_device,
+    pixels,
+    plan_cache,
+)
+from foveal.data.loader import Pictures, batches, stack
 from foveal.errors import UserError
 from foveal.images import FileImage, Image, TensorImage, sources
 from foveal.images.augmented import AugmentedImage
-from foveal.settings import Augmentation
+from foveal.settings import Augmentation, Hardware
+from pretend_device import DEVICE, machine
 
 AUGMENT = augmentations(Augmentation(shift=3, colour=True, flip=True))
 
@@ -103,8 +113,8 @@ def test_resumed_batches_are_those_of_an_uninterrupted_run(first: int, size: int
 def test_workers_change_nothing(tmp_path: Path):
     dataset = written(tmp_path, 5)
     runs = [
-        list(batches(dataset, size=4, seed=3, steps=4, augment=AUGMENT, workers=workers))
-        for workers in (0, 1, 2)
+        list(batches(dataset, size=4, seed=3, steps=4, augment=AUGMENT, cache=cache))
+        for cache in (Cache(), Cache(workers=1), Cache(workers=2))
     ]
     assert same(runs[0], runs[1])
     assert same(runs[0], runs[2])
@@ -115,7 +125,16 @@ def test_a_worker_hands_over_copies_and_not_what_it_keeps(sizes: tuple[tuple[int
     """Or every image that it keeps would hold a file open."""
     images = tuple(noise(1, size)[0].image for size in sizes)
     runs = [
-        next(batches(Listed(images), size=2, seed=0, steps=1, augment=AUGMENT, workers=workers))
+        next(
+            batches(
+                Listed(images),
+                size=2,
+                seed=0,
+                steps=1,
+                augment=AUGMENT,
+                cache=Cache(workers=workers),
+            )
+        )
         for workers in (0, 1)
     ]
     for image, other in zip(*(run.images for run in runs), strict=True):
@@ -128,8 +147,79 @@ def test_a_worker_hands_over_copies_and_not_what_it_keeps(sizes: tuple[tuple[int
 
 @pytest.mark.parametrize("memory", [0, 500, 2**30])
 def test_kept_files_change_nothing(tmp_path: Path, memory: int):
-    kept = batches(written(tmp_path, 5), size=4, seed=3, steps=4, augment=AUGMENT, memory=memory)
+    kept = batches(
+        written(tmp_path, 5), size=4, seed=3, steps=4, augment=AUGMENT, cache=Cache(memory=memory)
+    )
     assert same(list(kept), list(batches(noise(5), size=4, seed=3, steps=4, augment=AUGMENT)))
+
+
+@pytest.mark.parametrize("memory", [0, 500, 2**30])
+@pytest.mark.parametrize("files", [True, False], ids=["files", "tensors"])
+def test_images_kept_on_a_device_are_those_that_are_streamed(
+    tmp_path: Path, memory: int, files: bool
+):
+    data = written(tmp_path, 5) if files else noise(5)
+    for device, threads in ((torch.device("cpu"), 3), (DEVICE, 0)):
+        for augment in ((), AUGMENT):
+            options = {"size": 4, "seed": 3, "steps": 4, "augment": augment}
+            streamed = list(batches(noise(5), **options))  # type: ignore[arg-type]
+            with machine():
+                cache = Cache("device", memory, device, threads=threads)
+                kept = list(batches(data, cache=cache, **options))  # type: ignore[arg-type]
+                there = [each.device for batch in kept for each in pixels_of(batch.images)]
+                assert memory < 2**20 or set(there) == {device}
+                here = [batch._replace(images=to_cpu(batch.images)) for batch in kept]
+            assert same(here, streamed)
+
+
+def pixels_of(images: Pictures) -> list[Tensor]:
+    sources = [each.source if isinstance(each, AugmentedImage) else each for each in images]
+    return [each.pixels if isinstance(each, TensorImage) else each for each in sources]  # type: ignore[misc]
+
+
+def to_cpu(images: Pictures) -> Pictures:
+    if isinstance(images, Tensor):
+        return images.cpu()
+    return [each.to(torch.device("cpu")) for each in images]  # type: ignore[union-attr]
+
+
+def test_an_image_is_moved_to_the_device_once():
+    with machine():
+        kept = KeptImages(3 * 8 * 10, DEVICE)
+        first, second = (noise(2)[i].image for i in range(2))
+        assert kept.pixels(0, first) is kept.pixels(0, first)
+        assert kept.free == 0
+        assert kept.pixels(1, second).device == torch.device("cpu")  # type: ignore[union-attr]
+
+
+def test_files_kept_on_a_device_are_the_same_data_set(tmp_path: Path):
+    files, cpu = written(tmp_path, 5), torch.device("cpu")
+    splits = Splits(files, noise(3))
+    kept = keep_on_device(splits, Hardware(cache="device"), cpu)
+    for part, other in ((kept.train, splits.train), (kept.validation, splits.validation)):
+        assert (len(part), part.classes) == (len(other), other.classes)
+        assert torch.equal(part.labels, other.labels)
+        for i in range(len(part)):
+            one, two = part[i].image, other[i].image
+            assert isinstance(one, TensorImage)
+            assert torch.equal(one.pixels, pixels(two))
+    first = kept.train[0].image
+    (tmp_path / "0.png").unlink()
+    assert kept.train[0].image.pixels is first.pixels  # type: ignore[attr-defined]
+    assert keep_on_device(splits, Hardware(), cpu) is splits
+
+
+@pytest.mark.parametrize("place", ["auto", "device", "memory", "none"])
+def test_on_the_cpu_its_own_process_decodes_and_what_is_asked_for_is_kept(place: Any):
+    cache = plan_cache(noise(5), Hardware(cache=place), torch.device("cpu"))
+    assert (cache.workers, cache.threads, cache.pinned) == (0, 0, False)
+    assert cache.place == ("memory" if place == "auto" else place)
+    assert (cache.memory > 0) == (place != "none")
+    assert plan_cache(noise(5), Hardware(workers=3), torch.device("cpu")).workers == 3
+
+
+def test_the_size_of_all_images_is_estimated_from_their_headers(tmp_path: Path):
+    assert decoded_bytes(noise(50)) == decoded_bytes(written(tmp_path, 50)) == 50 * 3 * 8 * 10
 
 
 @settings(max_examples=30, deadline=None)
@@ -179,7 +269,7 @@ def test_a_bad_file_is_named_in_one_line(tmp_path: Path, workers: int):
     dataset = written(tmp_path, 3)
     (tmp_path / "1.png").write_bytes(b"nonsense")
     with pytest.raises(UserError, match=r"1\.png") as error:
-        list(batches(dataset, size=3, seed=3, steps=1, workers=workers))
+        list(batches(dataset, size=3, seed=3, steps=1, cache=Cache(workers=workers)))
     assert "\n" not in str(error.value)
 
 

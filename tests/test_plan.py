@@ -58,6 +58,18 @@ def test_steps_that_are_given_stay_and_a_tiny_budget_still_reads_a_little() -> N
     assert fitted.read_steps > 0 < looking.steps
 
 
+@pytest.mark.parametrize("images", [2, 12, 60])
+@pytest.mark.parametrize("begins", [True, False])
+def test_a_tiny_budget_for_few_images_still_makes_a_step_of_each_phase(
+    images: int, begins: bool
+) -> None:
+    beginning = Beginning() if begins else None
+    counts = {"images": images, "validation": 2}
+    fitted, looking = fit_minutes(0.02, COSTS, beginning, Optimisation(steps=0), **counts)
+    assert looking.steps >= 1
+    assert fitted is None or fitted.read_steps >= 1
+
+
 def test_more_minutes_never_mean_fewer_steps() -> None:
     steps = []
     for minutes in (5, 10, 20, 40, 80):

@@ -14,6 +14,7 @@ from torch.utils.data import Subset, TensorDataset
 import foveal._torchvision  # noqa: F401  # before torchvision
 import miniatures
 from foveal.data import Dataset, wrap
+from foveal.data.cache import Cache
 from foveal.data.loader import batches
 from foveal.errors import UserError
 from foveal.images import FileImage, TensorImage
@@ -223,5 +224,5 @@ def test_training_names_the_image_that_cannot_be_used(
     images = [(torch.rand(3, 4, 5), 0), (torch.rand(3, 4, 5), 1), (bad, 0)]
     dataset = wrap(images, classes=["cat", "dog"])
     with pytest.raises(UserError, match=f"image 2 of the data set: .*{words}") as caught:
-        list(batches(dataset, size=3, seed=0, steps=1, workers=workers))
+        list(batches(dataset, size=3, seed=0, steps=1, cache=Cache(workers=workers)))
     assert "\n" not in str(caught.value)

@@ -21,3 +21,8 @@ def memory() -> int:
         except (OSError, ValueError):  # no such file, or no limit
             continue
     return whole
+
+
+def spare_memory() -> int:
+    """Bytes that data may take: a quarter of the memory, at most 8 GiB."""
+    return min(memory() // 4, 8 * 2**30)

@@ -25,7 +25,8 @@ Estimator = Literal["exact", "conditional", "score_function", "diagonal", "diago
 Decay = Literal["linear", "cosine", "constant"]
 Schedule = Literal["cosine", "linear", "constant", "multi_step"]
 Optimiser = Literal["adamw", "sgd"]
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+CachePlace = Literal["auto", "device", "memory", "none"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -263,15 +264,20 @@ class Hardware:
         devices: number of devices per node (-1: all).
         nodes: number of nodes.
         accelerator: kind of device; auto takes a GPU if there is one.
-        precision: 32-true, bf16-mixed or 16-mixed.
-        workers: number of processes that load images; 0 loads in the main process.
+        precision: 32-true; bf16-mixed or 16-mixed, in which networks compute with fewer digits, but
+            not what selects and sums; or auto, bf16-mixed on GPUs that have it.
+        cache: where decoded images are kept: device, memory, none; or auto, on a GPU if they fit,
+            else in memory, as far as it reaches.
+        workers: number of processes that load images; 0 loads in the main process; inferred if not
+            given: 0, but on a GPU several where images are not kept.
     """
 
     devices: int = 1
     nodes: int = 1
     accelerator: Accelerator = "auto"
-    precision: Precision = "32-true"
-    workers: int = 0
+    precision: Precision = "auto"
+    cache: CachePlace = "auto"
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -263,7 +264,7 @@ def test_costs_are_measured_and_drawn_over_what_is_varied(
 
 def test_a_failure_in_the_fresh_process_is_told() -> None:
     with pytest.raises(RuntimeError, match=r"magic with exact failed(.|\n)*KeyError"):
-        peak.fresh("magic", "exact", SELECTION, 1, "cpu")
+        peak.fresh("magic", "exact", SELECTION, 1)
 
 
 def test_what_does_not_fit_is_a_row_without_figures() -> None:
@@ -287,3 +288,15 @@ def test_the_threads_are_given_back() -> None:
     with clock.threads(before + 1):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_every_part_of_a_step_is_timed_for_every_batch(precision: Any) -> None:
+    sizes = {"image": (64, 96), "view": (32, 48), "patch": 16, "k": 2, "encoder_stage": 1}
+    found = benchmark.shares(
+        batches=(1, 2), encoder="test_resnet", precision=precision, repeats=2, **sizes
+    )
+    named = {(row.batch, row.part) for row in found.rows}
+    assert len(named) == len(found.rows) == 2 * 10
+    assert all(row.seconds is not None and row.seconds > 0 for row in found.rows)
+    assert len(str(found).splitlines()) == 2 + 2 + 20 + 2

@@ -65,10 +65,12 @@ def show(
     _describe_data(given)
     experiment = recipes.build("folder", given)
 
+    from foveal.data.cache import decoded_bytes, plan_cache
     from foveal.models import PatchClassifier
     from foveal.phases.launch import check_hardware
     from foveal.planning import budget
     from foveal.runs.folder import RunFolder
+    from foveal.training.devices import configure_fabric
 
     say(*_further_notes(experiment))
     check_hardware(experiment, hardware)
@@ -78,7 +80,9 @@ def show(
     costs = budget.measure(experiment.model, splits, begins=beginning is not None)
     counts = {"images": len(splits.train), "validation": len(splits.validation)}
     expected = budget.forecast(costs, beginning, experiment.training.optimisation, **counts)
-    say(expected)
+    device = configure_fabric(hardware).device
+    gigabytes, cache = decoded_bytes(splits.train) / 1e9, plan_cache(splits.train, hardware, device)
+    say(f"decoded images: {gigabytes:.2g} GB, {cache}", expected)
     if (folds := given.get("folds")) is not None and given.get("fold") is None:
         say(f"{folds} folds, one after the other: about {folds * expected.total:.0f} minutes")
     if sheet is not None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from foveal._devices import best_device
 from foveal._terminal import say
 from foveal.cli import _recipes
 from foveal.cli._console import SUCCESS, log
@@ -198,7 +199,7 @@ def _evaluate(output: Path) -> None:
     from foveal.runs import load
     from foveal.runs.folder import RunFolder
 
-    report = print_report(load(output))
+    report = print_report(load(output, device=best_device()))
     folder = RunFolder(output)
     say("", *verdict(report, folder.kept("baseline"), folder.kept("mixture")), "")
     path, page = shlex.quote(str(output)), shlex.quote(f"{output}/explained")

@@ -9,6 +9,7 @@ instead of B. Labels are those that the data set lists.
 
 import itertools
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -21,10 +22,11 @@ from torch.utils.data import Dataset as Map
 from foveal._seeding import AUGMENTATION, ORDER, derived_generator
 from foveal.data import Dataset
 from foveal.data.augmentation import Pixels, Transform
+from foveal.data.cache import Cache, KeptImages, pixels
 from foveal.data.labels import Labels
 from foveal.data.workers import ignore_signals, iterate
 from foveal.errors import UserError
-from foveal.images import FileImage, Image, TensorImage, read
+from foveal.images import Image, TensorImage
 from foveal.images.augmented import AugmentedImage
 
 __all__ = ["Batch", "KeptImages", "Pictures", "Pixels", "batches", "pixels", "stack"]
@@ -49,10 +51,9 @@ def batches(
     steps: int,
     first: int = 0,
     augment: Sequence[Transform] = (),
-    workers: int = 0,
+    cache: Cache = Cache(),
     rank: int = 0,
     world: int = 1,
-    memory: int = 2 * 2**30,
 ) -> Iterator[Batch]:
     """Yield the batches of the steps first, first + 1, .. steps - 1.
 
@@ -66,10 +67,9 @@ def batches(
         steps: number of steps of the whole run.
         first: number of steps made already.
         augment: transforms, applied one after the other.
-        workers: number of processes that decode files; 0 decodes in this process.
+        cache: where decoded images are kept, and who decodes them.
         rank: which part of every batch to yield, 0 .. world - 1.
         world: number of parts; divides the size.
-        memory: bytes of decoded files to keep for the next epoch, over all workers.
 
     Raises:
         ValueError: the data set is empty.
@@ -82,14 +82,15 @@ def batches(
     labels, order = dataset.labels, _order(len(dataset), seed, first * size)
     steps_left = ([*itertools.islice(order, size)][rank::world] for _ in range(first, steps))
     loader: DataLoader[Any] = DataLoader(
-        _Source(dataset, seed, tuple(augment), memory // max(workers, 1)),
+        _Source(dataset, seed, tuple(augment), cache),
         batch_sampler=steps_left,
         collate_fn=_collate,
-        num_workers=workers,
+        num_workers=cache.workers,
+        pin_memory=cache.pinned and cache.workers > 0,
         worker_init_fn=ignore_signals,
         generator=Generator(),
     )
-    for batch in iterate(loader) if workers else loader:
+    for batch in iterate(loader) if cache.workers else loader:
         if isinstance(batch, UserError):
             raise batch
         images, indices = batch
@@ -119,10 +120,18 @@ class _Source(Map[Any]):
     """Decodes and augments the image of a pair (position, index), as DataLoader asks for it."""
 
     def __init__(
-        self, dataset: Dataset, seed: int, augment: tuple[Transform, ...], memory: int
+        self, dataset: Dataset, seed: int, augment: tuple[Transform, ...], cache: Cache
     ) -> None:
         self.dataset, self.seed, self.augment = dataset, seed, augment
-        self.kept = KeptImages(memory)
+        self.kept = KeptImages(cache.memory // max(cache.workers, 1), cache.device)
+        self.threads = 0 if cache.workers else cache.threads
+
+    def __getitems__(self, pairs: list[tuple[int, int]]) -> list[_Item | UserError]:
+        """The images of a batch; threads decode them, if there are any."""
+        if self.threads == 0:
+            return [self[pair] for pair in pairs]
+        with ThreadPoolExecutor(self.threads, "decode") as pool:
+            return list(pool.map(self.__getitem__, pairs))
 
     def __getitem__(self, pair: tuple[int, int]) -> _Item | UserError:
         position, index = pair
@@ -135,29 +144,6 @@ class _Source(Map[Any]):
         for transform in self.augment:
             image = transform(image, generator)
         return image, index
-
-
-class KeptImages:
-    """Decoded files, kept as long as the memory lasts.
-
-    Args:
-        memory: bytes to keep at most.
-    """
-
-    def __init__(self, memory: int) -> None:
-        self.free, self._kept = memory, dict[int, Pixels]()
-
-    def pixels(self, index: int, source: Image) -> Pixels | Image:
-        """Return `pixels(source)`, from memory if the image of this index was kept."""
-        if index in self._kept:
-            return self._kept[index]
-        image = pixels(source)
-        if not isinstance(source, FileImage) or not isinstance(image, Tensor):
-            return image
-        if image.nbytes <= self.free:
-            self._kept[index] = image
-            self.free -= image.nbytes
-        return image
 
 
 def _collate(
@@ -192,19 +178,10 @@ def _packed(images: Sequence[Pixels | Image]) -> Sequence[Pixels | Image]:
     ]
 
 
-def pixels(image: Image) -> Pixels | Image:
-    """Return all pixels of an image (C, H, W), or the image itself if it is only read in parts.
-
-    A file is read again at every call; nothing of it stays in memory but what is returned.
-    """
-    if isinstance(image, TensorImage):
-        return image.pixels
-    return read(image.path) if isinstance(image, FileImage) else image
-
-
 def stack(images: Sequence[Pixels | Image]) -> Pictures:
-    """Stack to (B, C, H, W) if all images are tensors of one shape and type, else list them."""
-    kinds = {(i.shape, i.dtype) if isinstance(i, Tensor) else None for i in images}
+    """Stack to (B, C, H, W) if all images are tensors of one shape, type and device, else list
+    them."""
+    kinds = {(i.shape, i.dtype, i.device) if isinstance(i, Tensor) else None for i in images}
     if len(kinds) == 1 and None not in kinds:
         return torch.stack([i for i in images if isinstance(i, Tensor)])
     return list(images)

@@ -73,6 +73,12 @@ class TensorImage:
         moved.pixels = self.pixels.to(device, non_blocking=True)
         return moved
 
+    def pin_memory(self) -> "TensorImage":
+        """Return the same image in memory that a GPU copies from by itself."""
+        pinned = copy.copy(self)
+        pinned.pixels = self.pixels.pin_memory()
+        return pinned
+
     def view(self, size: tuple[int, int]) -> Float[Tensor, "C h w"]:
         """Resample the whole image, antialiased, to exactly `size`.
 

@@ -78,6 +78,12 @@ class AugmentedImage:
             return self
         return replace(self, source=self.source.to(device))
 
+    def pin_memory(self) -> "AugmentedImage":
+        """Return the same image with its pixels in memory that a GPU copies from by itself."""
+        if not isinstance(self.source, TensorImage):
+            return self
+        return replace(self, source=self.source.pin_memory())
+
     def view(self, size: tuple[int, int]) -> Float[Tensor, "C h w"]:
         """Resample the whole image, antialiased, to exactly `size`; colours come after that.
 

@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from foveal._precision import full_precision
 from foveal.images import Images, sources
 from foveal.models.part_shapes import check_encoder
 from foveal.models.view_geometry import ViewGeometry, mask_padding
 from foveal.nn.encoders import encode
 from foveal.nn.protocols import Encoder, Place, Scorer, parts_of
+from foveal.nn.scorers import score
 from foveal.nn.selectors import Sampling
 from foveal.patches import extract
 from foveal.prediction import Prediction
@@ -88,7 +90,7 @@ class AttentionSampling(nn.Module):
         device = next(self.parameters()).device
         whole = sources(images, self.channels)
         windows, inside = self.geometry.windows(whole, device)
-        scores = self.scorer(self.geometry.views(whole, device)).flatten(1)  # (B, N)
+        scores = score(self.scorer, self.geometry.views(whole, device))  # (B, N)
         scores = mask_padding(scores, inside)
 
         attention = attend(scores, self.smoothing, inside)  # (B, N)
@@ -104,8 +106,10 @@ class AttentionSampling(nn.Module):
         mean: Tensor = expectation(
             features, attention, selection, replacement=self.select.replacement
         )
+        with full_precision(device):
+            logits = self.head(mean)
         return Prediction(
-            logits=self.head(mean),
+            logits=logits,
             scores=scores,
             windows=windows,
             selection=selection,

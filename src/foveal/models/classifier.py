@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from foveal._precision import full_precision
 from foveal.images import Images, sources
 from foveal.models.part_shapes import aggregate_width, check_encoder
 from foveal.models.view_geometry import ViewGeometry, local_maxima, mask_padding
@@ -13,7 +14,7 @@ from foveal.nn.encoders import encode
 from foveal.nn.global_head import GlobalHead
 from foveal.nn.normalisations import Normalisation, min_max
 from foveal.nn.protocols import Aggregate, Encoder, Place, Scorer, Selector, parts_of
-from foveal.nn.scorers import BackboneScorer
+from foveal.nn.scorers import BackboneScorer, score
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.windows import relative_centres
@@ -106,7 +107,8 @@ class PatchClassifier(nn.Module):
         patches = extract(whole, windows, selection, self.patch)  # (B, K, C, h, w)
         features = encode(self.encoder, patches)  # (B, K, D)
         centres = relative_centres(windows, [image.size for image in whole]).to(device)
-        logits = self.head(self.aggregate(features, selection, centres))
+        with full_precision(device):
+            logits = self.head(self.aggregate(features, selection, centres))
         return Prediction(
             logits=logits if of_view is None else logits + of_view,
             scores=scores,
@@ -118,7 +120,8 @@ class PatchClassifier(nn.Module):
     def _scored(self, views: Tensor) -> tuple[Tensor, Tensor | None]:
         """Scores of the cells, and logits of the global head, from one pass of the network."""
         if self.global_head is None:
-            return self.scorer(views).flatten(1), None
+            return score(self.scorer, views), None
         assert isinstance(self.scorer, BackboneScorer)
         maps = self.scorer.features(views)
-        return self.scorer.score_features(maps).flatten(1), self.global_head(maps)
+        with full_precision(maps.device):
+            return self.scorer.score_features(maps).flatten(1), self.global_head(maps)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from foveal._precision import forget_rounded, full_precision
 from foveal.images import Image, Images, sources
 from foveal.models.part_shapes import check_encoder
 from foveal.nn.cross_attention import CrossAttention, attention
@@ -92,9 +93,11 @@ class IterativePatchSelection(nn.Module):
         centres = relative_centres(windows, sizes)
 
         selection, scores = self._select(whole, windows, centres)  # (B, k), (B, N)
+        forget_rounded(device)
         patches = extract(whole, windows, selection, self.patch)  # (B, k, C, h, w)
         features = encode(self.encoder, patches)  # (B, k, D)
-        logits = self.head(self.aggregate(features, selection, centres))
+        with full_precision(device):
+            logits = self.head(self.aggregate(features, selection, centres))
         return Prediction(
             logits=logits, scores=scores, windows=windows, selection=selection, patches=patches
         )
@@ -117,7 +120,8 @@ class IterativePatchSelection(nn.Module):
                 group = Selection.one_hot(new, weight.dtype)
                 patches = extract(images, windows, group, self.patch)
                 features = encode(self.encoder, patches)  # (B, at_once, D)
-                found = self.aggregate.affinity(features, group, centres)
+                with full_precision(features.device):
+                    found = self.aggregate.affinity(features, group, centres)
                 affinities[..., new[0]] = found.to(weight.dtype)
                 kept = torch.cat((kept, new), dim=1)  # (B, k + at_once), ascending
                 index = kept[:, None].expand(-1, self.aggregate.rows, -1)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from foveal._precision import full_precision, widened
 from foveal.errors import ImageRefused
 from foveal.images import Image, Images, sources
 from foveal.models.part_shapes import check_encoder
@@ -74,8 +75,11 @@ class WholeImage(nn.Module):
         if self.coordinates:
             inputs = torch.cat((inputs, _coordinates(inputs)), dim=1)  # (B, C + 2, h, w)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
+        features = widened(self.encoder(inputs), weight)
+        with full_precision(weight.device):
+            logits = self.head(features)
         return Prediction(
-            logits=self.head(self.encoder(inputs)),
+            logits=logits,
             scores=torch.zeros_like(selection.weights[:, 0]),
             windows=windows,
             selection=selection,

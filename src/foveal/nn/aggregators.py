@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from foveal._precision import full_precision
 from foveal.nn.layers import Pool, pool_over
 from foveal.topk import Selection
 
@@ -70,7 +71,8 @@ class Vote(nn.Module):
 
     def votes(self, features: Float[Tensor, "B K D"]) -> Float[Tensor, "B K classes"]:
         """Return the logits of every patch."""
-        votes: Tensor = self.layers(features)
+        with full_precision(features.device):
+            votes: Tensor = self.layers(features)
         silent = torch.arange(self.classes, device=votes.device) == self.nothing
         return votes.masked_fill(silent, 0.0)
 

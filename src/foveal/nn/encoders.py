@@ -7,16 +7,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from foveal._precision import widened
 from foveal.nn.backbones import Statistic, backbone, feature_map, pixel_statistics
 from foveal.nn.layers import Pool, pool_over
 from foveal.nn.protocols import Encoder
 
 
 def encode(encoder: Encoder, patches: Float[Tensor, "B K C h w"]) -> Float[Tensor, "B K D"]:
-    """Encode every patch of every image."""
+    """Encode every patch of every image; features are at least as precise as the patches."""
     flat = patches.flatten(0, 1).contiguous(memory_format=torch.channels_last)
     features: Tensor = encoder(flat)  # (B K, D)
-    return features.reshape(*patches.shape[:2], -1)
+    return widened(features, patches).reshape(*patches.shape[:2], -1)
 
 
 class Backbone(nn.Module):

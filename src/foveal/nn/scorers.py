@@ -6,14 +6,17 @@ from the top left corner. The window of a cell is cut around the same point, so 
 patch belong to the same thing.
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from foveal._precision import full_precision, widened
 from foveal.nn.alignment import cell_offset
 from foveal.nn.backbones import Statistic, backbone, feature_map, pixel_statistics
+from foveal.nn.protocols import Scorer
 
 
 class ConvScorer(nn.Module):
@@ -131,15 +134,23 @@ class BackboneScorer(nn.Module):
         return self.score_features(self.features(view))
 
     def features(self, view: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D rows columns"]:
-        """Return what the network makes of the view."""
-        return feature_map(self.network, view, self.mean, self.std)
+        """Return what the network makes of the view, at least as precise as the view."""
+        return widened(feature_map(self.network, view, self.mean, self.std), view)
 
     def score_features(
         self, features: Float[Tensor, "B D rows columns"]
     ) -> Float[Tensor, "B rows columns"]:
         """Score every cell by its features."""
-        scores: Tensor = self.score(features)
+        with full_precision(features.device):
+            scores: Tensor = self.score(features)
         return scores[:, 0]
+
+
+def score(scorer: Scorer, view: Float[Tensor, "B C h w"]) -> Float[Tensor, "B N"]:
+    """Score every window; only the network of a `BackboneScorer` is subject to autocast."""
+    is_rounded = isinstance(scorer, BackboneScorer)
+    with nullcontext() if is_rounded else full_precision(view.device):
+        return scorer(view).flatten(1)
 
 
 def entropy(scores: Float[Tensor, "B N"]) -> Float[Tensor, " B"]:

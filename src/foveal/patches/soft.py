@@ -10,7 +10,6 @@ or only their crops where these are fewer bytes.
 
 import functools
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from foveal._float64 import has_float64
+from foveal._precision import full_precision
 from foveal.images import Image, Images
 from foveal.images.resampling import resampled_crops
 from foveal.patches import compiled, eager, resampled
@@ -98,7 +98,7 @@ class _Soft(torch.autograd.Function):
         ctx.sides = sides
         first = images[0]
         channels = first.shape[0] if isinstance(first, Tensor) else first.channels
-        with _full_precision(weights.device):
+        with full_precision(weights.device):
             dtype = result_type(images, weights)
             factors = weights.detach().to(_sum_type(dtype)).contiguous()
             patches = factors.new_zeros(*weights.shape[:2], channels, *size)
@@ -111,7 +111,7 @@ class _Soft(torch.autograd.Function):
         weights, windows, *tensor = ctx.saved_tensors
         images = tensor[0] if tensor else ctx.images
         to_weights = to_images = None
-        with _full_precision(weights.device):
+        with full_precision(weights.device):
             incoming = incoming.to(_sum_type(incoming.dtype)).contiguous()
             if ctx.needs_input_grad[0]:
                 to_weights = torch.zeros_like(weights)
@@ -122,13 +122,6 @@ class _Soft(torch.autograd.Function):
                 _scatter_add(ctx.backend, to_images, windows, ctx.sides, factors, incoming)
                 to_images = to_images.to(images.dtype)
         return to_weights, to_images, None, None, None, None, None
-
-
-def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
-    """No autocast, where the device has it."""
-    if torch.amp.is_autocast_available(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
 
 
 def _sum_type(dtype: torch.dtype) -> torch.dtype:

@@ -8,6 +8,7 @@ import torch
 from foveal._processes import is_rank_zero
 from foveal._terminal import note
 from foveal.data import Splits
+from foveal.data.cache import keep_on_device
 from foveal.data.folder import check
 from foveal.data.loader import check_batch
 from foveal.errors import Failure, NotWritten, UserError
@@ -137,6 +138,7 @@ def _train(
     resume: bool,
     progress: bool,
 ) -> None:
+    splits = keep_on_device(splits, hardware, configure_fabric(hardware).device)
     beginning = experiment.beginning
     log = PhaseLog(folder, verbose=progress)
     try:

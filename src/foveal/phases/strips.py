@@ -131,8 +131,9 @@ class Draw:
         pixels = windows[chosen].float()
         if strip.dtype == torch.uint8:
             pixels = pixels / 255
-        place = self._place(count, strip.shape[2], generator)
-        grid = affine_grid(place, [*pixels.shape[:2], self.patch, self.patch], align_corners=False)
+        place = self._place(count, strip.shape[2], generator).to(pixels)
+        size = [*pixels.shape[:2], self.patch, self.patch]
+        grid = affine_grid(place, size, align_corners=False)
         pixels = grid_sample(pixels, grid, padding_mode="border", align_corners=False)
         if self.colour:
             pixels = _coloured(pixels, generator)
@@ -162,6 +163,7 @@ def _coloured(pixels: Float[Tensor, "n C P P"], generator: Generator) -> Float[T
     brightness = 0.15 * _even(count, generator).view(-1, 1, 1, 1)
     tint = 0.05 * _even(count * channels, generator).view(count, channels, 1, 1)
     mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
+    contrast, brightness, tint = (each.to(pixels) for each in (contrast, brightness, tint))
     return ((pixels - mean) * contrast + mean + brightness + tint).clamp(-0.5, 1.5)
 
 

@@ -113,14 +113,14 @@ def fit_minutes(
 
     if beginning is None:
         steps = max(rest_of(None) / (costs.look * optimisation.batch), least)
-        return None, replace(optimisation, steps=optimisation.steps or round(steps))
+        return None, replace(optimisation, steps=optimisation.steps or max(1, round(steps)))
     rest = rest_of(replace(beginning, read_steps=0))
     read_step = costs.window * optimisation.batch
     read = min(max(rest * _READ_SHARE / read_step, least), most)
     look = min(max((rest - read * read_step) / (costs.look * optimisation.batch), least / 10), most)
     return (
-        replace(beginning, read_steps=beginning.read_steps or round(read)),
-        sizing.last_phase(optimisation, optimisation.steps or round(look)),
+        replace(beginning, read_steps=beginning.read_steps or max(1, round(read))),
+        sizing.last_phase(optimisation, optimisation.steps or max(1, round(look))),
     )
 
 
@@ -170,5 +170,7 @@ def _timed(action: Callable[[], object], repeats: int = 2) -> float:
     for _ in range(repeats):
         start = time.perf_counter()
         action()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     return min(times)

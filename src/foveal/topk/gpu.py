@@ -2,11 +2,12 @@
 
 A program passes over the candidates, forwards and backwards, for a few (image, node) pairs; a state
 is a tile of counts x pairs in registers, stored once per candidate. Without Triton, which comes
-with torch's CUDA builds on Linux, `AVAILABLE` is false.
+with torch's CUDA builds on Linux, or with FOVEAL_TRITON=0 in the environment, `AVAILABLE` is false.
 
 So far tested in Triton's interpreter only, and never timed on a GPU.
 """
 
+import os
 from functools import partial
 
 import torch
@@ -21,7 +22,7 @@ try:
 except ImportError:
     AVAILABLE = False
 else:
-    AVAILABLE = True
+    AVAILABLE = os.environ.get("FOVEAL_TRITON") != "0"
 
 PAIRS = 16  # (image, node) pairs per program
 

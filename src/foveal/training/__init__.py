@@ -14,6 +14,7 @@ from torch import nn
 from foveal._seeding import NOISE, derived_seed
 from foveal.data import Dataset, Splits
 from foveal.data.augmentation import Transform, augmentations
+from foveal.data.cache import plan_cache
 from foveal.data.labels import is_multilabel
 from foveal.data.loader import Batch, batches
 from foveal.errors import NotFiniteError, UserError
@@ -200,7 +201,7 @@ def _batches(
         first=first,
         steps=training.optimisation.steps,
         augment=augment,
-        workers=hardware.workers,
+        cache=plan_cache(dataset, hardware, fabric.device),
         rank=fabric.global_rank,
         world=fabric.world_size,
     )

@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -73,23 +73,36 @@ def configure_fabric(hardware: Hardware, strategy: str = "auto") -> Fabric:
     Raises:
         UserError: this machine does not have the hardware.
     """
+    precision = _precision(hardware)
     with _quiet():
         try:
             fabric = Fabric(
                 accelerator=hardware.accelerator,
                 devices=hardware.devices,
                 num_nodes=hardware.nodes,
-                precision=hardware.precision,
+                precision=precision,
                 strategy=strategy,
             )
         except Exception as error:  # Lightning raises many types
             reason = " ".join(str(error).split())
             raise UserError(
                 f"cannot train with devices={hardware.devices}, nodes={hardware.nodes}, "
-                f"accelerator={hardware.accelerator}, precision={hardware.precision}: {reason}"
+                f"accelerator={hardware.accelerator}, precision={precision}: {reason}"
             ) from error
         _check_cores(fabric, hardware.nodes)
     return fabric
+
+
+def _precision(hardware: Hardware) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
+    """The precision that is meant by auto."""
+    if hardware.precision != "auto":
+        return hardware.precision
+    on_gpu = hardware.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+    return (
+        "bf16-mixed"
+        if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+        else "32-true"
+    )
 
 
 def _check_cores(fabric: Fabric, nodes: int) -> None:

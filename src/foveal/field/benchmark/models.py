@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from foveal._precision import full_precision, widened
 from foveal.images import Images, sources
 from foveal.nn.alignment import cell_offset
 from foveal.nn.encoders import Backbone
@@ -51,7 +52,8 @@ class DenseEvidence(nn.Module):
         device = self.head.weight.device
         pixels = torch.stack([image.view(image.size) for image in whole]).to(device)
         maps = self.encoder.maps(pixels.contiguous(memory_format=torch.channels_last))
-        evidence = self.head(maps)  # (B, classes, g, v)
+        with full_precision(device):
+            evidence = self.head(widened(maps, pixels))  # (B, classes, g, v)
         cells = evidence.flatten(2)  # (B, classes, N)
         logits = cells.topk(min(self.top, cells.shape[2]), dim=2).values.mean(dim=2)
         with torch.no_grad():

@@ -29,6 +29,7 @@ from foveal.runs import load
 from foveal.runs.folder import Row
 from foveal.settings import Beginning, Hardware, Model
 from foveal.training import Stopped
+from foveal.training.devices import configure_fabric
 
 OVERLAP = 0.25  # of neighbouring patches of iterative patch selection, at least
 
@@ -122,7 +123,8 @@ def train_foveal(
     )
     with TemporaryDirectory() as place:
         run = start(experiment, Path(place) / "run", hardware, progress=False)
-        return load(run.path).model, run.rows()
+        device = configure_fabric(hardware).device
+        return load(run.path, device=device).model, run.rows()
 
 
 def build(method: str, splits: Splits, common: Common) -> tuple[nn.Module, int]:

@@ -3,6 +3,7 @@
     selection    `foveal.topk.perturbed`    beside  one-hots (B, S, K, N) of every sample, kept
     extraction   `foveal.patches.extract`   beside  all patches (B, N, C, h, w) unfolded, and einsum
     step         a training step            beside  the same with patches that are plain cuts
+    shares       the parts of a training step on street scenes, and reading files
     models       training and inference     of every model of the package
     speed        inference, over the size   of the patch model, and of encoders on the whole image
 
@@ -25,6 +26,7 @@ from foveal.paper.benchmark.comparison import Comparison, Measurement, compare
 from foveal.paper.benchmark.costs import Costs, models
 from foveal.paper.benchmark.estimators import estimators
 from foveal.paper.benchmark.growth import Scaling
+from foveal.paper.benchmark.shares import Shares, shares
 from foveal.paper.benchmark.speeds import Speeds, speed
 
 __all__ = [
@@ -33,12 +35,14 @@ __all__ = [
     "Costs",
     "Measurement",
     "Scaling",
+    "Shares",
     "Speeds",
     "estimators",
     "extraction",
     "models",
     "scaling",
     "selection",
+    "shares",
     "speed",
     "step",
 ]
@@ -204,6 +208,7 @@ TASKS: dict[str, Callable[..., Any]] = {
     "selection": selection,
     "extraction": extraction,
     "step": step,
+    "shares": shares,
     "scaling": scaling,
     "models": models,
     "speed": speed,

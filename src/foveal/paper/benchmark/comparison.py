@@ -111,13 +111,19 @@ def compare(
         for name in tasks.names(task, settings)
         if (plain or name != tasks.PLAIN) and (peers or name not in tasks.PEERS)
     )
-    memory = {
-        name: peak.fresh(task, name, tasks.alone(task, name, settings), threads, device)
-        for name in names
-    }
+    memory: dict[str, int | None] = {}
+    if device == "cpu":
+        memory = {
+            name: peak.fresh(task, name, tasks.alone(task, name, settings), threads)
+            for name in names
+        }
     with clock.threads(threads):
         runs = tasks.runs(task, settings, device)
-        fitting = {name: runs[name] for name in names if memory[name] is not None}
+        # some packages run on the CPU only
+        memory = memory or {
+            name: peak.on_device(runs[name], device) for name in names if name in runs
+        }
+        fitting = {name: runs[name] for name, size in memory.items() if size is not None}
         values = {name: run() for name, run in fitting.items()}
         seconds = clock.interleaved(fitting, repeats, device)
     rows = []

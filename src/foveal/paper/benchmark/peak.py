@@ -1,8 +1,9 @@
-"""The peak memory of one run in a fresh process.
+"""The peak memory of one run: on a GPU as its allocator counts it, else in a fresh process.
 
-A large peak would hide the small ones after it, so every run gets a process of its own. On Linux
-the peak is the kernel's high-water mark of resident memory, set back once the inputs are made.
-Elsewhere it cannot be set back, and the figure is too low where loading took more than the run.
+On the processor a large peak would hide the small ones after it, so every run gets a process of its
+own. On Linux the peak is the kernel's high-water mark of resident memory, set back once the inputs
+are made. Elsewhere it cannot be set back, and the figure is too low where loading took more than
+the run.
 """
 
 import ctypes
@@ -11,7 +12,7 @@ import multiprocessing
 import resource
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,16 +30,30 @@ _TINY: dict[str, dict[str, Any]] = {
 _STATUS = Path("/proc/self/status")
 
 
-def fresh(
-    task: str, variant: str, settings: Mapping[str, Any], threads: int, device: str
-) -> int | None:
+def on_device(run: Callable[[], Any], device: str) -> int | None:
+    """The bytes of a GPU that a run takes beyond what is held; None without enough memory."""
+    import torch
+
+    try:
+        run()  # pays once for what is loaded and compiled when first needed
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        torch.cuda.synchronize(device)
+    except torch.OutOfMemoryError:
+        return None
+    return int(torch.cuda.max_memory_allocated(device) - before)
+
+
+def fresh(task: str, variant: str, settings: Mapping[str, Any], threads: int) -> int | None:
     """The bytes that one run of a variant takes beyond its inputs; None without enough memory.
 
     Raises:
         RuntimeError: the run failed for another reason than memory.
     """
     order: dict[str, Any] = {"task": task, "variant": variant, "settings": dict(settings)}
-    order |= {"threads": threads, "device": device}
+    order["threads"] = threads
     context = fresh_processes("foveal.paper.benchmark.tasks")
     receiver, sender = multiprocessing.Pipe(duplex=False)
     process = context.Process(target=_report, args=(sender, order))  # type: ignore[attr-defined]
@@ -52,8 +67,7 @@ def fresh(
     process.join()
     if isinstance(found, int):
         return found
-    # Killed by the system, or refused by the allocator of the processor or of the GPU.
-    if process.exitcode == -9 or "allocate memory" in found or "OutOfMemory" in found:
+    if process.exitcode == -9 or "allocate memory" in found:  # killed by the system, or refused
         return None
     raise RuntimeError(f"{task} with {variant} failed in its own process:\n{found}")
 
@@ -67,22 +81,15 @@ def _report(sender: Connection, order: dict[str, Any]) -> None:
             sender.send(traceback.format_exc())
 
 
-def _measure(
-    *, task: str, variant: str, settings: dict[str, Any], threads: int, device: str
-) -> int:
+def _measure(*, task: str, variant: str, settings: dict[str, Any], threads: int) -> int:
     tiny = settings | _TINY[task]
     import torch
 
     from foveal.paper.benchmark import tasks
 
     torch.set_num_threads(threads)
-    tasks.runs(task, tiny, device)[variant]()
-    run = tasks.runs(task, settings, device)[variant]
-    if device != "cpu":
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        run()
-        return int(torch.cuda.max_memory_allocated(device) - before)
+    tasks.runs(task, tiny, "cpu")[variant]()
+    run = tasks.runs(task, settings, "cpu")[variant]
     gc.collect()
     with suppress(AttributeError):  # glibc's; else the run uses what the small one left, unseen
         ctypes.CDLL(None).malloc_trim(0)

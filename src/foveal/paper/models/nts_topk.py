@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from foveal._precision import full_precision, widened
 from foveal.images import Images, sources
 from foveal.models.part_shapes import check_encoder
 from foveal.nn.encoders import encode
@@ -111,18 +112,22 @@ class NTSTopK(nn.Module):
         sizes."""
         each = sources(images, self.channels)
         view = center_crop.views(each, self.whole, self.size, self.anchors.device)  # (B, C, H, W)
-        maps = self.encoder.maps(view)  # (B, D, h, w)
+        maps = widened(self.encoder.maps(view), view)  # (B, D, h, w)
         whole = self.drop(maps.mean(dim=(2, 3)))  # (B, D)
 
-        scores = self.scorer(maps.detach())  # (B, N)
+        with full_precision(view.device):
+            scores = self.scorer(maps.detach())  # (B, N)
         selection = self.select(self.normalise(scores))  # (B, M), (B, K, M)
         patches = extract(view, self.anchors, selection, self.patch)  # (B, K, C, h, w)
         parts = self.drop_parts(encode(self.encoder, patches))  # (B, K, D)
 
+        with full_precision(view.device):
+            logits = self.head(self.aggregate(parts, whole))
+            whole_logits, part_logits = self.whole_head(whole), self.part_head(parts)
         return PartsPrediction(
-            logits=self.head(self.aggregate(parts, whole)),
-            whole_logits=self.whole_head(whole),
-            part_logits=self.part_head(parts),
+            logits=logits,
+            whole_logits=whole_logits,
+            part_logits=part_logits,
             scores=scores,
             windows=center_crop.in_images(
                 self.anchors, [image.size for image in each], self.whole, self.size

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from foveal._memory import memory
+from foveal._memory import spare_memory
 from foveal._processes import parallel_map
 from foveal.data import Example, Splits
 from foveal.images import TensorImage
@@ -29,7 +29,7 @@ from foveal.paper.data.billiards.scene import Ball, Scene
 STREAMS = ("train", "valid", "test")
 
 
-MEMORY = min(memory() // 4, 8 * 1024**3)
+MEMORY = spare_memory()
 """Bytes of pixels that are kept in memory; larger data sets are painted picture by picture."""
 
 

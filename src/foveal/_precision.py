@@ -1,0 +1,29 @@
+"""What stays in full precision where autocast lets networks compute in bfloat16 or float16.
+
+Scores, selection, sums of crops, what combines the patches, and logits. With eight bits, thousands
+of scores would share a few hundred values, and the best would be chosen by their order.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """No autocast inside."""
+    if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
+
+
+def forget_rounded(device: torch.device) -> None:
+    """Let autocast round weights again: those of a pass without gradients have lost theirs."""
+    if torch.is_autocast_enabled(device.type):
+        torch.clear_autocast_cache()
+
+
+def widened(rounded: Tensor, like: Tensor) -> Tensor:
+    """The tensor in the type of another one, if that is wider."""
+    return rounded.to(torch.promote_types(rounded.dtype, like.dtype))
