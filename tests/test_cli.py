@@ -83,7 +83,7 @@ PAGES = [
     *([name] for name in cli.COMMANDS),
     *(["train", name] for name in (*_recipes.NAMES, "folder")),
     *(["data", name] for name in (*FIELD, *_recipes.NAMES)),
-    *(["benchmark", name] for name in (*TASKS, "field")),
+    *(["benchmark", name] for name in (*TASKS, "field", "large")),
     *(["reproduce", name] for name in TABLES),
 ]
 
@@ -100,6 +100,7 @@ PAGES = [
         ["data", "boards", "--help"],
         ["benchmark", "selection", "--help"],
         ["benchmark", "field", "--help"],
+        ["benchmark", "large", "--help"],
         ["reproduce", "table2", "--help"],
         ["train", "billiards_mini", "--stesp", "3"],
         ["train", "billiards_mini", "--batch", "0"],
@@ -137,7 +138,7 @@ def test_help_names_every_command_recipe_task_and_table(said: pytest.CaptureFixt
         ([], cli.COMMANDS),
         (["train"], _recipes.NAMES),
         (["data"], (*FIELD, *_recipes.NAMES)),
-        (["benchmark"], (*TASKS, "field")),
+        (["benchmark"], (*TASKS, "field", "large")),
         (["reproduce"], TABLES),
     ):
         assert main([*words, "--help"]) == 0
