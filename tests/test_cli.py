@@ -532,6 +532,8 @@ def test_explanations_go_on_past_a_bad_file(run: Path, photos: Path, tmp_path: P
     page, good = tmp_path / "page", photos / "red" / "0.png"
     assert main(["explain", str(run), str(bad), str(good), "--output", str(page)]) == 0
     assert len(list((page / "pictures").iterdir())) == 1
+    features = json.loads((page / "windows.geojson").read_text())["features"]
+    assert [each["properties"]["file"] for each in features] == 2 * [str(good)]
 
 
 def test_a_benchmark_can_be_read_by_programs(said: pytest.CaptureFixture[str]) -> None:

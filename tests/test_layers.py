@@ -16,6 +16,7 @@ ORDER = (
     "_devices",
     "_float64",
     "_json",
+    "_memory",
     "_pointers",
     "_processes",
     "_progress",

@@ -23,10 +23,12 @@ from torch.utils.data import Dataset as Map
 from foveal._seeding import AUGMENTATION, ORDER, derived_generator
 from foveal.data import Dataset
 from foveal.data.augmentation import Pixels, Transform
+from foveal.data.kept_images import KeptImages, pixels
 from foveal.data.labels import Labels
 from foveal.errors import UserError
-from foveal.images import FileImage, Image, TensorImage, read
+from foveal.images import Image, TensorImage
 from foveal.images.augmented import AugmentedImage
+from foveal.images.tile_cache import TileCache
 
 __all__ = ["Batch", "KeptImages", "Pictures", "Pixels", "batches", "pixels", "stack"]
 
@@ -53,7 +55,7 @@ def batches(
     workers: int = 0,
     rank: int = 0,
     world: int = 1,
-    memory: int = 2 * 2**30,
+    memory: int = 2**31,
 ) -> Iterator[Batch]:
     """Yield the batches of the steps first, first + 1, .. steps - 1.
 
@@ -70,7 +72,8 @@ def batches(
         workers: number of processes that decode files; 0 decodes in this process.
         rank: which part of every batch to yield, 0 .. world - 1.
         world: number of parts; divides the size.
-        memory: bytes of decoded files to keep for the next epoch, over all workers.
+        memory: bytes to keep for the next epoch: three quarters for decoded files, over all
+            workers, and one for the tiles of large files, of which only what is looked at is read.
 
     Raises:
         ValueError: the data set is empty.
@@ -81,8 +84,9 @@ def batches(
     check_batch(size, world)
     labels, order = dataset.labels, _order(len(dataset), seed, first * size)
     steps_left = ([*itertools.islice(order, size)][rank::world] for _ in range(first, steps))
+    kept = KeptImages(memory * 3 // 4 // max(workers, 1), TileCache(memory // 4))
     loader: DataLoader[Any] = DataLoader(
-        _Source(dataset, seed, tuple(augment), memory // max(workers, 1)),
+        _Source(dataset, seed, tuple(augment), kept),
         batch_sampler=steps_left,
         collate_fn=_collate,
         num_workers=workers,
@@ -93,6 +97,8 @@ def batches(
         if isinstance(batch, UserError):
             raise batch
         images, indices = batch
+        if isinstance(images, list):
+            images = [kept.reopened(*each) for each in zip(indices.tolist(), images, strict=True)]
         yield Batch(images, labels[indices], indices)
 
 
@@ -119,10 +125,9 @@ class _Source(Map[Any]):
     """Decodes and augments the image of a pair (position, index), as DataLoader asks for it."""
 
     def __init__(
-        self, dataset: Dataset, seed: int, augment: tuple[Transform, ...], memory: int
+        self, dataset: Dataset, seed: int, augment: tuple[Transform, ...], kept: KeptImages
     ) -> None:
-        self.dataset, self.seed, self.augment = dataset, seed, augment
-        self.kept = KeptImages(memory)
+        self.dataset, self.seed, self.augment, self.kept = dataset, seed, augment, kept
 
     def __getitem__(self, pair: tuple[int, int]) -> _Item | UserError:
         position, index = pair
@@ -135,29 +140,6 @@ class _Source(Map[Any]):
         for transform in self.augment:
             image = transform(image, generator)
         return image, index
-
-
-class KeptImages:
-    """Decoded files, kept as long as the memory lasts.
-
-    Args:
-        memory: bytes to keep at most.
-    """
-
-    def __init__(self, memory: int) -> None:
-        self.free, self._kept = memory, dict[int, Pixels]()
-
-    def pixels(self, index: int, source: Image) -> Pixels | Image:
-        """Return `pixels(source)`, from memory if the image of this index was kept."""
-        if index in self._kept:
-            return self._kept[index]
-        image = pixels(source)
-        if not isinstance(source, FileImage) or not isinstance(image, Tensor):
-            return image
-        if image.nbytes <= self.free:
-            self._kept[index] = image
-            self.free -= image.nbytes
-        return image
 
 
 def _collate(
@@ -178,18 +160,24 @@ def _packed(images: Sequence[Pixels | Image]) -> Sequence[Pixels | Image]:
 
     Pixels that are handed over move to shared memory, and hold a file open as long as they live.
     """
-    sources = [i.source for i in images if isinstance(i, AugmentedImage)]
-    pixels = [source.pixels for source in sources if isinstance(source, TensorImage)]
-    if len(pixels) < len(images):
+    pixels = [_augmented_pixels(image) for image in images]
+    decoded = [each.permute(1, 2, 0) for each in pixels if each is not None]  # as they were decoded
+    if not decoded:
         return images
-    copies = stack([each.permute(1, 2, 0) for each in pixels])  # the layout of decoded files
-    if not isinstance(copies, Tensor):
-        copies = [each.permute(1, 2, 0).clone() for each in pixels]
+    copies = stack(decoded)
+    rest = iter(copies if isinstance(copies, Tensor) else [each.clone() for each in decoded])
     return [
-        replace(image, source=TensorImage(copy.permute(2, 0, 1)))
-        for image, copy in zip(images, copies, strict=True)
-        if isinstance(image, AugmentedImage)
+        replace(image, source=TensorImage(next(rest).permute(2, 0, 1)))
+        if isinstance(image, AugmentedImage) and each is not None
+        else image
+        for image, each in zip(images, pixels, strict=True)
     ]
+
+
+def _augmented_pixels(image: Pixels | Image) -> Pixels | None:
+    """The pixels that an augmented image changes; None if it is none, or they are in a file."""
+    source = image.source if isinstance(image, AugmentedImage) else None
+    return source.pixels if isinstance(source, TensorImage) else None
 
 
 def _ignore_signals(worker: int) -> None:
@@ -200,16 +188,6 @@ def _ignore_signals(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(AttributeError):  # not every platform has it
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def pixels(image: Image) -> Pixels | Image:
-    """Return all pixels of an image (C, H, W), or the image itself if it is only read in parts.
-
-    A file is read again at every call; nothing of it stays in memory but what is returned.
-    """
-    if isinstance(image, TensorImage):
-        return image.pixels
-    return read(image.path) if isinstance(image, FileImage) else image
 
 
 def stack(images: Sequence[Pixels | Image]) -> Pictures:

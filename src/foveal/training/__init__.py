@@ -203,6 +203,7 @@ def _batches(
         workers=hardware.workers,
         rank=fabric.global_rank,
         world=fabric.world_size,
+        memory=hardware.kept_bytes(),
     )
 
 
