@@ -1,4 +1,4 @@
-"""What the prediction of ever larger files costs: time, memory, and how much of a file is read.
+"""What predicting ever larger files, and training on them, costs: time, memory, bytes read.
 
 Importing this does not import torch.
 """
@@ -7,31 +7,33 @@ import math
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from foveal.errors import UserError
 from foveal.paper.benchmark import clock
 
+Work = Literal["predict", "train"]
+
 
 @dataclass(frozen=True)
 class Cost:
-    """One prediction of one file.
+    """What one piece of work on one file costs.
 
     Attributes:
+        work: a prediction, which opens the file; or a step of training, which finds it open.
         megapixels: of the image.
         file_bytes: size of the file.
-        seconds: median of the predictions, each of which opens the file.
+        seconds: median of the repetitions.
         resident_bytes: largest resident memory of the process, with Python, torch and the model.
-        bytes_read: of the file, by one prediction; None where the system does not count them.
-        found: whether a window lies on the spot that was pasted into the image.
+        bytes_read: of the file, each time; None where the system does not count them.
     """
 
+    work: Work
     megapixels: float
     file_bytes: int
     seconds: float
     resident_bytes: int
     bytes_read: int | None
-    found: bool
 
 
 @dataclass(frozen=True)
@@ -50,20 +52,18 @@ class Costs:
         """A Markdown table, a line for every file."""
         asked = ", ".join(f"{name} {value}" for name, value in self.settings.items())
         lines = [
-            f"prediction of a tiled TIFF with a pyramid: {asked}",
+            f"tiled TIFFs with pyramids: {asked}",
             "",
-            "| megapixels | file, MB | seconds | of the first | resident, MB | read, MB | read |",
-            "|---:|---:|---:|---:|---:|---:|---:|",
+            "| work | megapixels | file, MB | seconds | of the first | resident, MB | read |",
+            "|---|---:|---:|---:|---:|---:|---:|",
         ]
-        for cost in self.costs:
-            ratio = cost.seconds / self.costs[0].seconds
-            read, share = "", ""
-            if cost.bytes_read is not None:
-                read = f"{cost.bytes_read / 1e6:.2f}"
-                share = f"{cost.bytes_read / cost.file_bytes:.2%}"
+        for cost in sorted(self.costs, key=lambda cost: (cost.work, cost.megapixels)):
+            first = next(each for each in self.costs if each.work == cost.work)
+            read = "" if cost.bytes_read is None else f"{cost.bytes_read / cost.file_bytes:.2%}"
             lines.append(
-                f"| {cost.megapixels:.0f} | {cost.file_bytes / 1e6:.0f} | {cost.seconds:.2f} | "
-                f"{ratio:.2f} | {cost.resident_bytes / 1e6:.0f} | {read} | {share} |"
+                f"| {cost.work} | {cost.megapixels:.0f} | {cost.file_bytes / 1e6:.0f} | "
+                f"{cost.seconds:.2f} | {cost.seconds / first.seconds:.2f} | "
+                f"{cost.resident_bytes / 1e6:.0f} | {read} |"
             )
         return "\n".join([*lines, "", self.machine])
 
@@ -77,23 +77,27 @@ def large(
     patch: int = 128,
     k: int = 8,
     repeats: int = 3,
+    memory: str = "2GB",
     threads: int = 2,
     folder: Path | None = None,
 ) -> Costs:
-    """Measure what the prediction of large files costs, each size in a fresh process.
+    """Measure what predicting large files and training on them costs, each in a fresh process.
 
     The files are tiled TIFFs with pyramids, of a texture that repeats: 0.3 GB for a gigapixel. Time
-    and memory are to follow the view and the patches, not the size of the image.
+    and memory are to follow the view and the patches, not the size of the image. A step of training
+    is forward and backward of one image, shifted and coloured at random; a new model looks at most
+    of the candidates.
 
     Args:
         megapixels: sizes of the images, several numbers.
-        run: a trained run whose model predicts, with the view, patch and k that it has (default: a
-            new model).
+        run: a trained run to measure, with the view, patch and k that it has (default: a new
+            model).
         board: a clean image of DeepPCB that the texture is made of (default: a painted one).
         view: height and width of the new model's view.
         patch: side of its patches in pixels.
         k: number of its patches.
-        repeats: number of timed predictions of each file.
+        repeats: number of timed repetitions.
+        memory: that training may keep tiles in, such as 2GB.
         threads: number of processor threads.
         folder: where the files are written, and kept (default: a temporary one).
 
@@ -112,14 +116,17 @@ def large(
         costs = []
         for area in megapixels:
             file = place / f"{area}_megapixels.tif"
-            box = _write(file, area, board)
-            order = {"file": file, "box": box, "repeats": repeats, "threads": threads} | model
-            costs.append(in_fresh_process(order))
-    return Costs(model | {"repeats": repeats}, clock.machine(threads, "cpu"), tuple(costs))
+            _write(file, area, board)
+            order = {"file": file, "repeats": repeats, "threads": threads} | model
+            for work in get_args(Work):
+                costs.append(in_fresh_process(order | {"work": work, "memory": memory}))
+    return Costs(
+        model | {"repeats": repeats, "memory": memory}, clock.machine(threads, "cpu"), tuple(costs)
+    )
 
 
-def _write(file: Path, megapixels: int, board: Path | None) -> tuple[int, int, int, int]:
-    """Write a square image with a spot; return where that is."""
+def _write(file: Path, megapixels: int, board: Path | None) -> None:
+    """Write a square image with a spot."""
     from foveal.field import gigapixel
 
     side = math.isqrt(megapixels * 10**6)
@@ -128,4 +135,3 @@ def _write(file: Path, megapixels: int, board: Path | None) -> tuple[int, int, i
     top, left = (int(share * (side - len(spot))) for share in (0.63, 0.22))
     paste = gigapixel.Paste(spot, top, left)
     gigapixel.write_pyramid(file, texture, (side, side), paste=paste)
-    return top, left, top + len(spot), left + len(spot)

@@ -1,25 +1,34 @@
-"""The cost of the prediction of one large file, in a process of its own."""
+"""The cost of predicting one large file, or of training on it, in a process of its own."""
 
 import multiprocessing
 import statistics
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from foveal._memory import parse_bytes
 from foveal._processes import fresh_processes
+from foveal.data.augmentation import augmentations
+from foveal.data.folder import ImageFiles
+from foveal.data.folder.listed import ListedImage
+from foveal.data.loader import Batch, batches
 from foveal.errors import UserError
 from foveal.evaluation import predict
-from foveal.field.benchmark.large import Cost
+from foveal.field.benchmark.large import Cost, Work
 from foveal.images import FileImage
 from foveal.models import patch_classifier
+from foveal.objectives import classification
 from foveal.paper.benchmark.peak import high_water
 from foveal.runs import load
 from foveal.runs.inputs import list_images
+from foveal.settings import Augmentation
 
 _COUNTERS = Path("/proc/self/io")
 
@@ -61,45 +70,71 @@ def _report(sender: Connection, order: dict[str, Any]) -> None:
 
 
 def measure(
-    *, file: Path, box: tuple[int, int, int, int], repeats: int, threads: int, **model: Any
+    *, work: Work, file: Path, repeats: int, memory: str, threads: int, **model: Any
 ) -> Cost:
-    """Predict a file in this process.
+    """Work on a file in this process.
 
     Args:
+        work: what to do.
         file: a tiled TIFF.
-        box: of the spot in it.
-        repeats: number of timed predictions.
+        repeats: number of timed repetitions, after one on an empty picture or one not timed.
+        memory: for tiles, in training.
         threads: number of processor threads.
         model: `run`, or `view`, `patch` and `k` of a new model.
     """
     torch.set_num_threads(threads)
-    ask = _predictor(**model)
-    ask(torch.zeros(3, 1024, 1024, dtype=torch.uint8))  # what is made once
+    torch.manual_seed(0)
+    network = (
+        load(model["run"]).model
+        if "run" in model
+        else patch_classifier("resnet18", classes=2, **model)
+    )
+    if work == "predict":
+        once = partial(_predict, network, file)
+        _predict(network, torch.zeros(3, 1024, 1024, dtype=torch.uint8))
+    else:
+        once = partial(_step, network, _batches(file, repeats + 1, parse_bytes(memory)))
+        once()
+    image = FileImage(file)
+    is_whole = not (image.is_large and image.in_parts)  # what libtiff maps is not counted
     seconds, read = [], list[int]()
     for _ in range(repeats):
         before, begin = _bytes_read(), time.perf_counter()
-        (result,) = ask(file)
+        once()
         seconds.append(time.perf_counter() - begin)
         read += [] if before is None else [int(_bytes_read() or 0) - before]
-    if result.error is not None:
-        raise UserError(result.error)
-    height, width = FileImage(file).size
+    size = file.stat().st_size
     return Cost(
-        height * width / 1e6,
-        file.stat().st_size,
+        work,
+        image.size[0] * image.size[1] / 1e6,
+        size,
         statistics.median(seconds),
         high_water(),
-        min(read, default=None),
-        any(_meet(window, box) for window in result.windows),
+        size if is_whole and work == "predict" else min(read, default=None),
     )
 
 
-def _predictor(**model: Any) -> Callable[[Any], Any]:
-    if "run" in model:
-        return load(model["run"]).predict
-    torch.manual_seed(0)
-    network = patch_classifier("resnet18", classes=2, **model)
-    return lambda source: list(predict(network, list_images(source), ("clean", "spot"), 1))
+def _predict(network: nn.Module, source: Any) -> None:
+    """As `Run.predict` does it."""
+    classes = tuple(map(str, range(network.classes)))
+    (result,) = predict(network, list_images(source), classes, 1)
+    if result.error is not None:
+        raise UserError(result.error)
+
+
+def _batches(file: Path, steps: int, memory: int) -> Iterator[Batch]:
+    listed = ListedImage(file, file.name, "0", None, None)
+    augment = augmentations(Augmentation(shift_fraction=1 / 30, colour=True))
+    images = ImageFiles([listed], ("0", "1"))
+    return batches(images, size=1, seed=0, steps=steps, augment=augment, memory=memory)
+
+
+def _step(network: nn.Module, stream: Iterator[Batch]) -> None:
+    """Forward and backward of one image, as `foveal.training` does it."""
+    batch = next(stream)
+    network.train()
+    loss = classification(network(batch.images), batch.labels, entropy=0.0, class_weights=None)
+    loss.backward()  # type: ignore[no-untyped-call]
 
 
 def _bytes_read() -> int | None:
@@ -109,9 +144,3 @@ def _bytes_read() -> int | None:
     except OSError:
         return None
     return next(int(line.split()[1]) for line in lines if line.startswith("rchar"))
-
-
-def _meet(window: tuple[int, ...], box: tuple[int, int, int, int]) -> bool:
-    tops, lefts = (max(window[i], box[i]) for i in (0, 1))
-    bottoms, rights = (min(window[i], box[i]) for i in (2, 3))
-    return tops < bottoms and lefts < rights
