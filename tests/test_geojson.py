@@ -3,7 +3,7 @@
 import itertools
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foveal.evaluation import Result
@@ -17,6 +17,7 @@ WINDOWS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(windows=st.lists(WINDOWS, max_size=3), label=st.sampled_from(["a b", "ü", ("x", "y"), ()]))
 def test_windows_read_back_are_those_of_the_results(windows, label):
     results = [Result(f"{n}.tif", label, 0.5, {}, each) for n, each in enumerate(windows)]

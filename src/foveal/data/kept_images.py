@@ -44,12 +44,12 @@ class KeptImages:
 
     def reopened(self, index: int, image: Pixels | Image) -> Pixels | Image:
         """The same image; a file that comes from a worker, with what was read of it here before."""
-        if isinstance(image, AugmentedImage):
-            source = self.reopened(index, image.source)
-            return image if source is image.source else replace(image, source=source)
-        if not isinstance(image, FileImage) or image.cache is self.tiles:
-            return image
-        return self._open(index, image)
+        if isinstance(image, AugmentedImage) and isinstance(image.source, FileImage):
+            return replace(image, source=self._reopened(index, image.source))
+        return self._reopened(index, image) if isinstance(image, FileImage) else image
+
+    def _reopened(self, index: int, file: FileImage) -> FileImage:
+        return file if file.cache is self.tiles else self._open(index, file)
 
     def _open(self, index: int, file: FileImage) -> FileImage:
         if index not in self._opened:

@@ -147,7 +147,7 @@ class _Level:
             return False
         height, width = self.paste.pixels.shape[:2]
         y, x = self.paste.top - top, self.paste.left - left
-        return -height < y < TILE and -width < x < TILE
+        return bool(-height < y < TILE and -width < x < TILE)
 
 
 def _levels(

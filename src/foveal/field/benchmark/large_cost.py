@@ -84,14 +84,10 @@ def measure(
     """
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    network = (
-        load(model["run"]).model
-        if "run" in model
-        else patch_classifier("resnet18", classes=2, **model)
-    )
+    network, classes = _model(**model)
     if work == "predict":
-        once = partial(_predict, network, file)
-        _predict(network, torch.zeros(3, 1024, 1024, dtype=torch.uint8))
+        once = partial(_predict, network, classes, file)
+        _predict(network, classes, torch.zeros(3, 1024, 1024, dtype=torch.uint8))
     else:
         once = partial(_step, network, _batches(file, repeats + 1, parse_bytes(memory)))
         once()
@@ -114,9 +110,16 @@ def measure(
     )
 
 
-def _predict(network: nn.Module, source: Any) -> None:
+def _model(**model: Any) -> tuple[nn.Module, tuple[str, ...]]:
+    """A model, and the names of its classes."""
+    if "run" in model:
+        run = load(model["run"])
+        return run.model, run.classes
+    return patch_classifier("resnet18", classes=2, **model), ("clean", "spot")
+
+
+def _predict(network: nn.Module, classes: tuple[str, ...], source: Any) -> None:
     """As `Run.predict` does it."""
-    classes = tuple(map(str, range(network.classes)))
     (result,) = predict(network, list_images(source), classes, 1)
     if result.error is not None:
         raise UserError(result.error)
