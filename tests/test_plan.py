@@ -10,6 +10,7 @@ from PIL import Image
 
 import miniatures
 from foveal.cli.main import main
+from foveal.errors import UserError
 from foveal.evaluation import Result, summarise
 from foveal.nn.encoders import Backbone
 from foveal.planning import beginnings
@@ -85,6 +86,7 @@ def test_a_plan_says_what_training_would_do_and_leaves_nothing_behind(
     ("arguments", "said"),
     [
         ([], "name your data"),
+        (["{photos}", "--nothing", "bird"], "--nothing bird: there is no such class"),
         (["billiards_mini"], "is a recipe"),
         (["nowhere"], "no such folder"),
         (["{photos}", "--minutes", "soon"], "minutes"),
@@ -112,6 +114,15 @@ def test_without_a_network_training_starts_from_scratch_and_says_so(
     assert "--weights" in source.notes[0]
     assert main(["plan", str(photos), "--encoder", "test_resnet", "--patch", "32"]) == 0
     assert "random weights" in capsys.readouterr().out
+
+
+def test_the_class_with_nothing_to_find_is_known_by_its_name_or_given() -> None:
+    assert beginnings.nothing_here(Beginning(), ("dent", "ok")).nothing == "ok"
+    assert beginnings.nothing_here(Beginning(), ("dent", "scratch")).nothing == ""
+    assert beginnings.nothing_here(Beginning(nothing=""), ("dent", "ok")).nothing == ""
+    assert beginnings.nothing_here(Beginning(nothing="dent"), ("dent", "ok")).nothing == "dent"
+    with pytest.raises(UserError, match=r"--nothing none: there is no such class: .*dent"):
+        beginnings.nothing_here(Beginning(nothing="none"), ("dent", "ok"))
 
 
 def test_training_begins_with_proposals_only_from_pretrained_frozen_features() -> None:

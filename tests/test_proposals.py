@@ -393,6 +393,25 @@ def test_nothing_here_is_found_and_not_asked_for(mined):
     assert {exemplar.question for exemplar in found.exemplars} == {"red"}
 
 
+def test_what_only_images_with_nothing_to_find_show_is_no_evidence() -> None:
+    data = painted(60, seed=3, names=("none", "red"))
+    for image, label in zip(data.images, data.labels, strict=True):
+        if label == "none":  # a mark in its corner tells "none", and nothing tells "red"
+            image[:, :12, :12] = torch.tensor([25, 25, 230], dtype=torch.uint8)[:, None, None]
+    free = mine(data.images, data.labels, trunk=small_trunk(), patch=PATCH)
+    told = mine(
+        data.images,
+        data.labels,
+        trunk=small_trunk(),
+        patch=PATCH,
+        classes=("none", "red"),
+        nothing=0,
+    )
+    assert "none" in {finding.question for finding in free.findings}
+    assert [finding.question for finding in told.findings] == ["red"]
+    assert {exemplar.question for exemplar in told.exemplars} == {"red"}
+
+
 def test_the_best_exemplar_shows_the_planted_thing(mined):
     found, data = mined
     best = found.exemplars[0]
@@ -542,6 +561,7 @@ def test_progress_counts_the_images():
         ({"folds": 1}, "folds"),
         ({"groups": 12 * [0]}, "folds"),
         ({"classes": ("a",)}, "is not in"),
+        ({"nothing": 2}, "nothing must lie in 0..1"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(change, message):

@@ -119,6 +119,8 @@ class Beginning:
             as many windows are read in fewer steps (0: inferred from the number of images).
         read_learning_rate: learning rate of the votes while reading.
         read_encoder_lr_scale: factor on it for the encoder.
+        nothing: class of images with nothing to find in them, for which no window is evidence ("":
+            there is none; inferred from the names of the classes if not given).
         baseline: first fit a linear classifier of the small view, to compare with.
         global_head: let this classifier add to the answer, as far as validation images are the
             better for it.
@@ -130,6 +132,7 @@ class Beginning:
     read_steps: int = 0
     read_learning_rate: float = 2e-3
     read_encoder_lr_scale: float = 0.3
+    nothing: str | None = None
     baseline: bool = True
     global_head: bool = True
 

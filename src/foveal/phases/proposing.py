@@ -64,6 +64,7 @@ def propose(
     *,
     patch: int,
     count: int,
+    nothing: int | None,
     seed: int,
     progress: Progress,
 ) -> tuple[Proposals, Proposed]:
@@ -74,12 +75,19 @@ def propose(
         trunk: frozen network.
         patch: side of the windows in pixels.
         count: windows per image.
+        nothing: number of the class without evidence of its own, if it is known.
         seed: of samples and folds.
         progress: called with the number of images done, and of all.
     """
     groups = getattr(splits.train, "groups", None)
     found = mine(
-        splits.train, trunk=trunk, patch=patch, groups=groups, seed=seed, progress=progress
+        splits.train,
+        trunk=trunk,
+        patch=patch,
+        groups=groups,
+        nothing=nothing,
+        seed=seed,
+        progress=progress,
     )
     images = [splits.validation[index].image for index in range(len(splits.validation))]
     few = min(count, *(math.prod(trunk.grid(image.size)) for image in images))
@@ -91,7 +99,7 @@ def propose(
     return found, Proposed(
         str(found),
         found.trusted and found.complete,
-        _nothing(found, splits.train),
+        _nothing(found, splits.train) if nothing is None else nothing,
         train,
         tuple(validation),
     )

@@ -125,12 +125,18 @@ def _propose(
         trunk,
         patch=model.patch[0],
         count=beginning.proposals,
+        nothing=_nothing(splits, beginning),
         seed=training.seed,
         progress=log.count,
     )
     log.end(proposed.summary)
     folder.keep("proposals", {"found": found.state(), "windows": proposed.state()})
     return proposed
+
+
+def _nothing(splits: Splits, beginning: Beginning) -> int | None:
+    """Number of the class that means that there is nothing to find."""
+    return splits.train.classes.index(beginning.nothing) if beginning.nothing else None
 
 
 def _read_training(training: Training, beginning: Beginning, windows: int) -> Training:

@@ -1,8 +1,10 @@
 """Which weights a training starts from, and whether it can begin with proposals."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from foveal.errors import DownloadFailed
+from foveal.data.folder.table import shorten
+from foveal.errors import DownloadFailed, UserError
 from foveal.settings import Beginning, Model
 
 SCRATCH = "thin"  # the encoder that has no pretrained weights
@@ -87,6 +89,34 @@ def _apart(model: Model, image: tuple[int, int]) -> int:
 def possible(beginning: Beginning, model: Model) -> bool:
     """Whether training begins with proposals, which come from a frozen pretrained scorer."""
     return beginning.begin and model.pretrained and model.freeze_scorer and model.scorer != "conv"
+
+
+def nothing_here(beginning: Beginning, classes: Sequence[str]) -> Beginning:
+    """Fill in which class means that there is nothing to find, by its name if it is not given.
+
+    Raises:
+        UserError: there is no such class.
+    """
+    from foveal.data.folder import class_names
+
+    if beginning.nothing is None:
+        return replace(beginning, nothing=class_names.nothing_here(classes) or "")
+    if beginning.nothing and beginning.nothing not in classes:
+        raise UserError(
+            f"--nothing {beginning.nothing}: there is no such class: choose one of "
+            f"{shorten(classes)}"
+        )
+    return beginning
+
+
+def silent(beginning: Beginning | None) -> tuple[str, ...]:
+    """A remark where a class is taken to mean that there is nothing to find."""
+    if beginning is None or not beginning.nothing:
+        return ()
+    return (
+        f"class {beginning.nothing}: nothing is looked for in its images; if something in them "
+        "tells the class, train with --nothing ''",
+    )
 
 
 def left_out(beginning: Beginning, model: Model) -> tuple[str, ...]:

@@ -76,6 +76,8 @@ def folder(
     typical = _check_images(data, images)
     source = beginnings.weights_source(model)
     inferred = _infer_model(model, typical, pretrained=source.pretrained)
+    if not multilabel:
+        beginning = beginnings.nothing_here(beginning, images.train.classes)
     starts = beginning if beginnings.possible(beginning, inferred) else None
     weights = _class_weights(optimisation, images, balance and not multilabel)
     optimisation = replace(optimisation, class_weights=weights)
@@ -88,7 +90,11 @@ def folder(
         )
     sizing.try_shapes(network, images)
     starts, optimisation = _infer_steps(network, images, starts, optimisation, minutes)
-    notes = (_describe(images), _describe_model(model, inferred, optimisation, typical))
+    notes = (
+        _describe(images),
+        _describe_model(model, inferred, optimisation, typical),
+        *beginnings.silent(starts),
+    )
     return Experiment(
         recipe="folder",
         options={

@@ -67,15 +67,25 @@ def read_groups(groups: Any, *, count: int) -> Int[Tensor, " n"]:
     return torch.tensor([numbers[name] for name in names])
 
 
-def questions_of(bearing: Bool[Tensor, "n classes"], names: Sequence[str]) -> list[Question]:
+def questions_of(
+    bearing: Bool[Tensor, "n classes"], names: Sequence[str], nothing: int | None = None
+) -> list[Question]:
     """Every class against the rest and the rest against every class, none of them twice.
 
     Questions with fewer than 5 images on one side are left out.
+
+    Args:
+        bearing: which images bear which class.
+        names: of the classes.
+        nothing: number of the class without evidence; what its images alone show is not asked for.
     """
     asked = [Question(name, bearing[:, i]) for i, name in enumerate(names)]
     asked += [Question(f"not {name}", ~bearing[:, i]) for i, name in enumerate(names)]
+    silent = None if nothing is None else bearing[:, nothing]
     found: list[Question] = []
     for question in asked:
+        if silent is not None and torch.equal(question.positive, silent):
+            continue
         sides = int(question.positive.sum()), int((~question.positive).sum())
         known = any(torch.equal(question.positive, each.positive) for each in found)
         if min(sides) >= _FEWEST and not known:

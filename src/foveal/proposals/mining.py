@@ -56,6 +56,7 @@ def mine(
     patch: int | tuple[int, int] = 64,
     classes: Sequence[str] | None = None,
     groups: Sequence[object] | Tensor | None = None,
+    nothing: int | None = None,
     folds: int = 3,
     seed: int = 0,
     progress: Progress | None = None,
@@ -84,12 +85,14 @@ def mine(
         classes: names of the classes, for class numbers and booleans.
         groups: of each image (a patient, a road, a day), by number or name. Images of one group are
             never used to judge one another; groups that bear several labels are judged within.
+        nothing: number of the class that means "nothing here": nothing is looked for that tells it.
+            None: if there is one, the questions tell.
         folds: number of parts that take turns as the images not used.
         seed: of the samples and the folds.
         progress: called with the number of images done, and of all, for both passes.
 
     Raises:
-        ValueError: lengths differ, or there are fewer than 2 folds or images.
+        ValueError: lengths differ, there are fewer than 2 folds or images, or no such class.
         UserError: an image cannot be read, or the weights cannot be had or do not fit.
     """
     sources = _Sources(images)
@@ -97,6 +100,8 @@ def mine(
     group = read_groups(groups, count=len(sources))
     if not 2 <= folds <= int(group.max()) + 1:
         raise ValueError(f"folds must lie in 2..{int(group.max()) + 1} groups: got {folds}")
+    if nothing is not None and not 0 <= nothing < len(names):
+        raise ValueError(f"nothing must lie in 0..{len(names) - 1} classes: got {nothing}")
     side = (patch, patch) if isinstance(patch, int) else patch
     network = _trunk(trunk, weights, side, sources)
     sources.channels = network.channels
@@ -109,7 +114,7 @@ def mine(
     trial = Trial(
         survey,
         background.centres,
-        questions_of(bearing.to(device), names),
+        questions_of(bearing.to(device), names, nothing),
         folds=stratified_folds(bearing, group, folds, generator).to(device),
         groups=group.to(device),
         within=_mixed(bearing, group),

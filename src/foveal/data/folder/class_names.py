@@ -7,6 +7,10 @@ from collections.abc import Iterator, Sequence
 from foveal.data.folder.table import shorten
 
 _MISSING = frozenset(("", "nan", "none", "null", "na", "n/a", "-", "?"))
+_NOTHING = re.compile(
+    r"nothing|none|nil|no|empty|clean|clear|normal|negative|neg|background|ok|okay|good|sound|healthy"
+    r"|intact|fine|(no|not|non|without|un)[ _-].+|(defect|fault)[ _-]?free"
+)
 _SEPARATORS = r"[,;/+&]"
 
 
@@ -23,6 +27,19 @@ def doubts(names: Sequence[str]) -> list[str]:
     ["warning: 'cat;dog' is a class of its own: if it means several classes, write cat|dog"]
     """
     return list(_doubts(names))
+
+
+def nothing_here(names: Sequence[str]) -> str | None:
+    """The class whose name says that there is nothing to find in its images, if there is one.
+
+    >>> nothing_here(["crack", "Clean", "dent"])
+    'Clean'
+    >>> nothing_here(["30", "50", "no limit"])
+    'no limit'
+    >>> nothing_here(["cat", "dog"])
+    """
+    found = [name for name in names if _NOTHING.fullmatch(name.strip().casefold())]
+    return found[0] if len(found) == 1 else None
 
 
 def _doubts(names: Sequence[str]) -> Iterator[str]:
