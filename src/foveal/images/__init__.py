@@ -20,7 +20,16 @@ from foveal.images.orientation import Window
 from foveal.images.refusals import ImageError
 from foveal.images.resampling import resampled, resampled_crops
 
-__all__ = ["FileImage", "Image", "ImageError", "Images", "TensorImage", "read", "sources"]
+__all__ = [
+    "FileImage",
+    "Glanceable",
+    "Image",
+    "ImageError",
+    "Images",
+    "TensorImage",
+    "read",
+    "sources",
+]
 
 
 @runtime_checkable
