@@ -1,14 +1,15 @@
-"""Amounts of memory: as people write them, and as this machine has them."""
+"""Amounts of memory: as people write them, and how much this process may use."""
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _UNITS |= {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _MEMINFO = Path("/proc/meminfo")
-_GROUP = Path("/sys/fs/cgroup")  # what a container may use
-_UNKNOWN = 2**32
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_UNKNOWN = 8 * 2**30
 
 
 def parse_bytes(text: str) -> int:
@@ -26,27 +27,26 @@ def parse_bytes(text: str) -> int:
     return int(float(found[1]) * _UNITS[found[2]])
 
 
+@cache
+def memory() -> int:
+    """Bytes; a container has less than its machine. 8 GiB if that is unknown."""
+    try:
+        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):
+        whole = _UNKNOWN
+    for file in _LIMITS:
+        try:
+            whole = min(whole, int(Path(file).read_text()))
+        except (OSError, ValueError):  # no such file, or no limit
+            continue
+    return whole
+
+
 def free_memory() -> int:
-    """Bytes that this process could take without others having to give any up."""
-    amounts = [_free_in_machine(), _free_in_group()]
-    return min((each for each in amounts if each is not None), default=_UNKNOWN)
-
-
-def _free_in_machine() -> int | None:
+    """Bytes that this process could take without others having to give any up; half if unknown."""
     try:
         lines = _MEMINFO.read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvail"))
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvail"))
     except (OSError, StopIteration):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (AttributeError, OSError, ValueError):
-        return None
-
-
-def _free_in_group() -> int | None:
-    try:
-        limit, used = ((_GROUP / f"memory.{n}").read_text() for n in ("max", "current"))
-        return max(int(limit) - int(used), 0)
-    except (OSError, ValueError):  # there is none, or its limit is "max"
-        return None
+        free = memory() // 2
+    return min(free, memory())

@@ -4,6 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from foveal._terminal import say
 from foveal.cli import _recipes
 from foveal.cli._console import SUCCESS, log
 from foveal.cli._options import Options
@@ -69,7 +70,7 @@ def show(
     from foveal.planning import budget
     from foveal.runs.folder import RunFolder
 
-    print(*_further_notes(experiment), sep="\n")
+    say(*_further_notes(experiment))
     check_hardware(experiment, hardware)
     RunFolder(output or default_output(given["data"], given.get("fold"))).check_new()
     assert isinstance(experiment.model, PatchClassifier)
@@ -77,9 +78,9 @@ def show(
     costs = budget.measure(experiment.model, splits, begins=beginning is not None)
     counts = {"images": len(splits.train), "validation": len(splits.validation)}
     expected = budget.forecast(costs, beginning, experiment.training.optimisation, **counts)
-    print(expected)
+    say(expected)
     if (folds := given.get("folds")) is not None and given.get("fold") is None:
-        print(f"{folds} folds, one after the other: about {folds * expected.total:.0f} minutes")
+        say(f"{folds} folds, one after the other: about {folds * expected.total:.0f} minutes")
     if sheet is not None:
         from foveal.planning.augmentation_sheet import draw_sheet
 
@@ -96,7 +97,7 @@ def _describe_data(given: dict[str, Any]) -> None:
     asked = {name: given[name] for name in ("seed", "multilabel") if name in given}
     with suppress(ValueError):
         splits = read_images(given["data"], **asked)()
-        print(*inventory(given["data"], splits, scarce(splits.train)), "", sep="\n", flush=True)
+        say(*inventory(given["data"], splits, scarce(splits.train)), "")
 
 
 def _further_notes(experiment: Experiment) -> list[str]:

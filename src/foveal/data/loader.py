@@ -8,9 +8,7 @@ instead of B. Labels are those that the data set lists.
 """
 
 import itertools
-import signal
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -25,6 +23,7 @@ from foveal.data import Dataset
 from foveal.data.augmentation import Pixels, Transform
 from foveal.data.kept_images import KeptImages, pixels
 from foveal.data.labels import Labels
+from foveal.data.workers import ignore_signals, iterate
 from foveal.errors import UserError
 from foveal.images import Image, TensorImage
 from foveal.images.augmented import AugmentedImage
@@ -77,6 +76,7 @@ def batches(
 
     Raises:
         ValueError: the data set is empty.
+        Failure: a process that loads images has died.
         UserError: an image cannot be read, or the size is no positive multiple of the world.
     """
     if len(dataset) == 0:
@@ -90,10 +90,10 @@ def batches(
         batch_sampler=steps_left,
         collate_fn=_collate,
         num_workers=workers,
-        worker_init_fn=_ignore_signals,
+        worker_init_fn=ignore_signals,
         generator=Generator(),
     )
-    for batch in loader:
+    for batch in iterate(loader) if workers else loader:
         if isinstance(batch, UserError):
             raise batch
         images, indices = batch
@@ -178,16 +178,6 @@ def _augmented_pixels(image: Pixels | Image) -> Pixels | None:
     """The pixels that an augmented image changes; None if it is none, or they are in a file."""
     source = image.source if isinstance(image, AugmentedImage) else None
     return source.pixels if isinstance(source, TensorImage) else None
-
-
-def _ignore_signals(worker: int) -> None:
-    """Leave Ctrl-C, which reaches every process of a terminal, to the process that trains.
-
-    It still needs the batches of its workers to finish its step.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(AttributeError):  # not every platform has it
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def stack(images: Sequence[Pixels | Image]) -> Pictures:

@@ -8,7 +8,6 @@ Many pictures are painted by several processes: a script that makes a data set n
 `if __name__ == "__main__":`.
 """
 
-import os
 from collections.abc import Callable
 from functools import cached_property, lru_cache, partial
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from foveal._memory import memory
 from foveal._processes import parallel_map
 from foveal.data import Example, Splits
 from foveal.images import TensorImage
@@ -29,16 +29,7 @@ from foveal.paper.data.billiards.scene import Ball, Scene
 STREAMS = ("train", "valid", "test")
 
 
-def _memory() -> int:
-    """A quarter of the machine's memory, at most 8 GiB; 2 GiB if that is unknown."""
-    try:
-        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError):
-        return 2 * 1024**3
-    return int(min(whole // 4, 8 * 1024**3))
-
-
-MEMORY = _memory()
+MEMORY = min(memory() // 4, 8 * 1024**3)
 """Bytes of pixels that are kept in memory; larger data sets are painted picture by picture."""
 
 
