@@ -85,7 +85,7 @@ PAGES = [
     *([name] for name in cli.COMMANDS),
     *(["train", name] for name in (*_recipes.NAMES, "folder")),
     *(["data", name] for name in (*FIELD, *_recipes.NAMES)),
-    *(["benchmark", name] for name in (*TASKS, "field")),
+    *(["benchmark", name] for name in (*TASKS, "field", "large")),
     *(["reproduce", name] for name in TABLES),
 ]
 
@@ -102,6 +102,7 @@ PAGES = [
         ["data", "boards", "--help"],
         ["benchmark", "selection", "--help"],
         ["benchmark", "field", "--help"],
+        ["benchmark", "large", "--help"],
         ["reproduce", "table2", "--help"],
         ["train", "billiards_mini", "--stesp", "3"],
         ["train", "billiards_mini", "--batch", "0"],
@@ -139,7 +140,7 @@ def test_help_names_every_command_recipe_task_and_table(said: pytest.CaptureFixt
         ([], cli.COMMANDS),
         (["train"], _recipes.NAMES),
         (["data"], (*FIELD, *_recipes.NAMES)),
-        (["benchmark"], (*TASKS, "field")),
+        (["benchmark"], (*TASKS, "field", "large")),
         (["reproduce"], TABLES),
     ):
         assert main([*words, "--help"]) == 0
@@ -536,6 +537,8 @@ def test_explanations_go_on_past_a_bad_file(run: Path, photos: Path, tmp_path: P
     page, good = tmp_path / "page", photos / "red" / "0.png"
     assert main(["explain", str(run), str(bad), str(good), "--output", str(page)]) == 0
     assert len(list((page / "pictures").iterdir())) == 1
+    features = json.loads((page / "windows.geojson").read_text())["features"]
+    assert [each["properties"]["file"] for each in features] == 2 * [str(good)]
 
 
 def test_a_benchmark_can_be_read_by_programs(said: pytest.CaptureFixture[str]) -> None:

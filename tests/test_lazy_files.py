@@ -21,10 +21,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import miniatures
-from foveal.evaluation import inference, predict
-from foveal.images import FileImage, ImageError, TensorImage, file_sources, read, sources
+from foveal.evaluation import predict
+from foveal.images import FileImage, ImageError, TensorImage, file_sources, files, read, sources
 from foveal.images import tiff_pieces as pieces
 from foveal.images.resampling import resampled, resampled_bands
+from foveal.images.tile_cache import TileCache
 from foveal.models import PatchClassifier
 from foveal.nn import aggregators
 from foveal.nn.encoders import ThinResNet
@@ -306,13 +307,13 @@ def test_damage_matters_only_where_it_is_looked_at(tmp_path: Path) -> None:
             look()
 
 
-def test_what_is_kept_of_a_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = FileImage(written(tmp_path / "a.tif", tiff(random(TILED, 90, 70), TILED)))
-    monkeypatch.setattr(file_sources, "CACHE", 5 * 16 * 16 * 3)
-    image.view((9, 9))
-    image.crops(WINDOWS, (8, 8))
-    tiles = image._opened()._levels[0].tiles  # type: ignore[union-attr]
-    assert 0 < sum(tile.nbytes for tile in tiles._kept.values()) == tiles._bytes <= 5 * 16 * 16 * 3
+def test_what_is_kept_of_files_is_bounded(tmp_path: Path) -> None:
+    cache = TileCache(5 * 16 * 16 * 3)
+    path = written(tmp_path / "a.tif", tiff(random(TILED, 90, 70), TILED))
+    for image in (FileImage(path, cache), FileImage(path, cache)):  # which share it
+        image.view((9, 9))
+        image.crops(WINDOWS, (8, 8))
+        assert 0 < sum(tile.nbytes for tile in cache._kept.values()) == cache._bytes <= cache.limit
 
 
 PEAK = """
@@ -463,11 +464,11 @@ def test_a_large_file_is_predicted_as_a_small_one(
         view=(90, 70),
         patch=(16, 16),
     )
-    files = [FileImage(path) for path in (tiled, png, cut, damaged)]
-    whole = list(predict(model, files, ("a", "b"), 4))
-    monkeypatch.setattr(inference, "_DECODED_AHEAD", 0)
+    images = [FileImage(path) for path in (tiled, png, cut, damaged)]
+    whole = list(predict(model, images, ("a", "b"), 4))
+    monkeypatch.setattr(files, "LARGE", 0)
     monkeypatch.setattr(FileImage, "decode", None)  # nobody decodes all of it
-    lazy = list(predict(model, [FileImage(file.path) for file in files], ("a", "b"), 4))
+    lazy = list(predict(model, [FileImage(image.path) for image in images], ("a", "b"), 4))
     assert [bool(each.error) for each in lazy] == [False, False, True, True]
     for found, expected in zip(lazy, whole, strict=True):
         assert found.error == expected.error
@@ -478,12 +479,11 @@ def test_a_large_file_is_predicted_as_a_small_one(
 # threads and processes
 
 
-def test_threads_share_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_sources, "CACHE", 3000)
+def test_threads_share_an_image(tmp_path: Path) -> None:
     tiled = written(tmp_path / "a.tif", tiff(random(TILED, 90, 70), TILED))
     png = miniatures.write(tmp_path / "a.png", miniatures.pixels(90, 70))
     for path in (tiled, png):
-        image, expected = FileImage(path), crops(TensorImage(read(path)))
+        image, expected = FileImage(path, TileCache(3000)), crops(TensorImage(read(path)))
         with ThreadPoolExecutor(4) as pool:
             for found in pool.map(lambda _, image=image: crops(image), range(12)):
                 assert all(map(torch.equal, found, expected))

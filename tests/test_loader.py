@@ -17,14 +17,8 @@ from torch import Tensor
 from foveal._seeding import derived_generator, derived_seed
 from foveal.data import Example, Splits
 from foveal.data.augmentation import augmentations
-from foveal.data.cache import (
-    Cache,
-    KeptImages,
-    decoded_bytes,
-    keep_on_device,
-    pixels,
-    plan_cache,
-)
+from foveal.data.cache import Cache, decoded_bytes, keep_on_device, plan_cache
+from foveal.data.kept_images import KeptImages, pixels
 from foveal.data.loader import Pictures, batches, stack
 from foveal.errors import UserError
 from foveal.images import FileImage, Image, TensorImage, sources

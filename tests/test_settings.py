@@ -1,6 +1,7 @@
 """Laws of settings: what cannot work is refused when it is written down."""
 
 import math
+import os
 from typing import Any
 
 import pytest
@@ -34,12 +35,32 @@ def test_settings_out_of_range_are_refused_with_the_value(name: str, value: Any)
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("precision", "64"), ("accelerator", "tpu"), ("devices", 0), ("nodes", 0), ("workers", -1)],
+    [
+        ("precision", "64"),
+        ("accelerator", "tpu"),
+        ("devices", 0),
+        ("nodes", 0),
+        ("workers", -1),
+        ("memory", "2 apples"),
+        ("memory", ""),
+    ],
 )
 @pytest.mark.usefixtures("unchecked")
 def test_hardware_out_of_range_is_refused_with_the_value(name: str, value: Any):
     with pytest.raises(ValueError, match=f"{name} must be .*: got '?{value}"):
         Hardware(**{name: value})
+
+
+@pytest.mark.parametrize("unit", ["", "B", "kB", "MB", "gb", "GiB", "T"])
+def test_an_amount_of_memory_is_read_as_it_is_written(unit: str):
+    power = "kmgt".find(unit[:1].lower()) + 1 if unit not in ("", "B") else 0
+    base = 1024 if "i" in unit else 1000
+    assert Hardware(memory=f"3{unit}").kept_bytes() == 3 * base**power
+    assert Hardware(memory=f"2.5 {unit}").kept_bytes() == int(2.5 * base**power)
+
+
+def test_without_an_amount_a_part_of_the_free_memory_is_taken():
+    assert 0 < Hardware().kept_bytes() < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.parametrize("weights", [(1.0, -1.0), (0.0, 0.0), (1.0, math.inf), (1.0, math.nan), ()])

@@ -17,6 +17,7 @@ from foveal._checks import (
     check_least,
     check_size,
 )
+from foveal._memory import free_memory, parse_bytes
 
 Size = tuple[int, int]
 Aggregator = Literal["max", "mean", "transformer"]
@@ -270,6 +271,8 @@ class Hardware:
             else in memory, as far as it reaches.
         workers: number of processes that load images; 0 loads in the main process; inferred if not
             given: 0, but on a GPU several where images are not kept.
+        memory: of decoded images and of tiles of large ones to keep, for each process that trains,
+            such as 2GB; auto: a quarter of what is free.
     """
 
     devices: int = 1
@@ -278,14 +281,21 @@ class Hardware:
     precision: Precision = "auto"
     cache: CachePlace = "auto"
     workers: int | None = None
+    memory: str = "auto"
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         check_choices(self)
+        if self.memory != "auto":
+            parse_bytes(self.memory)
         if self.devices == 0 or self.devices < -1:
             raise ValueError(f"devices must be 1 or more, or -1 for all: got {self.devices}")
         check_least(self, ("nodes",), 1)
         check_least(self, ("workers",), 0)
+
+    def kept_bytes(self) -> int:
+        """The memory in bytes, of what is free now."""
+        return free_memory() // 4 if self.memory == "auto" else parse_bytes(self.memory)
 
 
 @dataclass(frozen=True, kw_only=True)

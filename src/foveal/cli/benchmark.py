@@ -12,9 +12,10 @@ from foveal.cli._parsers import Token, new_app, run_command, show_topics, split_
 def benchmark(*tokens: Token) -> int:
     """Measure what models and their parts cost here, and how good gradients and predictions are."""
     from foveal.field.benchmark import field
+    from foveal.field.benchmark.large import large
     from foveal.paper import benchmark as paper
 
-    tasks: dict[str, Callable[..., Any]] = {**paper.TASKS, "field": field}
+    tasks: dict[str, Callable[..., Any]] = {**paper.TASKS, "field": field, "large": large}
     name, rest = split_target(tokens)
     if name not in tasks:
         parser = new_app("benchmark", benchmark.__doc__ or "", usage="benchmark TASK [OPTIONS]")

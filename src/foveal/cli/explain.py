@@ -24,6 +24,8 @@ def explain(
 ) -> int:
     """Show where the model looked, on one HTML page that opens without a server.
 
+    Beside the page is windows.geojson, the windows in pixels of the images, for QuPath and QGIS.
+
     Args:
         run: folder of the run, as printed by foveal train.
         images: files, folders, glob patterns or labelled CSVs (default: the run's test images).
@@ -31,7 +33,9 @@ def explain(
         most: largest number of test images, evenly spaced; the figures on the page are those of
             all test images. Given images are all explained.
     """
+    from foveal._files import write
     from foveal.phases.showing import learning
+    from foveal.report.geojson import windows_geojson
     from foveal.report.page import write_page
     from foveal.runs import load
     from foveal.runs.folder import RunFolder
@@ -56,6 +60,8 @@ def explain(
         metrics_rows=RunFolder(run).rows(),
         learning=learning(RunFolder(run), model.model, asked.inputs, looks),
     )
+    content = windows_geojson(look.result for look in looks)
+    write(output / "windows.geojson", content.encode("utf-8", "replace"))
     say(written)
     return status([look.result.error for look in looks])
 

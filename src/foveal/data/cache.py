@@ -4,24 +4,20 @@ On a device the images of a batch are taken together there, and nothing is copie
 What does not fit is decoded again. Results do not depend on it.
 """
 
-import threading
-from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 
-from foveal._memory import spare_memory
 from foveal._processes import cores
-from foveal.data.augmentation import Pixels
 from foveal.data.dataset import Dataset, Example, Splits
-from foveal.images import FileImage, Image, TensorImage, read
+from foveal.data.kept_images import KeptImages
+from foveal.images import FileImage, TensorImage
 from foveal.settings import Hardware
 
 _LOOKED_AT = 20  # images, to estimate the size of all
 _MOST_WORKERS, _THREADS = 8, 4
-_LOCK = threading.Lock()  # of all caches: one with a lock of its own could not go to a worker
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,7 @@ def plan_cache(dataset: Dataset, hardware: Hardware, device: torch.device) -> Ca
     """
     on_gpu = device.type != "cpu"
     needed = decoded_bytes(dataset) if on_gpu else 0
-    room = memory = spare_memory() // _local_processes(hardware)
+    room = memory = hardware.kept_bytes() // _local_processes(hardware)
     if device.type == "cuda":
         room = torch.cuda.mem_get_info(device)[0] // 2
     place = hardware.cache
@@ -102,36 +98,6 @@ def _local_processes(hardware: Hardware) -> int:
     if hardware.devices > 0:
         return hardware.devices
     return max(1, torch.cuda.device_count())
-
-
-class KeptImages:
-    """Decoded images, kept as long as the memory lasts; threads may share it.
-
-    Args:
-        memory: bytes to keep at most.
-        device: where they are kept, files and others; None: of files only, in memory.
-    """
-
-    def __init__(self, memory: int, device: torch.device | None = None) -> None:
-        self.free, self.device, self._kept = memory, device, dict[Hashable, Pixels]()
-
-    def pixels(self, index: Hashable, source: Image) -> Pixels | Image:
-        """Return `pixels(source)`, as it was kept if the image of this index was."""
-        if index in self._kept:
-            return self._kept[index]
-        image = pixels(source)
-        if not isinstance(image, torch.Tensor):
-            return image
-        is_there = self.device is None or image.device == self.device
-        if is_there and not isinstance(source, FileImage):
-            return image
-        with _LOCK:
-            fits = image.nbytes <= self.free
-            self.free -= image.nbytes if fits else 0
-        if fits:
-            image = image if self.device is None else image.to(self.device)
-            self._kept[index] = image
-        return image
 
 
 class _Kept:
@@ -181,13 +147,3 @@ def keep_on_device(splits: Splits, hardware: Hardware, device: torch.device) -> 
         _Kept(part, kept, cache.threads) for part in (splits.train, splits.validation)
     )
     return replace(splits, train=train, validation=validation)
-
-
-def pixels(image: Image) -> Pixels | Image:
-    """Return all pixels of an image (C, H, W), or the image itself if it is only read in parts.
-
-    A file is read again at every call; nothing of it stays in memory but what is returned.
-    """
-    if isinstance(image, TensorImage):
-        return image.pixels
-    return read(image.path) if isinstance(image, FileImage) else image

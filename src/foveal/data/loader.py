@@ -22,16 +22,19 @@ from torch.utils.data import Dataset as Map
 from foveal._seeding import AUGMENTATION, ORDER, derived_generator
 from foveal.data import Dataset
 from foveal.data.augmentation import Pixels, Transform
-from foveal.data.cache import Cache, KeptImages, pixels
+from foveal.data.cache import Cache
+from foveal.data.kept_images import KeptImages, pixels
 from foveal.data.labels import Labels
 from foveal.data.workers import ignore_signals, iterate
 from foveal.errors import UserError
 from foveal.images import Image, TensorImage
 from foveal.images.augmented import AugmentedImage
+from foveal.images.tile_cache import TileCache
 
 __all__ = ["Batch", "KeptImages", "Pictures", "Pixels", "batches", "pixels", "stack"]
 
 Pictures = Real[Tensor, "B C H W"] | list[Pixels | Image]
+_MOST_TILES = 2**31  # bytes of tiles of large files
 _Item = tuple[Pixels | Image, int]  # image, index
 
 
@@ -81,8 +84,9 @@ def batches(
     check_batch(size, world)
     labels, order = dataset.labels, _order(len(dataset), seed, first * size)
     steps_left = ([*itertools.islice(order, size)][rank::world] for _ in range(first, steps))
+    kept = _kept_images(cache)
     loader: DataLoader[Any] = DataLoader(
-        _Source(dataset, seed, tuple(augment), cache),
+        _Source(dataset, seed, tuple(augment), kept, 0 if cache.workers else cache.threads),
         batch_sampler=steps_left,
         collate_fn=_collate,
         num_workers=cache.workers,
@@ -94,7 +98,16 @@ def batches(
         if isinstance(batch, UserError):
             raise batch
         images, indices = batch
+        if isinstance(images, list):
+            images = [kept.reopened(*each) for each in zip(indices.tolist(), images, strict=True)]
         yield Batch(images, labels[indices], indices)
+
+
+def _kept_images(cache: Cache) -> KeptImages:
+    """Three quarters of the memory for decoded images, in each worker its share, and one for tiles
+    of large files, of which only what is looked at is read."""
+    decoded = cache.memory * 3 // 4 // max(cache.workers, 1)
+    return KeptImages(decoded, cache.device, TileCache(min(cache.memory // 4, _MOST_TILES)))
 
 
 def check_batch(size: int, world: int) -> None:
@@ -120,11 +133,15 @@ class _Source(Map[Any]):
     """Decodes and augments the image of a pair (position, index), as DataLoader asks for it."""
 
     def __init__(
-        self, dataset: Dataset, seed: int, augment: tuple[Transform, ...], cache: Cache
+        self,
+        dataset: Dataset,
+        seed: int,
+        augment: tuple[Transform, ...],
+        kept: KeptImages,
+        threads: int,
     ) -> None:
         self.dataset, self.seed, self.augment = dataset, seed, augment
-        self.kept = KeptImages(cache.memory // max(cache.workers, 1), cache.device)
-        self.threads = 0 if cache.workers else cache.threads
+        self.kept, self.threads = kept, threads
 
     def __getitems__(self, pairs: list[tuple[int, int]]) -> list[_Item | UserError]:
         """The images of a batch; threads decode them, if there are any."""
@@ -164,18 +181,24 @@ def _packed(images: Sequence[Pixels | Image]) -> Sequence[Pixels | Image]:
 
     Pixels that are handed over move to shared memory, and hold a file open as long as they live.
     """
-    sources = [i.source for i in images if isinstance(i, AugmentedImage)]
-    pixels = [source.pixels for source in sources if isinstance(source, TensorImage)]
-    if len(pixels) < len(images):
+    pixels = [_augmented_pixels(image) for image in images]
+    decoded = [each.permute(1, 2, 0) for each in pixels if each is not None]  # as they were decoded
+    if not decoded:
         return images
-    copies = stack([each.permute(1, 2, 0) for each in pixels])  # the layout of decoded files
-    if not isinstance(copies, Tensor):
-        copies = [each.permute(1, 2, 0).clone() for each in pixels]
+    copies = stack(decoded)
+    rest = iter(copies if isinstance(copies, Tensor) else [each.clone() for each in decoded])
     return [
-        replace(image, source=TensorImage(copy.permute(2, 0, 1)))
-        for image, copy in zip(images, copies, strict=True)
-        if isinstance(image, AugmentedImage)
+        replace(image, source=TensorImage(next(rest).permute(2, 0, 1)))
+        if isinstance(image, AugmentedImage) and each is not None
+        else image
+        for image, each in zip(images, pixels, strict=True)
     ]
+
+
+def _augmented_pixels(image: Pixels | Image) -> Pixels | None:
+    """The pixels that an augmented image changes; None if it is none, or they are in a file."""
+    source = image.source if isinstance(image, AugmentedImage) else None
+    return source.pixels if isinstance(source, TensorImage) else None
 
 
 def stack(images: Sequence[Pixels | Image]) -> Pictures:

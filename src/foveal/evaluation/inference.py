@@ -1,7 +1,8 @@
 """Predictions for images, read in small groups; a bad image costs its own result alone."""
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -33,8 +34,7 @@ _NOT_FINITE = (
     "the model's output is NaN or infinite: its training diverged, or the weights it began with "
     "are damaged; train it again with a lower learning rate or with other weights"
 )
-_PIXELS_IN_MEMORY = 2**27  # of all images of a batch, unless a single image has more
-_DECODED_AHEAD = 2**24  # pixels; of larger files, the model reads only what it looks at
+_PIXELS_IN_MEMORY = 2**26  # of all images of a batch, unless a single image has more
 
 
 class Input(NamedTuple):
@@ -102,8 +102,7 @@ def predict_inputs(
         raise_not_finite: raise `NotFiniteError` instead of giving a result with an error.
     """
     with ThreadPoolExecutor(4, "decode") as pool:
-        for batch in _batches(inputs, batch_size):
-            loaded = list(pool.map(_load, batch))
+        for batch, loaded in _loaded_ahead(_batches(inputs, batch_size), pool):
             good = [image for image in loaded if not isinstance(image, str)]
             outputs = iter(
                 _predict_batch(model, good, classes, on_prediction, multilabel, raise_not_finite)
@@ -117,14 +116,28 @@ def predict_inputs(
                     yield result, box_hits(result.windows, item.boxes, _size(image))
 
 
+def _loaded_ahead(
+    batches: Iterable[list[Input]], pool: ThreadPoolExecutor
+) -> Iterator[tuple[list[Input], list[Pixels | Image | str]]]:
+    """Batches and what `_load` makes of them; while one is predicted, the next is loaded."""
+    waiting: tuple[list[Input], list[Future[Pixels | Image | str]]] | None = None
+    try:
+        for batch in itertools.chain(batches, (None,)):
+            ready, waiting = waiting, None
+            if batch is not None:
+                waiting = batch, [pool.submit(_load, item) for item in batch]
+            if ready is not None:
+                yield ready[0], [each.result() for each in ready[1]]
+    finally:
+        for each in () if waiting is None else waiting[1]:
+            each.cancel()
+
+
 def _batches(inputs: Iterable[Input], batch_size: int) -> Iterator[list[Input]]:
     """Up to `batch_size` inputs, fewer where images are large."""
     batch, held = list[Input](), 0
     for item in inputs:
-        try:
-            area = item.image.size[0] * item.image.size[1] if item.image is not None else 0
-        except (UserError, OSError):  # reported when the image is decoded
-            area = 0
+        area = _area_in_memory(item.image)
         if batch and (len(batch) == batch_size or held + area > _PIXELS_IN_MEMORY):
             yield batch
             batch, held = [], 0
@@ -134,13 +147,25 @@ def _batches(inputs: Iterable[Input], batch_size: int) -> Iterator[list[Input]]:
         yield batch
 
 
+def _area_in_memory(image: Image | None) -> int:
+    """Pixels that are held at once; of a large file that is read in parts, those of its cache."""
+    if image is None:
+        return 0
+    try:
+        if isinstance(image, FileImage) and image.is_large and image.in_parts:
+            return image.cache.limit // 3
+        return image.size[0] * image.size[1]
+    except (UserError, OSError):  # reported when the image is decoded
+        return 0
+
+
 def _load(item: Input) -> Pixels | Image | str:
     """The pixels, the image itself if it is a large file, or the reason why there is none."""
     if item.image is None:
         return item.error or "there is no image"
     try:
-        height, width = item.image.size
-        is_large = isinstance(item.image, FileImage) and height * width > _DECODED_AHEAD
+        # of a large file, the model reads what it looks at
+        is_large = isinstance(item.image, FileImage) and item.image.is_large
         return item.image if is_large else pixels(item.image)
     except (UserError, OSError) as error:
         return str(error)

@@ -16,10 +16,20 @@ from torch import Tensor
 
 from foveal.errors import ImageRefused
 from foveal.images.files import FileImage, read
+from foveal.images.orientation import Window
 from foveal.images.refusals import ImageError
 from foveal.images.resampling import resampled, resampled_crops
 
-__all__ = ["FileImage", "Image", "ImageError", "Images", "TensorImage", "read", "sources"]
+__all__ = [
+    "FileImage",
+    "Glanceable",
+    "Image",
+    "ImageError",
+    "Images",
+    "TensorImage",
+    "read",
+    "sources",
+]
 
 
 @runtime_checkable
@@ -42,6 +52,14 @@ class Image(Protocol):
 
     def crops(self, windows: Int[Tensor, "M 4"], size: tuple[int, int]) -> Float[Tensor, "M C h w"]:
         """Cut out windows, zero outside the image, each resampled to `size` if it differs."""
+
+
+@runtime_checkable
+class Glanceable(Protocol):
+    """An image that shows a part of itself small, without reading all the pixels of that part."""
+
+    def glance(self, window: Window, size: tuple[int, int]) -> Float[Tensor, "C h w"]:
+        """A window, top left bottom right, zero outside the image, resampled to `size`."""
 
 
 class TensorImage:
@@ -184,6 +202,10 @@ class _GreyFile:
     def view(self, size: tuple[int, int]) -> Float[Tensor, "1 h w"]:
         """As `FileImage.view`."""
         return _rounded_mean(self.file.view(size), 0)
+
+    def glance(self, window: Window, size: tuple[int, int]) -> Float[Tensor, "1 h w"]:
+        """As `FileImage.glance`."""
+        return _rounded_mean(self.file.glance(window, size), 0)
 
     def crops(self, windows: Int[Tensor, "M 4"], size: tuple[int, int]) -> Float[Tensor, "M 1 h w"]:
         """As `FileImage.crops`."""

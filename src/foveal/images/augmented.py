@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from foveal.images import Image, TensorImage
+from foveal.images import Glanceable, Image, TensorImage
 from foveal.images.resampling import resampled_crops
 
 
@@ -90,10 +90,16 @@ class AugmentedImage:
         Equals the view of a changed copy, but for the rounding of uint8 and for colours that are
         clipped: here their means are, there what they are the means of.
         """
+        whole, stored_size = torch.tensor([[0, 0, *self.size]]), self._untransposed(size)
         if self.shift == (0, 0):
-            seen: Tensor = self.tone(self.oriented(self.source.view(self._untransposed(size))))
-            return seen
-        return self.crops(torch.tensor([[0, 0, *self.size]]), size)[0]
+            found = self.source.view(stored_size)
+        elif isinstance(self.source, Glanceable):
+            top, left, bottom, right = self.in_source(whole)[0].tolist()
+            found = self.source.glance((top, left, bottom, right), stored_size)
+        else:
+            return self.crops(whole, size)[0]
+        seen: Tensor = self.tone(self.oriented(found))
+        return seen
 
     def crops(self, windows: Int[Tensor, "M 4"], size: tuple[int, int]) -> Float[Tensor, "M C h w"]:
         """Cut out windows, zero outside the image, each resampled to `size` if it differs."""

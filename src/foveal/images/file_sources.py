@@ -6,9 +6,9 @@ or a smaller copy that is large enough for a view. A level gives the pixels of i
 
 import os
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,24 +18,31 @@ from torch import Tensor
 
 from foveal.images.decoding import Decoded, opened, stored_layout
 from foveal.images.refusals import ImageError, reading
+from foveal.images.resampling import resampled_bands
 from foveal.images.tiff_levels import tiff_levels
 from foveal.images.tiff_pieces import Pieces
+from foveal.images.tile_cache import TileCache
 
-CACHE = 2**26  # bytes of decoded tiles that are kept for one image
+LARGE = 2**24  # pixels; of what has more, it is worth to keep a smaller copy
 _BAND = 2**22  # pixels of rows that are resampled together
 
 
-def open_source(path: Path) -> "WholeFile | TiledFile":
-    """Read the header of a file."""
+def open_source(path: Path, cache: TileCache) -> "WholeFile | TiledFile":
+    """Read the header of a file, and keep in the cache what is decoded of its tiles."""
     with reading(path), path.open("rb") as file:
         levels, orientation = tiff_levels(file)
         if levels:
-            return TiledFile(path, levels, orientation, _stamp(file))
+            return TiledFile(path, levels, orientation, _Tiles(path, _stamp(file), cache))
     with opened(path) as image:
         return WholeFile(path, *stored_layout(image))
 
 
-def bands(level: "Decoded | TiledLevel") -> Iterator[UInt8[Tensor, "3 _b W"]]:
+def area(level: "Level") -> int:
+    """Number of pixels of a level."""
+    return level.size[0] * level.size[1]
+
+
+def bands(level: "Level") -> Iterator[UInt8[Tensor, "3 _b W"]]:
     """A level from top to bottom, in bands of about 4 megapixels."""
     height, width = level.size
     unit = level.layout.piece[0] if isinstance(level, TiledLevel) else 1  # rows read together
@@ -66,17 +73,16 @@ class WholeFile:
                 self._full = level
             return level
 
+    glanced_level = level
+
 
 class TiledFile:
     """A TIFF of which only the tiles that are asked for are read."""
 
     in_parts = True
 
-    def __init__(
-        self, path: Path, levels: list[Pieces], orientation: int, stamp: tuple[int, ...]
-    ) -> None:
+    def __init__(self, path: Path, levels: list[Pieces], orientation: int, tiles: "_Tiles") -> None:
         self.size, self.orientation = levels[0].size, orientation
-        tiles = _Tiles(path, stamp)
         self._levels = [TiledLevel(number, each, tiles) for number, each in enumerate(levels)]
 
     def level(self, at_least: tuple[int, int]) -> "TiledLevel":
@@ -84,6 +90,17 @@ class TiledFile:
         height, width = at_least
         enough = [e for e in self._levels if e.size[0] >= height and e.size[1] >= width]
         return min(enough or self._levels[:1], key=lambda each: each.size)
+
+    def glanced_level(self, at_least: tuple[int, int]) -> "TiledLevel | ReducedLevel":
+        """As `level`; of one that is large, a copy of at most 4 megapixels if that is enough."""
+        level = self.level(at_least)
+        halvings = 0
+        while area(level) >> 2 * halvings > LARGE // 4:
+            halvings += 1
+        size = (level.size[0] >> halvings, level.size[1] >> halvings)
+        if area(level) <= LARGE or size[0] < at_least[0] or size[1] < at_least[1]:
+            return level
+        return ReducedLevel(level.small(size))
 
 
 @dataclass(frozen=True)
@@ -98,6 +115,15 @@ class TiledLevel:
     def size(self) -> tuple[int, int]:
         """Height and width as stored."""
         return self.layout.size
+
+    def small(self, size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
+        """All of it resampled to `size`, antialiased; of a large one this is kept."""
+
+        def read() -> UInt8[Tensor, "3 h w"]:
+            pixels = resampled_bands(bands(self), self.size[0], size)
+            return (pixels * 255).round_().to(torch.uint8)
+
+        return read() if area(self) <= LARGE else self.tiles.keep(self.number, size, read)
 
     def region(self, top: int, left: int, bottom: int, right: int) -> UInt8[Tensor, "3 h w"]:
         """Read the tiles under a window, and put them together; strides are channels last."""
@@ -116,14 +142,31 @@ class TiledLevel:
         return found
 
 
-class _Tiles:
-    """Decoded tiles of one file, those used last kept up to `CACHE` bytes; safe with threads."""
+@dataclass(frozen=True)
+class ReducedLevel:
+    """A smaller copy of a picture in memory, as if the file had it."""
 
-    def __init__(self, path: Path, stamp: tuple[int, ...]) -> None:
-        self.path, self.stamp = path, stamp
-        self._kept: OrderedDict[tuple[int, int, int], Tensor] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
+    pixels: UInt8[Tensor, "3 h w"]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width as stored."""
+        return (self.pixels.shape[1], self.pixels.shape[2])
+
+    def region(self, top: int, left: int, bottom: int, right: int) -> UInt8[Tensor, "3 h w"]:
+        """The pixels of a window."""
+        return self.pixels[:, top:bottom, left:right]
+
+
+Level = Decoded | TiledLevel | ReducedLevel
+
+
+class _Tiles:
+    """The tiles of one file, decoded when they are asked for and kept in a cache."""
+
+    def __init__(self, path: Path, stamp: tuple[int, ...], cache: TileCache) -> None:
+        self.path, self.stamp, self.cache = path, stamp, cache
+        self._number = cache.number()
 
     def read(
         self, level: int, layout: Pieces, places: list[tuple[int, int]]
@@ -132,26 +175,15 @@ class _Tiles:
         with reading(self.path), self.path.open("rb") as file:
             if _stamp(file) != self.stamp:
                 raise ImageError("changed while it was read; read it again when it is complete")
-            for row, column in places:
-                tile = self._get((level, row, column))
-                if tile is None:
-                    tile = layout.decoded(file, row, column)
-                    self._put((level, row, column), tile)
-                yield (row, column), tile
+            for place in places:
+                decode = partial(layout.decoded, file, *place)
+                yield place, self.cache.get((self._number, level, *place), decode)
 
-    def _get(self, key: tuple[int, int, int]) -> Tensor | None:
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
-
-    def _put(self, key: tuple[int, int, int], tile: Tensor) -> None:
-        with self._lock:
-            if key not in self._kept:
-                self._kept[key] = tile
-                self._bytes += tile.nbytes
-            while self._bytes > CACHE:
-                self._bytes -= self._kept.popitem(last=False)[1].nbytes
+    def keep(
+        self, level: int, size: tuple[int, int], read: Callable[[], UInt8[Tensor, "3 h w"]]
+    ) -> UInt8[Tensor, "3 h w"]:
+        """A smaller copy of a level."""
+        return self.cache.get((self._number, "copy", level, *size), read)
 
 
 def _stamp(file: BinaryIO) -> tuple[int, ...]:

@@ -1,22 +1,33 @@
 """An image in a file: only what is asked for is read, where the format allows it."""
 
+import math
 import threading
 from pathlib import Path
 
+import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from foveal.images.decoding import decoded
-from foveal.images.file_sources import TiledFile, WholeFile, bands, open_source
+from foveal.images.file_sources import (
+    LARGE,
+    TiledFile,
+    TiledLevel,
+    WholeFile,
+    bands,
+    open_source,
+)
 from foveal.images.limits import check_area
-from foveal.images.orientation import stored_window, turned_size, turned_upright
+from foveal.images.orientation import Window, stored_window, turned_size, turned_upright
 from foveal.images.refusals import reading
 from foveal.images.resampling import (
     crops_of_regions,
     resampled,
     resampled_bands,
+    resampled_box,
     resampled_crops,
 )
+from foveal.images.tile_cache import PER_IMAGE, TileCache
 
 
 class FileImage:
@@ -28,12 +39,17 @@ class FileImage:
 
     Threads may share an image. What is read stays behind where it is pickled. Every method raises
     `ImageError` for a file that cannot be used.
+
+    Args:
+        path: of the file.
+        cache: keeps decoded tiles, of other images too; None: up to 64 MiB of this one.
     """
 
     channels = 3
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, cache: TileCache | None = None) -> None:
         self.path = Path(path)
+        self.cache = TileCache(PER_IMAGE) if cache is None else cache
         self._source: WholeFile | TiledFile | None = None
         self._pixels: UInt8[Tensor, "3 H W"] | None = None
         self._lock = threading.Lock()
@@ -53,6 +69,11 @@ class FileImage:
     def in_parts(self) -> bool:
         """Whether crops are read without decoding the whole file."""
         return self._opened().in_parts
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it has so many pixels that decoding all of them is to be avoided."""
+        return self.size[0] * self.size[1] > LARGE
 
     def decode(self) -> UInt8[Tensor, "3 H W"]:
         """All pixels; the first call reads the file, and they are kept."""
@@ -80,7 +101,32 @@ class FileImage:
                 "choose a smaller view, add more levels to the pyramid of the file",
                 whole=False,
             )
-        stored = resampled_bands(bands(level), level.size[0], stored_size)
+        if isinstance(level, TiledLevel):
+            stored = level.small(stored_size) / 255
+        else:
+            stored = resampled_bands(bands(level), level.size[0], stored_size)
+        return turned_upright(stored, source.orientation)
+
+    def glance(self, window: Window, size: tuple[int, int]) -> Float[Tensor, "3 h w"]:
+        """A window, zero outside the image, resampled to `size` from as few pixels as suffice.
+
+        As `crops`, but where a pyramid has a smaller copy that shows the window in at least
+        `size`, it is taken from that; and a large image without one is read once, to make it.
+        """
+        if self._pixels is not None:
+            return resampled_crops(self._pixels, torch.tensor([window]), size)[0]
+        source = self._opened()
+        top, left, bottom, right = stored_window(window, self.size, source.orientation)
+        height, width = turned_size(size, source.orientation)
+        level = source.glanced_level(
+            (
+                math.ceil(height * source.size[0] / (bottom - top)),
+                math.ceil(width * source.size[1] / (right - left)),
+            )
+        )
+        down, across = (level.size[axis] / source.size[axis] for axis in (0, 1))
+        box = (top * down, left * across, bottom * down, right * across)
+        stored = resampled_box(level.region, (3, *level.size), box, (height, width))
         return turned_upright(stored, source.orientation)
 
     def crops(self, windows: Int[Tensor, "M 4"], size: tuple[int, int]) -> Float[Tensor, "M 3 h w"]:
@@ -99,7 +145,7 @@ class FileImage:
     def _opened(self) -> WholeFile | TiledFile:
         with self._lock:
             if self._source is None:
-                self._source = open_source(self.path)
+                self._source = open_source(self.path, self.cache)
             return self._source
 
 

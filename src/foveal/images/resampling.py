@@ -1,7 +1,10 @@
 """Pixels (C, H, W), uint8 or float, resampled whole or in windows to float32 in [0, 1]."""
 
+import math
 from collections.abc import Callable, Iterable
 
+import numpy as np
+import PIL.Image
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
@@ -76,6 +79,41 @@ def resampled_crops(
     shape = (pixels.shape[0], pixels.shape[1], pixels.shape[2])
     slices = lambda top, left, bottom, right: pixels[:, top:bottom, left:right]  # noqa: E731
     return crops_of_regions(slices, shape, windows, size, pixels.device)
+
+
+def resampled_box(
+    region: Callable[[int, int, int, int], UInt8[Tensor, "C _h _w"]],
+    shape: tuple[int, int, int],
+    box: tuple[float, float, float, float],
+    size: tuple[int, int],
+) -> Float[Tensor, "C h w"]:
+    """A part of an image, whose borders may lie between its pixels, resampled with antialiasing.
+
+    Args:
+        region: the pixels of top, left, bottom, right, which lie inside the image.
+        shape: (C, H, W) of the image.
+        box: top left bottom right of the part; zero outside the image.
+        size: (h, w) of the result.
+    """
+    top, left = math.floor(box[0]), math.floor(box[1])
+    window = (top, left, max(math.ceil(box[2]), top + 1), max(math.ceil(box[3]), left + 1))
+    channels, height, width = shape
+    pixels = torch.zeros(channels, window[2] - top, window[3] - left, dtype=torch.uint8)
+    y0, x0, y1, x1 = max(top, 0), max(left, 0), min(window[2], height), min(window[3], width)
+    if y0 < y1 and x0 < x1:
+        pixels[:, y0 - top : y1 - top, x0 - left : x1 - left] = region(y0, x0, y1, x1)
+    if window == box:
+        return resampled(pixels, size)
+    inner = (box[1] - left, box[0] - top, box[3] - left, box[2] - top)
+    planes = [
+        np.asarray(
+            PIL.Image.fromarray(plane.numpy()).resize(
+                (size[1], size[0]), PIL.Image.Resampling.BILINEAR, inner
+            )
+        )
+        for plane in pixels
+    ]
+    return torch.from_numpy(np.stack(planes)) / 255
 
 
 def crops_of_regions(

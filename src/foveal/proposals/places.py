@@ -21,8 +21,11 @@ def windows_about(
 
 
 def single(image: Image | Tensor, channels: int | None) -> Image:
-    """An image as a trunk of so many channels takes it. A file is read for this use, not kept."""
-    if isinstance(image, FileImage):
+    """An image as a trunk of so many channels takes it.
+
+    A file is read for this use, and not kept; a large one is read piece by piece, if it can be.
+    """
+    if isinstance(image, FileImage) and not (image.in_parts and image.is_large):
         image = TensorImage(read(image.path))
     elif isinstance(image, Tensor):
         image = TensorImage(image)

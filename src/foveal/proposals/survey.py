@@ -91,14 +91,15 @@ def survey_image(
         grid, inner = rarity[piece.core], cells[piece.core].flatten(0, 1)
         corner = torch.tensor([place.start for place in piece.place], device=inner.device)
         rarest, index = grid.flatten().topk(min(kept, grid.numel()))
-        rare.append((inner[index], _place(index, grid) + corner, rarest))
+        rare = [_best([*rare, (inner[index], _place(index, grid) + corner, rarest)], kept)]
         index = is_peak.nonzero()[:, 0]
-        peaks.append((inner[index], _place(index, grid) + corner, grid.flatten()[index]))
+        found = (inner[index], _place(index, grid) + corner, grid.flatten()[index])
+        peaks = [_best([*peaks, found], count)]
         best = (inner @ background.centres.T).max(dim=0)
         common.append((best.values, _place(best.indices, grid) + corner))
-    cells, places, rarity = (torch.cat(each) for each in zip(*peaks, strict=True))
+    cells, places, rarity = peaks[0]
     order = _first(rarity, count)
-    rare_cells, rare_places, rarest = (torch.cat(each) for each in zip(*rare, strict=True))
+    rare_cells, rare_places, rarest = rare[0]
     bank = _first(rarest, kept)
     values, where = (torch.stack(each) for each in zip(*common, strict=True))
     most = values.max(dim=0)
@@ -111,6 +112,14 @@ def survey_image(
         most.values,
         where[most.indices, centre],
     )
+
+
+def _best(parts: list[tuple[Tensor, Tensor, Tensor]], count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of cells, their places and their rarity, the rarest, in their order: what is kept is bounded
+    whatever the size of the image."""
+    cells, places, rarity = (torch.cat(each) for each in zip(*parts, strict=True))
+    some = rarity.argsort(descending=True, stable=True)[:count].sort().values
+    return cells[some], places[some], rarity[some]
 
 
 def _first(values: Float[Tensor, " n"], count: int) -> Int[Tensor, " count"]:

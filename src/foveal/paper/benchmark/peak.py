@@ -95,12 +95,12 @@ def _measure(*, task: str, variant: str, settings: dict[str, Any], threads: int)
         ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):  # the high-water mark becomes what is used now
         Path("/proc/self/clear_refs").write_text("5")
-    before = _high_water()
+    before = high_water()
     run()
-    return _high_water() - before
+    return high_water() - before
 
 
-def _high_water() -> int:
+def high_water() -> int:
     """Bytes of resident memory at their highest."""
     # Not ru_maxrss on Linux: a child's begins with what its parent held.
     if _STATUS.exists():
