@@ -66,7 +66,7 @@ def begin(
     reader = Reader(model.encoder, vote, patch=model.patch[0], channels=model.channels)
     if proposed.nothing is not None:
         reader.vote.nothing.fill_(proposed.nothing)
-    few = beginning.read_windows
+    few = max(1, beginning.read_windows)
     if not proposed.trusted:
         proposed = _rerank(reader, proposed, splits, training, folder, log)
     train, validation = strips_of(splits, proposed, patch=model.patch[0], validated=few)
