@@ -57,6 +57,7 @@ KINDS: dict[str, Any] = {
     "global_head": _GlobalHead,
     "mixture": _Mixture,
     "proposals": _Proposals,
+    "reranked": _Windows,
     "taught": _Taught,
     "times": dict[str, float],
 }
