@@ -228,3 +228,22 @@ def test_the_versions_file_is_yaml_like_enough_to_read(run: RunFolder):
     names = [line.split(" ")[0] for line in (run.path / "versions").read_text().splitlines()]
     assert names == ["foveal", "torch", "torchvision", "timm", "python", "platform"]
     assert yaml.safe_load((run.path / "versions").read_text())
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("baseline", {"accuracy": "x", "balanced_accuracy": 0.5}),
+        ("mixture", {"view": 1.0}),
+        ("mixture", {"view": 1.0, "windows": 0.5, "unknown": 7}),
+        ("global_head", {"accuracy": 0.5, "balanced_accuracy": 0.5, "weight": 7}),
+        ("proposals", {"found": 7, "windows": {}}),
+        ("taught", {"model": {"weight": [1, 2]}}),
+        ("times", {"read": []}),
+    ],
+)
+def test_what_a_phase_kept_is_of_its_type(run: RunFolder, name: str, content: dict[str, object]):
+    run.keep(name, content)
+    with pytest.raises(UserError, match=rf"{name}\.pt\.\w+.*: got ") as error:
+        run.kept(name)
+    assert "\n" not in str(error.value)

@@ -1,9 +1,11 @@
 """Laws of evaluation: every image counts, once, whoever stands beside it."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +24,7 @@ from foveal.evaluation import (
     evaluation_mode,
     predict,
 )
+from foveal.evaluation.figures import further_figures
 from foveal.images import FileImage, Image, TensorImage
 from foveal.models import IterativePatchSelection, PatchClassifier, WholeImage
 from foveal.nn import aggregators
@@ -638,3 +641,34 @@ def test_predicting_stops_nowhere_and_says_no_truth():
     assert results[0].label == "blue"
     assert results[0].truth is None
     assert results[0].windows == [(12, 12, 16, 16)]
+
+
+def of_pairs(pairs: list[tuple[str, str]], probability: float = 0.9) -> dict[str, Any]:
+    results = [
+        Result(f"{i}", label, probability, {}, [], truth) for i, (truth, label) in enumerate(pairs)
+    ]
+    return further_figures(results, ("a", "b", "c"), multilabel=False)
+
+
+def test_precision_and_f1_are_means_over_the_classes_that_occur_or_are_predicted():
+    found = of_pairs([("a", "a"), ("a", "b"), ("b", "b"), ("b", "b")])
+    assert found["precision"] == pytest.approx((1 + 2 / 3) / 2)
+    assert found["f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert of_pairs([("a", "a"), ("a", "c")])["f1"] == pytest.approx((2 / 3 + 0) / 2)
+
+
+def test_a_model_that_is_as_often_right_as_it_says_is_calibrated():
+    pairs = [("a", "a")] * 9 + [("a", "b")]
+    assert of_pairs(pairs)["calibration_error"] == pytest.approx(0, abs=1e-6)
+    assert of_pairs(pairs, 0.6)["calibration_error"] == pytest.approx(0.3, abs=1e-6)
+
+
+def test_an_interval_is_that_of_the_binomial_distribution():
+    n, right = 400, 300
+    low, high = of_pairs([("a", "a")] * right + [("a", "b")] * (n - right))["intervals"]["accuracy"]
+    deviation = math.sqrt(0.75 * 0.25 / n)
+    # of 1000 samples; a quantile is known to a tenth of the deviation
+    assert low == pytest.approx(0.75 - 1.96 * deviation, abs=0.2 * deviation)
+    assert high == pytest.approx(0.75 + 1.96 * deviation, abs=0.2 * deviation)
+    balanced = of_pairs([("a", "a"), ("b", "b")] * 10)["intervals"]["balanced_accuracy"]
+    assert balanced == [1, 1]

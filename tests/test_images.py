@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 import miniatures
+from foveal._memory import memory
 from foveal.errors import UserError
-from foveal.images import FileImage, Image, ImageError, TensorImage, decoding, read, sources
+from foveal.images import FileImage, Image, ImageError, TensorImage, limits, read, sources
 
 LEVEL = 1 / 255
 
@@ -356,9 +357,20 @@ def test_several_pages_of_other_shapes_are_refused(tmp_path: Path) -> None:
 
 def test_too_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = miniatures.write(tmp_path / "a.png", miniatures.pixels(20, 30))
-    monkeypatch.setattr(decoding, "LARGEST", 599)
-    with pytest.raises(ImageError, match=r"20 x 30 pixels exceed the limit of 599"):
+    monkeypatch.setenv("FOVEAL_MAX_PIXELS", "599")
+    with pytest.raises(ImageError, match=r"20 x 30 pixels exceed the limit of 599 .*MAX_PIXELS"):
         _ = FileImage(path).size
+    monkeypatch.setenv("FOVEAL_MAX_PIXELS", "600")
+    assert FileImage(path).size == (20, 30)
+    monkeypatch.setenv("FOVEAL_MAX_PIXELS", "many")
+    with pytest.raises(ImageError, match="must be a number of pixels: many"):
+        _ = FileImage(path).size
+
+
+def test_the_limit_of_pixels_follows_from_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FOVEAL_MAX_PIXELS", raising=False)
+    assert 1 <= limits.largest(whole=True) <= limits.largest(whole=False) == 2**30
+    assert 2 * 10 * limits.largest(whole=True) <= memory()
 
 
 def test_the_limit_of_pillow_is_lifted_inside_and_kept_outside(

@@ -22,8 +22,7 @@ from torch.utils.data import DataLoader
 
 import miniatures
 from foveal.evaluation import inference, predict
-from foveal.images import FileImage, ImageError, TensorImage, file_sources, files, read, sources
-from foveal.images import tiff_levels as levels
+from foveal.images import FileImage, ImageError, TensorImage, file_sources, read, sources
 from foveal.images import tiff_pieces as pieces
 from foveal.images.resampling import resampled, resampled_bands
 from foveal.models import PatchClassifier
@@ -406,7 +405,7 @@ def test_a_level_without_its_tiles_is_refused(tmp_path: Path) -> None:
 def test_a_large_picture_needs_a_smaller_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(levels, "LARGEST", 64 * 96)
+    monkeypatch.setenv("FOVEAL_MAX_PIXELS", str(64 * 96))
     path = pyramid(tmp_path / "a.tif", SIZES[:1])
     with pytest.raises(ImageError, match=r"96 x 130 pixels exceed the limit of 6144 .* pyramid"):
         _ = FileImage(path).size
@@ -416,7 +415,7 @@ def test_a_large_picture_needs_a_smaller_copy(
 def test_a_view_larger_than_the_small_copies_is_limited_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "LARGEST", 64 * 96)
+    monkeypatch.setenv("FOVEAL_MAX_PIXELS", str(64 * 96))
     image = FileImage(pyramid(tmp_path / "a.tif"))
     assert gray(image.view((48, 60))) == 150
     with pytest.raises(ImageError, match=r"96 x 130 pixels exceed .* view of 49 x 60"):

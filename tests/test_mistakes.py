@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 import miniatures
+from foveal._terminal import printable
 from foveal.cli.main import main
 from foveal.data import wrap
-from foveal.data.folder import read_whole
+from foveal.data.folder import read_folder, read_whole
+from foveal.errors import UserError
 
 TRAIN = ["--encoder", "thin", "--view", "64", "64", "--patch", "32"]
 TRAIN += ["--batch", "4", "--steps", "1"]
@@ -110,3 +112,33 @@ def test_any_name_can_be_printed_on_any_terminal(encoding: str, tmp_path: Path) 
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_no_name_acts_on_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    acting = "ca\x1b[2Jt\x9b\u202e"
+    root = miniatures.class_folders(tmp_path / "a\x07", {acting: 4, "dog": 4}, size=(48, 64))
+    output = tmp_path / "ru\x1bn"
+    options = ["--encoder", "thin", "--view", "48", "48", "--patch", "16", "--k", "2"]
+    options += ["--steps", "1", "--accelerator", "cpu", "--output", str(output)]
+    assert main(["plan", str(root), *options]) == 0
+    assert main(["train", str(root), *options]) == 0
+    assert main(["evaluate", str(output), "--json"]) == 0
+    assert main(["predict", str(output), f"{root}/none{acting}.png", "--output", "/dev/\x1b"]) == 2
+    assert main(["explain", str(output), "--output", str(tmp_path / "\x1bpage")]) == 0
+    said = capsys.readouterr()
+    for text in (said.out, said.err):
+        assert text == printable(text)
+        assert "\\x1b" in text
+
+
+@pytest.mark.parametrize("table", ["labels.csv", "boxes.csv"])
+def test_a_name_longer_than_any_file_is_one_short_line(table: str, tmp_path: Path) -> None:
+    labels = miniatures.labels_csv(tmp_path)
+    row = "x" * 5000 + (",cat" if table == "labels.csv" else ",0,0,1,1")
+    header = "" if table == "labels.csv" else "file,x0,y0,x1,y1\n"
+    with (tmp_path / table).open("a") as file:
+        file.write(f"{header}{row}\n")
+    with pytest.raises(UserError) as error:
+        read_folder(labels)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 1000

@@ -26,6 +26,9 @@ from foveal.nn.encoders import Backbone
 from foveal.phases.balancing import Repeated, balanced, repetitions
 from foveal.phases.launch import resume, start
 from foveal.phases.phase_log import PhaseLog
+from foveal.phases.proposing import Proposed
+from foveal.phases.reader import Reader
+from foveal.phases.reranking import rerank
 from foveal.phases.sequence import begin
 from foveal.phases.showing import learning
 from foveal.phases.strips import Draw, Strips, boxes_in_strip, strip_windows
@@ -448,7 +451,7 @@ def test_batch_norms_learn_while_reading_and_keep_that_while_looking(
     trained: foveal.runs.Run,
 ) -> None:
     pretrained = restore(RunFolder(trained.path)).model.state_dict()  # but for what is not saved
-    read = RunFolder(trained.path).phase("read").weights("best")
+    read = RunFolder(trained.path).phase("read").weights("last")
     means = [name for name in read if name.endswith("running_mean")]
     assert means
     for name in means:
@@ -460,3 +463,50 @@ def test_a_run_remembers_how_it_began(trained: foveal.runs.Run) -> None:
     beginning = trained.experiment.beginning
     assert beginning is not None
     assert (beginning.read_steps, beginning.proposals) == (60, Beginning().proposals)
+
+
+def windows_with_the_thing_in_the_last(photos: Path, count: int = 6) -> Strips:
+    images = read_folder(photos, seed=0).train
+    generator, windows = torch.Generator().manual_seed(0), []
+    highest = torch.tensor([128 - PATCH, 160 - PATCH])
+    for index in range(len(images)):
+        corners = (torch.rand(count, 2, generator=generator) * highest).long()
+        boxes = images[index].boxes
+        if boxes is not None and len(boxes):
+            elsewhere = torch.cat((corners, corners + PATCH), dim=1)
+            corners[foveal.windows.iou(elsewhere, boxes[:1])[:, 0] > 0] = 0
+            middle = (boxes[0, :2] + boxes[0, 2:]) // 2
+            corners[-1] = (middle - PATCH // 2).clamp(min=0).minimum(highest)
+        windows.append(torch.cat((corners, corners + PATCH), dim=1))
+    return Strips(images, windows, side=48)
+
+
+def test_windows_that_tell_the_label_are_ranked_first(photos: Path, weights: Path) -> None:
+    strips = windows_with_the_thing_in_the_last(photos)
+    model = classifier(weights)
+    assert isinstance(model.aggregate, Vote)
+    reader = Reader(model.encoder, model.aggregate, patch=PATCH)
+    reader.vote.nothing.fill_(1)  # "none"
+    before = {name: each.clone() for name, each in reader.state_dict().items()}
+    given = tuple(strips.windows)
+    proposed = Proposed("", False, 1, given, given)
+    found = rerank(reader, proposed, strips, strips, class_weights=None, seed=0, progress=counted)
+    told = [i for i in range(len(strips)) if strips.labels[i] != 1]
+    first = [torch.equal(found.proposed.train[i][0], given[i][-1]) for i in told]
+    assert sum(first) > 0.9 * len(told)
+    assert found.accuracy > 0.9
+    for some, windows in zip(found.proposed.train, given, strict=True):
+        assert sorted(some.tolist()) == sorted(windows.tolist())
+    assert all(torch.equal(each, before[name]) for name, each in reader.state_dict().items())
+
+
+def counted(done: int, total: int) -> None:
+    assert 0 < done <= total
+
+
+def test_evidence_against_nothing_is_no_evidence() -> None:
+    vote = Vote(4, classes=3)
+    votes = torch.tensor([[[0.0, -5.0, -5.0], [0.0, 1.0, -9.0], [0.0, 0.5, 0.5]]])
+    assert vote.evidence(votes)[0].tolist() == pytest.approx([10 / 3, 11 / 3, 1 / 6])
+    vote.nothing.fill_(0)
+    assert vote.evidence(votes)[0].tolist() == [-5.0, 1.0, 0.5]

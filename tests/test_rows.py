@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveal._csv import csv_text
+from foveal._csv import active, csv_text, inert
 from foveal.errors import UserError
 from foveal.evaluation import Result, summarise
 from foveal.report.rows import class_columns, csv_lines, json_lines, lines_for
@@ -47,7 +47,8 @@ results = st.lists(good | bad, max_size=4)
 
 def read_csv(rows: list[Result], classes: Sequence[str] = CLASSES) -> list[dict[str, str]]:
     content = "".join(csv_lines(rows, classes)).encode("utf-8").decode("utf-8")
-    return list(csv.DictReader(io.StringIO(content, newline="")))
+    table = csv.DictReader(io.StringIO(content, newline=""))
+    return [{name: active(cell) for name, cell in row.items()} for row in table]
 
 
 def no_constant(name: str) -> float:
@@ -143,3 +144,23 @@ def test_a_report_is_told_in_the_words_of_the_field() -> None:
     assert "hit rate" not in numbers
     recalls = lines[lines.index("recall per class:") + 1 :]
     assert [line.split() for line in recalls] == [["cat", "100.0%"], ["dog", "50.0%"]]
+
+
+formulas = st.sampled_from(
+    ["=1+1", "@a", "+x", "-x", "\tx", "\r=x", "'=x", "''-y", "-1", "+inf", "'a"]
+)
+
+
+@given(formulas | st.text("'=+-@1e\t x", max_size=5))
+def test_no_cell_is_a_formula_and_the_text_of_each_comes_back(text: str) -> None:
+    cell = inert(text)
+    assert active(cell) == text
+    if cell.startswith(tuple("=+-@\t\r\n")):
+        float(cell)  # a number is no formula
+
+
+def test_names_in_a_csv_are_no_formulas() -> None:
+    rows = [Result("=cmd", "@a", 0.5, {"@a": 0.5, "-1": 0.5}, [], None)]
+    header, row = csv.reader(csv_lines(rows, ["@a", "-1"]))
+    assert header == ["file", "label", "probability", "'@a", "-1", "windows", "error"]
+    assert row[:2] == ["'=cmd", "'@a"]

@@ -28,7 +28,7 @@ from foveal.report.rows_file import open_rows, read_rows
 
 CLASSES = ("cat", "dog")
 LINES = {".csv": csv_lines, ".jsonl": json_lines}
-names = st.text("ab,\"'\n\r é\udce9\\", max_size=6) | st.text(max_size=4)
+names = st.text("ab,\"'=-\n\r é\udce9\\", max_size=6) | st.text(max_size=4)
 
 
 def result(name: str, number: int) -> Result:

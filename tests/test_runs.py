@@ -197,8 +197,10 @@ def test_a_folder_without_images_is_said_to_be_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
-        ({"format": 3, "foveal": "9.1"}, "written by foveal 9.1"),
-        ({"format": "two"}, "written by foveal"),
+        ({"format": 3, "foveal": "9.1"}, r"format 3, written by foveal 9\.1.*update"),
+        ({"format": "two"}, r"model\.yaml: format: .*integer"),
+        ({"format": True}, r"model\.yaml: format: .*integer"),
+        ({"format": None}, r"model\.yaml: format"),
         ({"model": None}, "describes no model"),
         ({"model": {"class": "foveal.nn.encoders.Eye"}}, "is not a class of this version"),
         ({"model": {"class": "os.system", "arguments": {}}}, "is not a class of this version"),

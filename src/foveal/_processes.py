@@ -6,9 +6,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from typing import TypeVar
+
+from foveal.errors import Failure
 
 _RANKS = (
     "SLURM_PROCID",
@@ -18,6 +21,8 @@ _RANKS = (
     "GROUP_RANK",
     "LOCAL_RANK",
 )
+
+DIED = "a process died, maybe because memory ran out: make room for it, or use fewer processes"
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -35,6 +40,7 @@ def parallel_map(
 
     Raises:
         Exception: what `work` raised; the remaining tasks are cancelled.
+        Failure: a process died.
     """
     count = min(cores() if workers is None else workers, len(tasks))
     if count <= 1:
@@ -44,6 +50,8 @@ def parallel_map(
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
     try:
         yield from pool.map(work, tasks)
+    except BrokenProcessPool as error:
+        raise Failure(DIED) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -3,7 +3,10 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
+
+from foveal._terminal import note, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
@@ -82,7 +85,8 @@ class ProgressLog:
             self._bar.update(
                 self._bar.task_ids[0], completed=done, total=total, status=status, refresh=False
             )
-            self._bar.start()
+            with suppress(OSError):
+                self._bar.start()
             return
         now = time.monotonic()
         far = done - self._printed_at >= _INTERVAL_FRACTION * total
@@ -96,15 +100,17 @@ class ProgressLog:
         """Write a line, above the bar."""
         if not self._verbose:
             return
-        if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        if self._bar is None:
+            note(text)
+            return
+        with suppress(OSError):  # nobody may be there to read it
+            self._bar.console.print(printable(text), highlight=False, markup=False)
 
     def close(self) -> None:
         """Remove the bar."""
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):
+                self._bar.stop()
 
     def _described(self) -> str:
         return self._what if self._pass == 1 else f"{self._what}, pass {self._pass},"

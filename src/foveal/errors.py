@@ -12,6 +12,10 @@ class UserError(ValueError):
     """A mistake in the user's input: one line that says what is wrong, where, and the remedy."""
 
 
+class Failure(RuntimeError):
+    """What went wrong around the program, as a process that was killed: one line, exit status 1."""
+
+
 class NotFiniteError(ValueError):
     """Scores that are NaN or infinite: the model diverged, or an image holds such pixels."""
 

@@ -42,6 +42,23 @@ def classification(
     return loss - entropy * score_entropy(prediction.scores).mean()
 
 
+def label_loss(
+    logits: Float[Tensor, "n classes"],
+    labels: Int[Tensor, " n"] | Bool[Tensor, "n classes"],
+    class_weights: Float[Tensor, " classes"] | None = None,
+) -> Float[Tensor, ""]:
+    """Cross-entropy of class numbers; of several labels an image, the mean binary cross-entropy.
+
+    Args:
+        logits: of n images.
+        labels: of each.
+        class_weights: relative cost of an error on each class, or None; not for several labels.
+    """
+    if labels.ndim == 2:
+        return binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+    return cross_entropy(logits, labels, weight=class_weights)
+
+
 def multilabel(
     prediction: Prediction,
     labels: Bool[Tensor, "B classes"],

@@ -113,8 +113,7 @@ class Beginning:
         begin: find windows that may show the evidence, learn to read them, and teach the scorer
             where they are, before training end to end (--no-begin: end to end from the first step).
         proposals: windows per image that are proposed.
-        read_windows: proposed windows of an image that are read in a step (0: 1 where frozen
-            features predict the labels, else 8).
+        read_windows: proposed windows of an image that are read in a step.
         read_steps: steps of reading if one window of an image is read in a step; if several are,
             as many windows are read in fewer steps (0: inferred from the number of images).
         read_learning_rate: learning rate of the votes while reading.
@@ -128,7 +127,7 @@ class Beginning:
 
     begin: bool = True
     proposals: int = 32
-    read_windows: int = 0
+    read_windows: int = 1
     read_steps: int = 0
     read_learning_rate: float = 2e-3
     read_encoder_lr_scale: float = 0.3
@@ -138,8 +137,8 @@ class Beginning:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        check_least(self, ("proposals",), 1)
-        check_least(self, ("read_windows", "read_steps"), 0)
+        check_least(self, ("proposals", "read_windows"), 1)
+        check_least(self, ("read_steps",), 0)
         check_least(self, ("read_learning_rate", "read_encoder_lr_scale"), 0)
 
 

@@ -1,19 +1,12 @@
 """Helpers shared by the commands."""
 
-import signal
-import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 
-SUCCESS, MISTAKE, INTERRUPTED, PIPE_CLOSED, TERMINATED = 0, 2, 130, 141, 143
+from foveal._terminal import note
 
+SUCCESS, FAILURE, MISTAKE, PIPE_CLOSED = 0, 1, 2, 141
 
-def log(*lines: str) -> None:
-    """Write lines to standard error."""
-    for line in lines:
-        print(line, file=sys.stderr, flush=True)
+log = note
 
 
 def complain(message: str, status: int) -> int:
@@ -32,24 +25,3 @@ def status(errors: Sequence[str | None]) -> int:
     if bad:
         log(f"foveal: {len(bad)} of {len(errors)} images could not be predicted: {bad[0]}")
     return MISTAKE if bad and len(bad) == len(errors) else SUCCESS
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM was received: everything is put in order as after Ctrl-C."""
-
-
-@contextmanager
-def stop_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise `Terminated`; outside the main thread, where no signals arrive, nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

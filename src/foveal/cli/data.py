@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from foveal._terminal import say
 from foveal.cli import _recipes
 from foveal.cli._console import SUCCESS
 from foveal.cli._options import Options
@@ -64,7 +65,7 @@ def write_task(name: str, options: Mapping[str, Any], /, *, output: Path) -> int
     from foveal.field import TASKS, write
 
     write(output, TASKS[name](**options))
-    print(output / "labels.csv")
+    say(output / "labels.csv")
     return SUCCESS
 
 
@@ -80,7 +81,7 @@ def write_recipe(name: str, options: Mapping[str, Any], /, *, output: Path) -> i
     if experiment.write is None:
         raise UserError(f"the recipe {name} reads images from files: there is nothing to write")
     experiment.write(output)
-    print(output)
+    say(output)
     return SUCCESS
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from foveal import _json
 from foveal._devices import best_device
+from foveal._terminal import say
 from foveal.cli._console import SUCCESS, log, status
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def print_report(run: "Run", data: Path | None = None, *, as_json: bool = False)
         counts = {f"seen_in_{split}": len(files) for split, files in seen.items()}
         print(_json.dumps(report.summary() | counts))
     else:
-        print(format_report(report, f"{run.path} on {what}"))
+        say(format_report(report, f"{run.path} on {what}"))
     return report
 
 

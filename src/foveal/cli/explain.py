@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from foveal._devices import best_device
 from foveal._progress import track
-from foveal.cli._console import log, status, stop_on_sigterm
+from foveal._terminal import say
+from foveal.cli._console import log, status
 from foveal.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,24 +40,23 @@ def explain(
         raise UserError(f"--most {most}: give 1 or more")
     model = load(run, device=best_device())
     asked = _list_inputs(model, images, most)
-    with stop_on_sigterm():
-        looks = [model.look(each) for each in track(asked.inputs, "explaining", len(asked.inputs))]
-        summary = None
-        if asked.whole is not None:
-            log(f"evaluating all {len(asked.whole)} images")
-            summary = model.evaluate(asked.whole).summary()
-        elif asked.labelled:
-            summary = _summary(model, looks)
-        shown = f"{len(looks)} images" + ("" if asked.whole is None else f" of {len(asked.whole)}")
-        written = write_page(
-            output,
-            [_card(look) for look in looks],
-            title=f"{run.name}: {shown}",
-            summary=summary,
-            metrics_rows=RunFolder(run).rows(),
-            learning=learning(RunFolder(run), model.model, asked.inputs, looks),
-        )
-    print(written)
+    looks = [model.look(each) for each in track(asked.inputs, "explaining", len(asked.inputs))]
+    summary = None
+    if asked.whole is not None:
+        log(f"evaluating all {len(asked.whole)} images")
+        summary = model.evaluate(asked.whole).summary()
+    elif asked.labelled:
+        summary = _summary(model, looks)
+    shown = f"{len(looks)} images" + ("" if asked.whole is None else f" of {len(asked.whole)}")
+    written = write_page(
+        output,
+        [_card(look) for look in looks],
+        title=f"{run.name}: {shown}",
+        summary=summary,
+        metrics_rows=RunFolder(run).rows(),
+        learning=learning(RunFolder(run), model.model, asked.inputs, looks),
+    )
+    say(written)
     return status([look.result.error for look in looks])
 
 

@@ -17,15 +17,8 @@ from collections.abc import Callable, Sequence
 import cyclopts
 
 from foveal import __version__
-from foveal.cli._console import (
-    INTERRUPTED,
-    MISTAKE,
-    PIPE_CLOSED,
-    SUCCESS,
-    TERMINATED,
-    Terminated,
-    complain,
-)
+from foveal._signals import exit_status, raised
+from foveal.cli._console import FAILURE, MISTAKE, PIPE_CLOSED, SUCCESS, complain
 from foveal.cli._parsers import new_app
 from foveal.cli.benchmark import benchmark
 from foveal.cli.data import data
@@ -36,7 +29,7 @@ from foveal.cli.predict import predict
 from foveal.cli.recipes import recipes
 from foveal.cli.reproduce import reproduce
 from foveal.cli.train import train
-from foveal.errors import UserError
+from foveal.errors import Failure, UserError
 
 HELP = """
 Recognise things in large images when the answer sits in a few small places.
@@ -73,33 +66,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None: those the program was called with.
 
     Returns:
-        The exit status: 0 on success, 2 after a user's mistake, 130 after Ctrl-C, 143 after
-        SIGTERM.
+        The exit status: 0 on success, 1 after a failure, 2 after a user's mistake, 130 after
+        Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
     # Pillow warns about metadata that foveal does not use; an unreadable file is reported.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     _print_any_name()
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = int(build_app()(tokens or ["--help"]) or SUCCESS)
+        with raised():
+            status = int(build_app()(tokens or ["--help"]) or SUCCESS)
         sys.stdout.flush()
         return status if tokens else complain("name a command", MISTAKE)
     except cyclopts.CycloptsError as error:
         return complain(_message(error), MISTAKE)
     except UserError as error:
         return complain(str(error), MISTAKE)
+    except Failure as error:
+        return complain(str(error), FAILURE)
     except KeyboardInterrupt as stop:
-        status = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
-        return complain(f"interrupted{f': {stop}' if str(stop) else ''}", status)
+        status = complain(f"interrupted{f': {stop}' if str(stop) else ''}", exit_status(stop))
+        try:
+            sys.stdout.flush()
+        except OSError:  # the terminal is gone
+            _drop_output()
+        return status
     except BrokenPipeError:
-        # else the interpreter complains when it flushes at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return PIPE_CLOSED
     except OSError as error:
         if error.errno not in USERS_TO_MEND and not _lacks_temporary_folder():
             raise
         place = f"{error.filename}: " if error.filename else ""
         return complain(f"{place}{error.strerror}", MISTAKE)
+
+
+def _drop_output() -> None:
+    """Write the rest of the output nowhere; else the interpreter complains at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _lacks_temporary_folder() -> bool:

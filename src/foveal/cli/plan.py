@@ -4,6 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from foveal._terminal import say
 from foveal.cli import _recipes
 from foveal.cli._console import SUCCESS, log
 from foveal.cli._options import Options
@@ -71,7 +72,7 @@ def show(
     from foveal.runs.folder import RunFolder
     from foveal.training.devices import configure_fabric
 
-    print(*_further_notes(experiment), sep="\n")
+    say(*_further_notes(experiment))
     check_hardware(experiment, hardware)
     RunFolder(output or default_output(given["data"], given.get("fold"))).check_new()
     assert isinstance(experiment.model, PatchClassifier)
@@ -81,9 +82,9 @@ def show(
     expected = budget.forecast(costs, beginning, experiment.training.optimisation, **counts)
     device = configure_fabric(hardware).device
     gigabytes, cache = decoded_bytes(splits.train) / 1e9, plan_cache(splits.train, hardware, device)
-    print(f"decoded images: {gigabytes:.2g} GB, {cache}", expected, sep="\n")
+    say(f"decoded images: {gigabytes:.2g} GB, {cache}", expected)
     if (folds := given.get("folds")) is not None and given.get("fold") is None:
-        print(f"{folds} folds, one after the other: about {folds * expected.total:.0f} minutes")
+        say(f"{folds} folds, one after the other: about {folds * expected.total:.0f} minutes")
     if sheet is not None:
         from foveal.planning.augmentation_sheet import draw_sheet
 
@@ -100,7 +101,7 @@ def _describe_data(given: dict[str, Any]) -> None:
     asked = {name: given[name] for name in ("seed", "multilabel") if name in given}
     with suppress(ValueError):
         splits = read_images(given["data"], **asked)()
-        print(*inventory(given["data"], splits, scarce(splits.train)), "", sep="\n", flush=True)
+        say(*inventory(given["data"], splits, scarce(splits.train)), "")
 
 
 def _further_notes(experiment: Experiment) -> list[str]:

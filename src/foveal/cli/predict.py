@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from foveal._devices import best_device
 from foveal._progress import track
-from foveal.cli._console import log, status, stop_on_sigterm
+from foveal._terminal import printable
+from foveal.cli._console import log, status
 from foveal.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,20 +39,28 @@ def predict(
     model = load(run, device=best_device())
     listed = list_images(images)
     log(*listed.notes)
-    with stop_on_sigterm():
-        if output is not None:
-            return status(_write(model, listed.sources, output, resume))
-        errors: list[str | None] = []
-        for line in lines(_results(model, listed.sources, errors), model.classes):
-            sys.stdout.write(line)
-            sys.stdout.flush()
-        return status(errors)
+    if output is not None:
+        return status(_write(model, listed.sources, output, resume))
+    errors: list[str | None] = []
+    for line in lines(_results(model, listed.sources, errors), model.classes):
+        sys.stdout.write(printable(line) if sys.stdout.isatty() else line)
+        sys.stdout.flush()
+    return status(errors)
 
 
 def _write(
     model: "Run", images: "Sequence[Listed]", output: Path, resume: bool
 ) -> list[str | None]:
     """Write the rows of images into a file; return their errors."""
+    from foveal._locks import held_file
+
+    with held_file(output):
+        return _write_held(model, images, output, resume)
+
+
+def _write_held(
+    model: "Run", images: "Sequence[Listed]", output: Path, resume: bool
+) -> list[str | None]:
     from foveal.report.rows import lines_for
     from foveal.report.rows_file import NO_ROWS, open_rows, read_rows
 

@@ -84,8 +84,8 @@ def run(
             precision=precision,
             say=log,
         )
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("finished runs are kept; the same command goes on") from None
+    except KeyboardInterrupt as stop:
+        raise type(stop)("finished runs are kept; the same command goes on") from None
     print(page, end="")
     log(f"the runs and this table are in {folder}")
     return SUCCESS

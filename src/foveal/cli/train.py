@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from foveal._devices import best_device
+from foveal._terminal import say
 from foveal.cli import _recipes
 from foveal.cli._console import SUCCESS, log
 from foveal.cli._options import Options, flag, show
@@ -120,7 +121,7 @@ def _cross_validate(
     else:
         options = Options(recipes.find("folder")).group(given)
         summary = cross_validation.cross_validate(options, output, hardware)
-    print(format_folds(summary))
+    say(format_folds(summary))
     log(
         f"the runs are in {output}, fold0 and so on; the table is in {output}/cross_validation.md",
         "next, for one of them:",
@@ -142,7 +143,7 @@ def _resolve(target: str | None, output: Path | None, *, resume: bool) -> tuple[
 
     from foveal.runs.folder import RunFolder
 
-    return _recipes.resolve(str(RunFolder.open(output).read_recipe().get("recipe")))
+    return _recipes.resolve(RunFolder.open(output).recipe)
 
 
 def _start(output: Path, name: str, given: Mapping[str, Any], hardware: Hardware) -> None:
@@ -173,7 +174,7 @@ def _check_agreement(output: Path, name: str, given: Mapping[str, Any]) -> None:
     from foveal.runs.record import stored_options
 
     folder = RunFolder.open(output)
-    begun = folder.read_recipe().get("recipe")
+    begun = folder.recipe
     if begun != name:
         raise UserError(f"{output} is a run of the recipe {begun}, not of {name}")
     recipe = recipes.find(name)
@@ -200,7 +201,7 @@ def _evaluate(output: Path) -> None:
 
     report = print_report(load(output, device=best_device()))
     folder = RunFolder(output)
-    print("", *verdict(report, folder.kept("baseline"), folder.kept("mixture")), "", sep="\n")
+    say("", *verdict(report, folder.kept("baseline"), folder.kept("mixture")), "")
     path, page = shlex.quote(str(output)), shlex.quote(f"{output}/explained")
     log(
         f"the run is in {output}; next, with images of your own:",

@@ -4,7 +4,6 @@ On a device the images of a batch are taken together there, and nothing is copie
 What does not fit is decoded again. Results do not depend on it.
 """
 
-import os
 import threading
 from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import Literal
 
 import torch
 
+from foveal._memory import memory
 from foveal._processes import cores
 from foveal.data.augmentation import Pixels
 from foveal.data.dataset import Dataset, Example, Splits
@@ -66,7 +66,7 @@ def plan_cache(dataset: Dataset, hardware: Hardware, device: torch.device) -> Ca
     """
     on_gpu = device.type != "cpu"
     needed = decoded_bytes(dataset) if on_gpu else 0
-    room = memory = spare_memory() // _local_processes(hardware)
+    room = spare = spare_memory() // _local_processes(hardware)
     if device.type == "cuda":
         room = torch.cuda.mem_get_info(device)[0] // 2
     place = hardware.cache
@@ -75,7 +75,7 @@ def plan_cache(dataset: Dataset, hardware: Hardware, device: torch.device) -> Ca
     threads = min(_THREADS, cores()) if on_gpu else 0
     if place == "device":
         return Cache("device", room, device, threads=threads)
-    kept = memory if place == "memory" else 0
+    kept = spare if place == "memory" else 0
     workers = hardware.workers
     if workers is None:
         # processes must not touch images that are on a device already
@@ -98,12 +98,8 @@ def decoded_bytes(dataset: Dataset) -> int:
 
 
 def spare_memory() -> int:
-    """A quarter of the machine's memory, at most 8 GiB; 2 GiB if that is unknown."""
-    try:
-        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError):
-        return 2 * 1024**3
-    return int(min(whole // 4, 8 * 1024**3))
+    """A quarter of the machine's memory, at most 8 GiB."""
+    return min(memory() // 4, 8 * 2**30)
 
 
 def _local_processes(hardware: Hardware) -> int:

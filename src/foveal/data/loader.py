@@ -8,10 +8,8 @@ instead of B. Labels are those that the data set lists.
 """
 
 import itertools
-import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -26,6 +24,7 @@ from foveal.data import Dataset
 from foveal.data.augmentation import Pixels, Transform
 from foveal.data.cache import Cache, KeptImages, pixels
 from foveal.data.labels import Labels
+from foveal.data.workers import ignore_signals, iterate
 from foveal.errors import UserError
 from foveal.images import Image, TensorImage
 from foveal.images.augmented import AugmentedImage
@@ -74,6 +73,7 @@ def batches(
 
     Raises:
         ValueError: the data set is empty.
+        Failure: a process that loads images has died.
         UserError: an image cannot be read, or the size is no positive multiple of the world.
     """
     if len(dataset) == 0:
@@ -87,10 +87,10 @@ def batches(
         collate_fn=_collate,
         num_workers=cache.workers,
         pin_memory=cache.pinned and cache.workers > 0,
-        worker_init_fn=_ignore_signals,
+        worker_init_fn=ignore_signals,
         generator=Generator(),
     )
-    for batch in loader:
+    for batch in iterate(loader) if cache.workers else loader:
         if isinstance(batch, UserError):
             raise batch
         images, indices = batch
@@ -176,16 +176,6 @@ def _packed(images: Sequence[Pixels | Image]) -> Sequence[Pixels | Image]:
         for image, copy in zip(images, copies, strict=True)
         if isinstance(image, AugmentedImage)
     ]
-
-
-def _ignore_signals(worker: int) -> None:
-    """Leave Ctrl-C, which reaches every process of a terminal, to the process that trains.
-
-    It still needs the batches of its workers to finish its step.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(AttributeError):  # not every platform has it
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def stack(images: Sequence[Pixels | Image]) -> Pictures:

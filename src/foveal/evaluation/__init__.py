@@ -21,7 +21,8 @@ from foveal.evaluation.inference import (
     predict_inputs,
     read_input,
 )
-from foveal.evaluation.metrics import Hits, Report, Result, box_hits, summarise
+from foveal.evaluation.metrics import Hits, Report, box_hits, summarise
+from foveal.evaluation.results import Result
 from foveal.images import Image
 
 __all__ = [

@@ -20,7 +20,8 @@ from foveal.data.labels import (
 )
 from foveal.data.loader import Pixels, pixels
 from foveal.errors import NotFiniteError, UserError
-from foveal.evaluation.metrics import Hits, Result, Window, box_hits
+from foveal.evaluation.metrics import Hits, box_hits
+from foveal.evaluation.results import Result, Window
 from foveal.images import FileImage, Image
 from foveal.nn import modes
 from foveal.prediction import Prediction

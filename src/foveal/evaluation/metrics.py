@@ -1,4 +1,4 @@
-"""The result of one image, and the report that sums up the results of many."""
+"""The report that sums up the results of many images."""
 
 import math
 from collections import Counter
@@ -11,36 +11,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 import foveal._torchvision  # noqa: F401  # before torchmetrics
-from foveal.data.labels import LabelName
 from foveal.errors import UserError
+from foveal.evaluation.results import Result, Window
 from foveal.windows import cover_chance, covers
-
-Window = tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class Result:
-    """The prediction for one image, in plain values.
-
-    Attributes:
-        file: name of the image.
-        label: the most probable class; for multi-label models the tuple of all classes with a
-            probability above one half; "" where there is an error.
-        probability: probability of the label, in [0, 1]; for a tuple, of exactly this set.
-        probabilities: class -> probability; they sum to one unless the model is multi-label.
-        windows: the windows of the K patches, top left bottom right in pixels of the image, end
-            excluded.
-        truth: the true class, or the tuple of the true classes in the model's order, if known.
-        error: why there is no prediction, in one line, or None.
-    """
-
-    file: str
-    label: LabelName
-    probability: float
-    probabilities: dict[str, float]
-    windows: list[Window]
-    truth: LabelName | None = None
-    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,9 +63,16 @@ class Report:
     failed: int = 0
 
     def summary(self) -> dict[str, Any]:
-        """Everything but the results of single images, ready for JSON."""
+        """Everything but the results of single images, with further figures; ready for JSON."""
         names = (field.name for field in fields(self) if field.name != "results")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | self.further()
+
+    def further(self) -> dict[str, Any]:
+        """Precision, F1, calibration error and intervals; see `foveal.evaluation.figures`."""
+        from foveal.evaluation.figures import further_figures
+
+        classes = self.classes or tuple(self.per_class)
+        return further_figures(self.results, classes, multilabel=not self.confusion)
 
 
 class Hits(NamedTuple):

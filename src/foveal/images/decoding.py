@@ -18,10 +18,9 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 from torch import Tensor
 
 from foveal.images import tiff
+from foveal.images.limits import check_area
 from foveal.images.orientation import swaps_sides, turned_upright
 from foveal.images.refusals import DAMAGE, FORMATS, ImageError, reading, several
-
-LARGEST = 2**30  # pixels decoded at once or for one view; 3 to 4 GiB when decoded
 
 _MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 _SCALED = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # 0 .. 65535 to 0 .. 255, rounded
@@ -165,11 +164,12 @@ def checked_pages(file: BinaryIO) -> list[ImageFileDirectory_v2]:
 
 def _check_header(image: PIL.Image.Image) -> None:
     width, height = image.size
-    if width * height > LARGEST:
-        raise ImageError(
-            f"{height} x {width} pixels exceed the limit of {LARGEST} for files that must be "
-            "decoded whole; save it as a tiled TIFF with a pyramid, or cut it into pieces"
-        )
+    check_area(
+        (height, width),
+        "files that must be decoded whole",
+        "save it as a tiled TIFF with a pyramid, cut it into pieces",
+        whole=True,
+    )
     if not _has_fixed_range(image):
         raise ImageError(
             f"pixels of mode {image.mode} have no fixed range; save it with 8 or 16 bits"

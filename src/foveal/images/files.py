@@ -6,10 +6,11 @@ from pathlib import Path
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from foveal.images.decoding import LARGEST, decoded
+from foveal.images.decoding import decoded
 from foveal.images.file_sources import TiledFile, WholeFile, bands, open_source
+from foveal.images.limits import check_area
 from foveal.images.orientation import stored_window, turned_size, turned_upright
-from foveal.images.refusals import ImageError
+from foveal.images.refusals import reading
 from foveal.images.resampling import (
     crops_of_regions,
     resampled,
@@ -72,11 +73,12 @@ class FileImage:
         source = self._opened()
         stored_size = turned_size(size, source.orientation)
         level = source.level(stored_size)
-        if level.size[0] * level.size[1] > LARGEST:
-            raise ImageError(
-                f"{self.path}: {level.size[0]} x {level.size[1]} pixels exceed the limit of "
-                f"{LARGEST} for a view of {size[0]} x {size[1]}; choose a smaller view, or add "
-                "more levels to the pyramid of the file"
+        with reading(self.path):
+            check_area(
+                level.size,
+                f"a view of {size[0]} x {size[1]}",
+                "choose a smaller view, add more levels to the pyramid of the file",
+                whole=False,
             )
         stored = resampled_bands(bands(level), level.size[0], stored_size)
         return turned_upright(stored, source.orientation)

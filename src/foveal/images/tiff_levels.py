@@ -3,12 +3,13 @@
 Levels are further pages (libvips, GDAL, Aperio) or directories below the first page (OME-TIFF).
 """
 
+import math
 import os
 from typing import BinaryIO
 
 from foveal.images import tiff
-from foveal.images.decoding import LARGEST, checked_pages
-from foveal.images.refusals import ImageError
+from foveal.images.decoding import checked_pages
+from foveal.images.limits import check_area
 from foveal.images.tiff_pieces import Pieces, pieces
 
 
@@ -31,11 +32,11 @@ def tiff_levels(file: BinaryIO) -> tuple[list[Pieces], int]:
     smaller = [*pages[1:], *tiff.directories_below(file, pages[0])]
     found = [pieces(page, length) for page in smaller if tiff.is_level(page, pages[0])]
     levels = [first, *(level for level in found if level is not None)]
-    area = min(level.size[0] * level.size[1] for level in levels)
-    if area > LARGEST:
-        raise ImageError(
-            f"{first.size[0]} x {first.size[1]} pixels exceed the limit of {LARGEST} for files "
-            "without smaller copies; save it as a tiled TIFF with a pyramid"
-        )
+    check_area(
+        min((level.size for level in levels), key=math.prod),
+        "files without smaller copies",
+        "save it as a tiled TIFF with a pyramid",
+        whole=False,
+    )
     orientation = pages[0].get(274, 1)
     return levels, orientation if orientation in range(1, 9) else 1

@@ -82,6 +82,16 @@ class Vote(nn.Module):
         total = torch.logsumexp(sharpness * votes, dim=1)
         return (total - math.log(votes.shape[1])) / sharpness
 
+    def evidence(self, votes: Float[Tensor, "B K classes"]) -> Float[Tensor, "B K"]:
+        """Return how much each patch has to say: its strongest vote above the mean of its votes.
+
+        Where a class means "nothing here", it is the strongest vote for another class.
+        """
+        silent = torch.arange(self.classes, device=votes.device) == self.nothing
+        if not silent.any():
+            return votes.amax(dim=2) - votes.mean(dim=2)
+        return votes.masked_fill(silent, -torch.inf).amax(dim=2)
+
     @torch.no_grad()
     def scale(self, factor: float) -> None:
         """Multiply all votes, and with them the logits of the images, by a positive factor."""

@@ -1,18 +1,17 @@
 """Begin a run, or go on with one, in a folder."""
 
 import shlex
-import shutil
-import sys
 from pathlib import Path
 
 import torch
 
 from foveal._processes import is_rank_zero
+from foveal._terminal import note
 from foveal.data import Splits
 from foveal.data.cache import keep_on_device
 from foveal.data.folder import check
 from foveal.data.loader import check_batch
-from foveal.errors import NotWritten, UserError
+from foveal.errors import Failure, NotWritten, UserError
 from foveal.experiment import Experiment
 from foveal.models import PatchClassifier
 from foveal.phases.balancing import evened
@@ -20,6 +19,7 @@ from foveal.phases.phase_log import PhaseLog, title
 from foveal.phases.sequence import begin
 from foveal.runs.folder import RunFolder
 from foveal.runs.record import record, restore
+from foveal.runs.writing import earlier_run, new_run
 from foveal.settings import Hardware
 from foveal.training import Stopped, fit
 from foveal.training.devices import configure_fabric
@@ -51,18 +51,14 @@ def start(
     """
     check_hardware(experiment, hardware)
     splits = read_splits(experiment)
-    folder = RunFolder.create(output)
-    if is_rank_zero():
-        try:
-            record(folder, experiment)
+    with new_run(output) as folder:
+        if is_rank_zero():
             folder.write_seed(experiment.training.seed)
             folder.save("first", experiment.model.state_dict())
-        except NotWritten:
-            shutil.rmtree(folder.path, ignore_errors=True)  # it could not be resumed
-            raise
-    command = _command(resumed_in or output)
-    _train(experiment, splits, folder, hardware, command, resume=False, progress=progress)
-    return folder
+            record(folder, experiment)
+        command = _command(resumed_in or output)
+        _train(experiment, splits, folder, hardware, command, resume=False, progress=progress)
+        return folder
 
 
 def resume(
@@ -84,12 +80,17 @@ def resume(
         KeyboardInterrupt: the run was stopped again.
         UserError: there is no such run, or its data are gone.
     """
-    folder = RunFolder.open(output)
+    with earlier_run(output) as folder:
+        command = _command(resumed_in or output)
+        _resume(folder, hardware, command, progress=progress)
+        return folder
+
+
+def _resume(folder: RunFolder, hardware: Hardware, command: str, *, progress: bool) -> None:
     experiment = restore(folder)
     splits = read_splits(experiment)
     if progress and is_rank_zero():
-        for note in getattr(splits.train, "notes", ()):
-            print(f"{folder.path}: {note}", file=sys.stderr)
+        note(*(f"{folder.path}: {each}" for each in getattr(splits.train, "notes", ())))
     for part in (splits.train, splits.validation):
         check(part)
     if not folder.has("last"):  # it begins again, with the weights that it began with
@@ -98,9 +99,7 @@ def resume(
                 f"{folder.path} has no checkpoint to go on from: train again, with another --output"
             )
         experiment.model.load_state_dict(folder.weights("first"))
-    command = _command(resumed_in or output)
     _train(experiment, splits, folder, hardware, command, resume=True, progress=progress)
-    return folder
 
 
 def _command(output: str | Path) -> str:
@@ -174,12 +173,21 @@ def _train(
             log.end("trained")
         folder.drop("first")
     except Stopped as stop:
-        raise KeyboardInterrupt(f"{stop}; continue with: {command}") from stop
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"continue from the last validation with: {command}") from None
+        raise stop.kind(f"{stop}; continue with: {command}") from stop
+    except KeyboardInterrupt as stop:
+        raise type(stop)(f"continue from the last validation with: {command}") from None
+    except Failure as error:
+        raise Failure(f"{error}; {_saved(folder)}; continue with: {command}") from error
     except NotWritten as error:
         raise UserError(f"{error}; continue with: {command}") from error
     except torch.OutOfMemoryError as error:
         raise UserError(f"out of memory: try a smaller --batch or --view ({error})") from error
     finally:
         log.close()
+
+
+def _saved(folder: RunFolder) -> str:
+    """What there is to go on from."""
+    if not folder.has("last"):
+        return "there is no checkpoint yet"
+    return f"the checkpoint of step {folder.state()['state']['step']} is saved"

@@ -49,10 +49,11 @@ class PhaseLog:
             self._progress.update(done, total)
 
     def end(self, found: str) -> None:
-        """What was begun ends."""
+        """What was begun ends; a phase that was begun twice took the sum of both times."""
         self.close()
         seconds = time.monotonic() - self._began
-        self._folder.keep(_TIMES, (self._folder.kept(_TIMES) or {}) | {self._name: seconds})
+        times = self._folder.kept(_TIMES) or {}
+        self._folder.keep(_TIMES, times | {self._name: times.get(self._name, 0.0) + seconds})
         self.log(f"  {found} ({duration(seconds)})")
 
     def close(self) -> None:

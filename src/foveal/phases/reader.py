@@ -45,7 +45,7 @@ class Reader(nn.Module):
         strips = sources(images, self.channels)
         patches = self.patches(strips)
         votes = self.votes(patches)
-        scores = evidence(votes)
+        scores = self.vote.evidence(votes)
         side = strips[0].size[1]
         top = torch.arange(patches.shape[1], device=votes.device) * side
         left = torch.zeros_like(top)
@@ -66,11 +66,6 @@ class Reader(nn.Module):
         return torch.stack([windows[:, :, inner, inner] for windows in whole]).to(
             self.vote.log_sharpness.device
         )
-
-
-def evidence(votes: Float[Tensor, "*n classes"]) -> Float[Tensor, "*n"]:
-    """How much a patch has to say: its strongest vote above the mean of its votes."""
-    return votes.amax(dim=-1) - votes.mean(dim=-1)
 
 
 def _whole(image: Image) -> Int[Tensor, "1 4"]:

@@ -1,11 +1,14 @@
 """Read: encoder and votes learn on proposed windows, a few of each image a step."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from foveal.data import Splits
 from foveal.evaluation import evaluation_mode
+from foveal.nn.encoders import encode
 from foveal.phases.balancing import evened
 from foveal.phases.phase_log import title
 from foveal.phases.proposing import Proposed
@@ -16,6 +19,7 @@ from foveal.settings import Hardware, Training
 from foveal.training import fit
 from foveal.training.devices import wait_for_all
 
+_FIRST = 0.01  # the first window is read almost always, see `Draw`
 _MARGIN = 0.25  # of a patch, on every side, for shifts and zooms
 
 
@@ -45,20 +49,21 @@ def read(
     training: Training,
     *,
     windows: int,
-    first: float,
     hardware: Hardware,
     run: RunFolder,
     progress: bool,
 ) -> None:
-    """Train the reader, or go on where it was stopped, and give it the best weights.
+    """Train the reader, or go on where it was stopped, to the last step.
+
+    The weights are those of the last step, when the learning rate has fallen to 0, not those of the
+    lowest validation loss: of a reader this rises with its certainty while it still learns.
 
     Args:
         reader: to be trained.
         train: strips to learn from, see `strips_of`.
-        validation: strips to choose the best weights by.
+        validation: strips to follow its progress by.
         training: steps and rates of this phase, and the augmentation.
         windows: of an image in a step.
-        first: how much the first windows are preferred, see `foveal.phases.strips.Draw`.
         hardware: what to train on.
         run: folder of this phase.
         progress: show progress on standard error.
@@ -67,7 +72,7 @@ def read(
         count=windows,
         patch=reader.patch,
         shift=round(_MARGIN * reader.patch),
-        first=first,
+        first=_FIRST,
         flip=training.augmentation.flip,
         turn=training.augmentation.turn,
         colour=training.augmentation.colour,
@@ -85,14 +90,40 @@ def read(
         title=title("read"),
     )
     wait_for_all()  # rank zero writes the weights
-    reader.load_state_dict(run.weights("best"))
+    reader.load_state_dict(run.weights("last"))
 
 
-def votes_of(reader: Reader, strips: Strips, batch: int = 8) -> Float[Tensor, "n Q classes"]:
-    """What every window of every strip says, on the CPU."""
+def features_of(
+    reader: Reader,
+    strips: Strips,
+    progress: Callable[[int], None],
+    *,
+    most: int | None = None,
+    batch: int = 8,
+) -> Float[Tensor, "n Q D"]:
+    """What the encoder makes of the windows of every strip, on the CPU.
+
+    Args:
+        reader: with the encoder; in evaluation mode meanwhile.
+        strips: of images.
+        progress: called with the number of strips done.
+        most: windows of a strip, its first ones; None: all.
+        batch: strips at a time.
+    """
     found = []
     with evaluation_mode(reader):
         for start in range(0, len(strips), batch):
             some = range(start, min(start + batch, len(strips)))
-            found.append(reader.votes(reader.patches([strips[i].image for i in some])))
-    return torch.cat(found).cpu().clone()
+            patches = reader.patches([strips[i].image for i in some])[:, :most]
+            found.append(encode(reader.encoder, patches).cpu())
+            progress(some.stop)
+    return torch.cat(found).clone()
+
+
+def votes_of(
+    reader: Reader, strips: Strips, progress: Callable[[int], None], *, most: int | None = None
+) -> Float[Tensor, "n Q classes"]:
+    """What the windows of every strip say, on the CPU; see `features_of`."""
+    features = features_of(reader, strips, progress, most=most)
+    with evaluation_mode(reader):
+        return reader.vote.votes(features.to(reader.vote.log_sharpness.device)).cpu().clone()

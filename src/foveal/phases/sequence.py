@@ -21,6 +21,7 @@ from foveal.phases.phase_log import PhaseLog
 from foveal.phases.proposing import Proposed, propose
 from foveal.phases.reader import Reader
 from foveal.phases.reading import read, strips_of, votes_of
+from foveal.phases.reranking import rerank
 from foveal.phases.strips import Strips
 from foveal.phases.teaching import support_of, target_of, teach
 from foveal.phases.view_classifier import FittedHead, fit_global_head, mix
@@ -29,7 +30,7 @@ from foveal.runs.folder import RunFolder
 from foveal.settings import Beginning, Hardware, Training
 from foveal.training.devices import configure_fabric
 
-_UNSURE = 8  # windows of an image a step, where proposals do not predict the labels
+TAUGHT = 16  # windows of an image, those of most evidence, that teach the scorer
 
 
 def begin(
@@ -65,7 +66,9 @@ def begin(
     reader = Reader(model.encoder, vote, patch=model.patch[0], channels=model.channels)
     if proposed.nothing is not None:
         reader.vote.nothing.fill_(proposed.nothing)
-    few = beginning.read_windows or (1 if proposed.trusted else _UNSURE)
+    few = beginning.read_windows
+    if not proposed.trusted:
+        proposed = _rerank(reader, proposed, splits, training, folder, log)
     train, validation = strips_of(splits, proposed, patch=model.patch[0], validated=few)
     log.begin("read", f"{few} of {len(proposed.train[0])} proposed windows an image")
     read(
@@ -74,7 +77,6 @@ def begin(
         validation,
         _read_training(training, beginning, few),
         windows=few,
-        first=0.01 if proposed.trusted else 4.0,
         hardware=hardware,
         run=folder.phase("read"),
         progress=log.verbose,
@@ -139,6 +141,35 @@ def _nothing(splits: Splits, beginning: Beginning) -> int | None:
     return splits.train.classes.index(beginning.nothing) if beginning.nothing else None
 
 
+def _rerank(
+    reader: Reader,
+    proposed: Proposed,
+    splits: Splits,
+    training: Training,
+    folder: RunFolder,
+    log: PhaseLog,
+) -> Proposed:
+    """The proposed windows, those first whose frozen features tell the labels."""
+    if (kept := folder.kept("reranked")) is not None:
+        return Proposed.from_state(kept)
+    log.begin("proposals", "re-ranked by what their frozen features tell")
+    train, validation = strips_of(
+        splits, proposed, patch=reader.patch, validated=len(proposed.validation[0])
+    )
+    reranked = rerank(
+        reader,
+        proposed,
+        train,
+        validation,
+        class_weights=training.optimisation.class_weights,
+        seed=training.seed,
+        progress=log.count,
+    )
+    log.end(f"frozen features tell the label of {reranked.accuracy:.1%} of the validation images")
+    folder.keep("reranked", reranked.proposed.state())
+    return reranked.proposed
+
+
 def _read_training(training: Training, beginning: Beginning, windows: int) -> Training:
     """The training of the phase that reads so many windows of an image a step."""
     steps = math.ceil(beginning.read_steps / windows)
@@ -167,12 +198,13 @@ def _teach(
     log: PhaseLog,
 ) -> None:
     log.begin("teach", "the scorer, where the windows lie that tell the labels")
-    votes = votes_of(reader, strips)
+    total = len(strips)
+    votes = votes_of(reader, strips, lambda done: log.count(done, total), most=TAUGHT)
     targets = []
     for index, windows in enumerate(strips.windows):
         example = splits.train[index]
         support = support_of(votes[index], example.label)
-        targets.append(target_of(model, example.image, windows, support))
+        targets.append(target_of(model, example.image, windows[:TAUGHT], support))
     teach(model, splits.train, targets, seed=training.seed, progress=log.count)
     log.end("done")
 
@@ -181,7 +213,8 @@ def _vote(model: PatchClassifier) -> Vote:
     """The model's own votes, or, where it combines patches otherwise, some to learn by."""
     if isinstance(model.aggregate, Vote):
         return model.aggregate
-    return Vote(model.encoder.features, classes=model.classes)
+    vote = Vote(model.encoder.features, classes=model.classes)
+    return vote.to(next(model.parameters()).device)
 
 
 def trunk_of_scorer(model: PatchClassifier) -> Trunk:

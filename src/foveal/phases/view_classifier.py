@@ -11,7 +11,6 @@ from itertools import product
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from foveal.data import Dataset, Splits
 from foveal.data.labels import is_correct, is_multilabel
@@ -20,6 +19,7 @@ from foveal.models import PatchClassifier
 from foveal.nn.aggregators import Vote
 from foveal.nn.global_head import summary
 from foveal.nn.scorers import BackboneScorer
+from foveal.objectives import label_loss
 from foveal.proposals.survey import Progress
 
 _STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # of the penalty on the squared weights
@@ -95,7 +95,7 @@ def fit_global_head(
     train, validation, test = ((each - mean) / deviation for each in features)
     weights = None if class_weights is None else torch.tensor(class_weights)
     fitted = [_fit(train, splits.train.labels, model.classes, weights, s) for s in _STRENGTHS]
-    losses = [float(_loss(c(validation), splits.validation.labels, None)) for c in fitted]
+    losses = [float(label_loss(c(validation), splits.validation.labels, None)) for c in fitted]
     best = fitted[losses.index(min(losses))]
     accuracy, balanced = _judged(best(test), parts[2].labels)
     weight = best.weight / deviation
@@ -120,7 +120,7 @@ def mix(model: PatchClassifier, fitted: FittedHead, validation: Dataset) -> Mixt
         return None
     looks = _logits(model, validation)
     losses = {
-        Mixture(a, b): float(_loss(a * looks + b * fitted.validation, validation.labels, None))
+        Mixture(a, b): float(label_loss(a * looks + b * fitted.validation, validation.labels, None))
         for a, b in product(_WINDOWS, _VIEWS)
     }
     best = min(losses, key=lambda mixture: losses[mixture])
@@ -170,23 +170,13 @@ def _fit(
 
         def closure() -> Tensor:
             optimiser.zero_grad()
-            loss = _loss(linear(features), labels, weights)
+            loss = label_loss(linear(features), labels, weights)
             loss = loss + strength * linear.weight.square().sum()
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
 
         optimiser.step(closure)  # type: ignore[no-untyped-call]
     return linear.requires_grad_(False)
-
-
-def _loss(
-    logits: Float[Tensor, "n classes"],
-    labels: Int[Tensor, " n"] | Bool[Tensor, "n classes"],
-    weights: Float[Tensor, " classes"] | None,
-) -> Float[Tensor, ""]:
-    if is_multilabel(labels):
-        return binary_cross_entropy_with_logits(logits, labels.float())
-    return cross_entropy(logits, labels, weight=weights)
 
 
 def _judged(

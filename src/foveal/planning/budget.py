@@ -14,7 +14,7 @@ from foveal.data import Splits
 from foveal.models import PatchClassifier
 from foveal.nn.encoders import encode
 from foveal.nn.modes import evaluation_mode
-from foveal.phases.sequence import trunk_of_scorer
+from foveal.phases.sequence import TAUGHT, trunk_of_scorer
 from foveal.planning import sizing
 from foveal.settings import Beginning, Optimisation
 
@@ -149,10 +149,12 @@ def forecast(
         return Forecast(0.0, 0.0, 0.0, look)
     with_head = beginning.baseline or beginning.global_head
     compared = costs.view * (n + validation) if with_head else 0.0
+    # Where proposals predict the labels, windows are not re-ranked.
+    reranking = (n + validation) * beginning.proposals * costs.window / 3
     return Forecast(
         ((n + min(n, 64) + validation) * costs.features + n * _MINING + compared) / 60,
-        beginning.read_steps * batch * costs.window / 60,
-        n * (costs.view + beginning.proposals * costs.window / 3) / 60,
+        (beginning.read_steps * batch * costs.window + reranking) / 60,
+        n * (costs.view + min(beginning.proposals, TAUGHT) * costs.window / 3) / 60,
         look,
     )
 

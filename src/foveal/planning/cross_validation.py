@@ -9,8 +9,6 @@ Folds are trained one after the other. What was stopped goes on with the fold it
 
 import json
 import os
-import shutil
-import sys
 from collections.abc import Mapping
 from functools import partial
 from inspect import signature
@@ -19,6 +17,7 @@ from typing import Any
 
 from foveal import _json
 from foveal._files import write
+from foveal._terminal import note
 from foveal.data.folder.table import shorten
 from foveal.errors import UserError
 from foveal.experiment import Experiment
@@ -28,6 +27,8 @@ from foveal.report.folds import format_folds, summarise_folds
 from foveal.runs import data_table, load
 from foveal.runs.folder import RunFolder
 from foveal.runs.record import record_options, stored_options
+from foveal.runs.stored import validated
+from foveal.runs.writing import earlier_run, new_run
 from foveal.settings import Hardware
 from foveal.training.devices import configure_fabric
 
@@ -56,9 +57,9 @@ def cross_validate(
     asked = defaults | dict(options) | {"data": options["data"].resolve()}
     _check(asked, hardware)
     first = _experiment(asked, 0)  # a mistake leaves no folder behind
-    whole = RunFolder.create(output)
-    record_options(whole, "folder", asked)
-    return _go_through(whole, asked, hardware, progress=progress, first=first)
+    with new_run(output) as whole:
+        record_options(whole, "folder", asked)
+        return _go_through(whole, asked, hardware, progress=progress, first=first)
 
 
 def resume(output: Path, hardware: Hardware, *, progress: bool = True) -> dict[str, Any]:
@@ -68,11 +69,11 @@ def resume(output: Path, hardware: Hardware, *, progress: bool = True) -> dict[s
         KeyboardInterrupt: it was stopped again.
         UserError: there is none, or its data are gone.
     """
-    whole = RunFolder.open(output)
-    asked = stored_options(whole, folder)
-    _check(asked, hardware)
-    _check_unchanged(RunFolder(whole.path / "fold0").data_file, asked)
-    return _go_through(whole, asked, hardware, progress=progress)
+    with earlier_run(output) as whole:
+        asked = stored_options(whole, folder)
+        _check(asked, hardware)
+        _check_unchanged(RunFolder(whole.path / "fold0").data_file, asked)
+        return _go_through(whole, asked, hardware, progress=progress)
 
 
 def _check(asked: Mapping[str, Any], hardware: Hardware) -> None:
@@ -124,15 +125,14 @@ def _go_through(
         file = run.path / _EVALUATION
         if not file.is_file():
             _say(whole, f"fold {fold} of {asked['folds']}: {run.path}", progress=progress)
-            if run.data_file.is_file():
+            if run.recipe_file.is_file():
                 launch.resume(run.path, hardware, resumed_in=whole.path, progress=progress)
             else:
-                shutil.rmtree(run.path, ignore_errors=True)  # it was stopped before it began
                 experiment = first or _experiment(asked, fold)
                 _start(experiment, run, whole, hardware, progress=progress)
             first = None
             write(file, _json.dumps(_evaluate(run, hardware)).encode())
-        figures.append(json.loads(file.read_text()))
+        figures.append(_figures(file))
     summary = summarise_folds(figures)
     write(whole.path / "cross_validation.json", f"{_json.dumps(summary)}\n".encode())
     write(whole.path / "cross_validation.md", f"{format_folds(summary)}\n".encode())
@@ -150,7 +150,7 @@ def _start(
     experiment: Experiment, run: RunFolder, whole: RunFolder, hardware: Hardware, *, progress: bool
 ) -> None:
     if progress:
-        print(*experiment.notes, sep="\n", file=sys.stderr, flush=True)
+        note(*experiment.notes)
     launch.start(experiment, run.path, hardware, resumed_in=whole.path, progress=progress)
 
 
@@ -165,7 +165,17 @@ def _evaluate(run: RunFolder, hardware: Hardware) -> dict[str, Any]:
     }
 
 
+def _figures(file: Path) -> dict[str, Any]:
+    try:
+        figures: dict[str, Any] = validated(
+            json.loads(file.read_bytes()), dict[str, Any], str(file)
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} is damaged: remove it, and the fold is evaluated again") from error
+    return figures
+
+
 def _say(run: RunFolder, text: str, *, progress: bool) -> None:
     run.note(text)
     if progress:
-        print(text, file=sys.stderr, flush=True)
+        note(text)

@@ -4,6 +4,7 @@
 
 A class has a column of its name with its probability. A class with the name of another column gets
 the prefix "class_". Windows are JSON, [[x0, y0, x1, y1], ...] in pixels of the image, end excluded.
+In CSV, an apostrophe stands before text that a spreadsheet would take for a formula.
 """
 
 import json
@@ -11,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from foveal._csv import csv_line
+from foveal._csv import csv_line, inert
 from foveal.data.labels import text
 from foveal.errors import UserError
 from foveal.evaluation import Result
@@ -100,7 +101,7 @@ def _finite(number: float) -> float | None:
 
 
 def _csv_line(cells: Iterable[str]) -> str:
-    return csv_line(map(encodable, cells))
+    return csv_line(inert(encodable(cell)) for cell in cells)
 
 
 def encodable(text: str) -> str:

@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
-from foveal._files import explained
+from foveal._csv import active
+from foveal._files import explained, no_links
 from foveal.errors import UserError
 from foveal.report.rows import csv_lines, encodable
 
@@ -66,7 +67,7 @@ def read_rows(path: Path, classes: Sequence[str]) -> Rows:
                 if not is_csv:
                     files[_file_of_json(row, classes)] += 1
                 elif number > 0:
-                    files[_cells(row, 5 + len(classes))[0]] += 1
+                    files[active(_cells(row, 5 + len(classes))[0])] += 1
                 elif row.decode() != next(csv_lines((), classes)):
                     raise ValueError("other columns")
     except FileNotFoundError:
@@ -92,27 +93,32 @@ def open_rows(path: Path, keep: int = 0) -> Iterator[Callable[[str], None]]:
     Raises:
         UserError: it cannot be written; the rows that were written stay.
     """
-    with explained(path, "the rows written so far are kept; go on with --resume"):
+    whole = keep
+
+    def state() -> str:
+        return "the rows written so far are kept; go on with --resume" if whole else ""
+
+    with explained(path, state):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("r+b" if keep else "wb", buffering=0) as out:
-            whole = out.seek(keep)
-            if keep:
-                out.truncate()
+        descriptor = no_links(str(path), os.O_RDWR | os.O_CREAT)
+    with explained(path, state), open(descriptor, "r+b", buffering=0) as out:
+        out.truncate(keep)
+        out.seek(keep)
 
-            def append(row: str) -> None:
-                nonlocal whole
-                content = memoryview(row.encode("utf-8"))
-                while content:
-                    content = content[out.write(content) :]
-                whole = out.tell()
+        def append(row: str) -> None:
+            nonlocal whole
+            content = memoryview(row.encode("utf-8"))
+            while content:
+                content = content[out.write(content) :]
+            whole = out.tell()
 
-            try:
-                yield append
-                os.fsync(out.fileno())
-            finally:
-                if out.tell() != whole:
-                    with suppress(OSError):
-                        out.truncate(whole)
+        try:
+            yield append
+            os.fsync(out.fileno())
+        finally:
+            if out.tell() != whole:
+                with suppress(OSError):
+                    out.truncate(whole)
 
 
 def _whole_rows(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:

@@ -1,14 +1,21 @@
 """A report as text for the terminal."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from foveal.evaluation import Report
 
 
 def format_report(report: Report, title: str) -> str:
     """A small table: accuracies, hit rates and the recall of every class."""
     kind = "class" if report.confusion else "set of classes"
+    further = report.further()
     shares = (
-        ("accuracy", report.accuracy, ""),
-        ("balanced accuracy", report.balanced_accuracy, ""),
+        ("accuracy", report.accuracy, _interval(further, "accuracy")),
+        ("balanced accuracy", report.balanced_accuracy, _interval(further, "balanced_accuracy")),
+        ("precision", further["precision"], "mean over the classes"),
+        ("F1", further["f1"], "mean over the classes"),
+        ("calibration error", further["calibration_error"], "probabilities against shares"),
         ("constant predictor", report.majority, f"always predicts the most frequent {kind}"),
         ("area under the ROC curve", report.auroc, "mean over the classes, each against the rest"),
         ("hit rate", report.hit_rate, "some window covers half of a box or more"),
@@ -27,3 +34,8 @@ def format_report(report: Report, title: str) -> str:
         recall = report.per_class.get(name)
         lines.append(f"  {name:<{width}}" + ("no images" if recall is None else f"{recall:7.1%}"))
     return "\n".join(lines)
+
+
+def _interval(figures: Mapping[str, Any], name: str) -> str:
+    ends = figures["intervals"].get(name)
+    return f"95 % interval {ends[0]:.1%} to {ends[1]:.1%}" if ends else ""

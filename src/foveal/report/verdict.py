@@ -3,8 +3,7 @@ which labels to check, what to try next."""
 
 from collections.abc import Mapping
 
-from foveal.evaluation import Report
-from foveal.evaluation.metrics import Result
+from foveal.evaluation import Report, Result
 
 _CERTAIN = 0.8  # least probability of a mistake that may be the label's
 _SHOWN = 5

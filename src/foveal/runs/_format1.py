@@ -18,7 +18,8 @@ from foveal.nn.backbones import IMAGENET_MEAN, IMAGENET_STD
 from foveal.nn.encoders import Backbone
 from foveal.nn.scorers import BackboneScorer
 from foveal.runs.folder import RunFolder
-from foveal.runs.record import check_format, validated
+from foveal.runs.record import check_format
+from foveal.runs.stored import validated
 from foveal.settings import Augmentation, Model, Optimisation, Selection, Training
 
 _MODEL = {
@@ -56,7 +57,7 @@ def restore(folder: RunFolder) -> Experiment:
     place = f"{folder.recipe_file}: settings"
     try:
         made = _folder(settings, place) if name == "folder" else _of_paper(name, settings)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{place} do not fit the recipe {name}: {error}") from error
     _restore_assumptions(made.model)
     return made

@@ -35,10 +35,12 @@ def current(path: Any, arguments: Mapping[str, Any]) -> tuple[Any, dict[str, Any
         arguments: its arguments as the run has them.
     """
     arguments = dict(arguments)
+    if not isinstance(path, str):
+        return path, arguments
     if path == f"{_NN}.scorers.ConvScorer" and not arguments.get("excitation"):
         arguments.pop("excitation", None)  # was never stored as true
     if path in _SWITCHES:
         switch, other, absent = _SWITCHES[path]
         if arguments.pop(switch, False):
             return other, {name: each for name, each in arguments.items() if name not in absent}
-    return _MOVED.get(path, path) if isinstance(path, str) else path, arguments
+    return _MOVED.get(path, path), arguments

@@ -33,6 +33,7 @@ from foveal.data.labels import LabelName
 from foveal.errors import UserError
 
 _COLUMNS = ("split", "file", "path", "label", "group", "size", "sha256")
+_SPLITS = ("train", "validation", "test")
 _UNREADABLE = Fingerprint(-1, "")
 
 
@@ -120,6 +121,7 @@ def recorded_splits(
         UserError: the table is damaged, or no image of it exists any more.
     """
     rows = read(table, multilabel=multilabel)
+    _check_known(table, rows, classes)
     gone = [row.image.file for row in rows if not os.path.exists(row.image.path)]
     if len(gone) == len(rows):
         raise UserError(
@@ -144,11 +146,24 @@ def recorded_splits(
         name: ImageFiles(
             [row.image for row in rows if row.image.split == name], classes, boxes, tuple(notes)
         )
-        for name in ("train", "validation", "test")
+        for name in _SPLITS
     }
     return Splits(
         parts["train"], parts["validation"], parts["test"] if len(parts["test"]) else None
     )
+
+
+def _check_known(table: Path, rows: Sequence[Recorded], classes: tuple[str, ...]) -> None:
+    """Refuse splits and labels that the run does not have."""
+    for image in (row.image for row in rows):
+        labels = (image.label,) if isinstance(image.label, str) else image.label
+        if image.split not in _SPLITS or not set(labels) <= set(classes):
+            raise UserError(
+                f"{table} is damaged: {image.file} is of split {image.split!r} and label "
+                f"{image.label!r}, which the run does not have"
+            )
+    if missing := {"train", "validation"} - {row.image.split for row in rows}:
+        raise UserError(f"{table} is damaged: no image is of split {min(missing)}")
 
 
 def overlap(table: Path, data: ImageFiles, *, multilabel: bool) -> dict[str, list[str]]:

@@ -19,13 +19,15 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 from torch import nn
 
 from foveal.errors import UserError
 from foveal.runs._moved import current
+from foveal.runs.stored import fitting
 
+_LARGEST = 2**31  # of a number that a model is described by
 # say where weights began, and nothing about what the model is
 _BEGINNINGS = frozenset(("weights", "pretrained"))
 
@@ -76,7 +78,7 @@ def build(description: Any, place: str, within: tuple[str, ...]) -> Any:
             path, arguments = current(description[kind], arguments)
             values = {k: build(each, f"{place}.{k}", within) for k, each in arguments.items()}
             target = _find(path, place, within, is_class=kind == "class")
-            return _call(target, values, "arguments" in description, place)
+            return _call(target, _checked(target, values, place), "arguments" in description, place)
     return {key: build(each, f"{place}.{key}", within) for key, each in description.items()}
 
 
@@ -86,8 +88,25 @@ def _call(target: Any, arguments: dict[str, Any], given: bool, place: str) -> An
         if isinstance(target, FunctionType):
             return partial(target, **arguments) if given else target
         return target(**arguments)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{place}: {target.__name__}: {error}") from error
+    except Exception as error:  # arguments come from a file: what they lead to is its fault
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{place}: {target.__name__}: {why}") from error
+
+
+def _checked(target: Any, arguments: dict[str, Any], place: str) -> dict[str, Any]:
+    """Arguments of the types in the signature, where these are types of plain values."""
+    hints = get_type_hints(_signature_of(target))
+    for name, value in arguments.items():
+        if isinstance(target, type) and isinstance(value, int) and abs(value) > _LARGEST:
+            raise UserError(f"{place}.{name}: must be {_LARGEST} at most: got {value}")
+    return {
+        name: fitting(value, hints[name], f"{place}.{name}") if name in hints else value
+        for name, value in arguments.items()
+    }
+
+
+def _signature_of(target: Any) -> Any:
+    return target.__init__ if inspect.isclass(target) else target
 
 
 def _path_of(thing: Any) -> str:

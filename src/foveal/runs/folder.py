@@ -12,7 +12,6 @@ folder holds the old version or the new one. Nothing here is a pickle that could
 """
 
 import importlib.metadata
-import io
 import platform
 import shutil
 import time
@@ -21,18 +20,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from torch import Tensor
 
-from foveal._files import check_writable, explained, write, write_through
+from foveal._files import check_writable, explained, no_links, remove, write, write_through
+from foveal._locks import LOCK
 from foveal._processes import is_rank_zero
 from foveal.errors import UserError
 from foveal.runs import metrics
 from foveal.runs.metrics import Row
+from foveal.runs.phase_files import KINDS
+from foveal.runs.stored import read_state, read_yaml, state_bytes, validated, write_yaml
 
 __all__ = ["Name", "Row", "RunFolder"]
 
 Name = Literal["first", "last", "best"]
+_BEGINNING = {LOCK, "log", "versions", "seed", "model.yaml", "data.csv", "checkpoints"}
 
 
 class RunFolder:
@@ -55,6 +57,7 @@ class RunFolder:
     def create(cls, path: str | Path) -> "RunFolder":
         """Make the folder of a new run; `versions` is written at once.
 
+        What is left of a run that never began is removed: so hold the folder, see `new_run`.
         Processes of a distributed run other than rank zero neither check nor write.
 
         Raises:
@@ -64,11 +67,13 @@ class RunFolder:
         if not is_rank_zero():
             return run
         run.check_new()
+        run.make()
+        for left in run.path.iterdir():
+            if left.name != LOCK:
+                remove(left)
         try:
-            run.log.mkdir(parents=True)
-        except OSError as error:
-            raise run._cannot_be_made(error) from error
-        try:
+            with explained(run.log):
+                run.log.mkdir()
             run.write_versions()
         except UserError:
             shutil.rmtree(run.path, ignore_errors=True)
@@ -82,12 +87,33 @@ class RunFolder:
             UserError: the folder exists and is not empty, or cannot be made.
         """
         try:
-            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            empty = self.path.is_dir() and not any(self.path.iterdir())
+            if self.path.exists() and not (empty or self.never_began):
                 raise UserError(
                     f"{self.path} exists and is not empty: choose another --output, or go on with "
                     "the run in it by --resume"
                 )
             check_writable(self.path)
+        except OSError as error:
+            raise self._cannot_be_made(error) from error
+
+    @property
+    def never_began(self) -> bool:
+        """Whether nothing is in it but what a run writes that is killed before recipe.yaml."""
+        if self.recipe_file.exists() or not self.path.is_dir():
+            return False
+        names = {each.name for each in self.path.iterdir()}
+        halves = {f".{name}.new" for name in (*_BEGINNING, self.recipe_file.name)}
+        return LOCK in names and names <= _BEGINNING | halves
+
+    def make(self) -> None:
+        """Make the folder, if there is none.
+
+        Raises:
+            UserError: it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._cannot_be_made(error) from error
 
@@ -106,9 +132,11 @@ class RunFolder:
         """
         run = cls(path)
         if not run.recipe_file.is_file():
-            why = (
-                "there is no recipe.yaml in it" if run.path.is_dir() else "there is no such folder"
-            )
+            why = "there is no such folder"
+            if run.path.is_dir():
+                why = "there is no recipe.yaml in it"
+            if run.never_began:
+                why += ", the training was stopped before it began: begin again without --resume"
             raise UserError(f"{run.path} is not a run folder: {why}")
         return run
 
@@ -125,7 +153,7 @@ class RunFolder:
 
     def write_recipe(self, recipe: Mapping[str, Any]) -> None:
         """Write what was asked, in plain values."""
-        _write_yaml(self.recipe_file, recipe)
+        write_yaml(self.recipe_file, recipe)
 
     def read_recipe(self) -> dict[str, Any]:
         """Read what was asked, in plain values.
@@ -133,11 +161,21 @@ class RunFolder:
         Raises:
             UserError: the file is missing or damaged.
         """
-        return _read_yaml(self.recipe_file)
+        return read_yaml(self.recipe_file)
+
+    @property
+    def recipe(self) -> str:
+        """The name of the recipe in `read_recipe`.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        name: str = validated(self.read_recipe().get("recipe"), str, f"{self.recipe_file}: recipe")
+        return name
 
     def write_model(self, model: Mapping[str, Any]) -> None:
         """Write what the model is, in plain values."""
-        _write_yaml(self.model_file, model)
+        write_yaml(self.model_file, model)
 
     def read_model(self) -> dict[str, Any]:
         """Read what the model is, in plain values.
@@ -145,7 +183,7 @@ class RunFolder:
         Raises:
             UserError: the file is missing or damaged.
         """
-        return _read_yaml(self.model_file)
+        return read_yaml(self.model_file)
 
     def write_versions(self) -> None:
         """Write what the run is made with, one `name version` a line."""
@@ -162,7 +200,7 @@ class RunFolder:
         messages = self.log / "messages.txt"
         with explained(messages):
             self.log.mkdir(exist_ok=True)
-            with messages.open("a", encoding="utf-8") as file:
+            with open(messages, "a", encoding="utf-8", opener=no_links) as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
 
     def append(self, row: Row) -> None:
@@ -195,7 +233,7 @@ class RunFolder:
         )
         files = {"model.safetensors": _weights_bytes(weights)}
         if state is not None:
-            files["state.pt"] = _state_bytes(state)
+            files["state.pt"] = state_bytes(state)
         if old.exists() and not place.exists():  # a save was cut short between the two moves below
             with explained(place):
                 old.rename(place)
@@ -244,7 +282,7 @@ class RunFolder:
         Raises:
             UserError: there is none, or it is damaged.
         """
-        return _read_state(self._checkpoint("last") / "state.pt")
+        return read_state(self._checkpoint("last") / "state.pt")
 
     def keep(self, name: str, content: Mapping[str, Any]) -> None:
         """Keep what a phase of training found, plain values and tensors, all of it or nothing.
@@ -259,7 +297,7 @@ class RunFolder:
         file = self._phase(name)
         with explained(file):
             file.parent.mkdir(exist_ok=True)
-            write(file, _state_bytes(content))
+            write(file, state_bytes(content))
 
     def kept(self, name: str) -> dict[str, Any] | None:
         """What a phase of training found, on the CPU; None if it has not ended yet.
@@ -268,7 +306,11 @@ class RunFolder:
             UserError: the file is damaged.
         """
         file = self._phase(name)
-        return _read_state(file) if file.is_file() else None
+        if not file.is_file():
+            return None
+        content = read_state(file)
+        validated(content, KINDS.get(name, dict[str, Any]), str(file))
+        return content
 
     def phase(self, name: str) -> "RunFolder":
         """The folder of a phase that is a training of its own."""
@@ -286,22 +328,6 @@ class RunFolder:
         return old if old.exists() and not place.exists() else place
 
 
-def _write_yaml(file: Path, content: Mapping[str, Any]) -> None:
-    write(file, yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True).encode())
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{file} is damaged: it is not valid YAML") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file} is damaged: it contains no options")
-    return content
-
-
 def _version(package: str) -> str:
     with suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(package)
@@ -313,23 +339,3 @@ def _weights_bytes(weights: Mapping[str, Tensor]) -> bytes:
 
     # Copies, since safetensors refuses tensors that share memory.
     return bytes(save({n: w.detach().cpu().contiguous().clone() for n, w in weights.items()}))
-
-
-def _read_state(file: Path) -> dict[str, Any]:
-    import torch
-
-    try:
-        state = torch.load(io.BytesIO(file.read_bytes()), map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror})") from error
-    except Exception as error:  # torch raises whatever the damage leads to
-        raise UserError(f"{file} is damaged: it cannot be resumed from") from error
-    return dict(state)
-
-
-def _state_bytes(state: Mapping[str, Any]) -> bytes:
-    import torch
-
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    return buffer.getvalue()

@@ -7,9 +7,10 @@ executes no recipe, so an option that is renamed later orphans no run. data.csv 
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
+from functools import partial
 from typing import Any, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import StrictInt
 from torch import nn
 
 import foveal
@@ -18,12 +19,14 @@ from foveal.experiment import CachedCall, Experiment
 from foveal.runs import data_table
 from foveal.runs.description import build, describe
 from foveal.runs.folder import RunFolder
+from foveal.runs.stored import validated
 from foveal.settings import Beginning, Training
 
 FORMAT = 2
 """Of recipe.yaml and model.yaml. A run of a higher one was written by a newer foveal."""
 
 PARTS = ("foveal.models", "foveal.nn", "foveal.windows", "foveal.paper.models", "foveal.paper.nn")
+_MODELS = ("foveal.models.", "foveal.paper.models.")
 _DATA = ("foveal.data", "foveal.paper.data")
 _OBJECTIVES = ("foveal.objectives", "foveal.paper.objectives")
 
@@ -31,10 +34,11 @@ _OBJECTIVES = ("foveal.objectives", "foveal.paper.objectives")
 def record(folder: RunFolder, experiment: Experiment) -> None:
     """Write down what was asked, what it is and its images: `restore` needs nothing else.
 
+    What was asked comes last: with it, the run has begun.
+
     Raises:
         TypeError: a part of the model is not of this package.
     """
-    record_options(folder, experiment.recipe, experiment.options)
     folder.write_model(
         {
             **_version(),
@@ -50,6 +54,7 @@ def record(folder: RunFolder, experiment: Experiment) -> None:
         }
     )
     data_table.write(folder.data_file, experiment.splits())
+    record_options(folder, experiment.recipe, experiment.options)
 
 
 def record_options(folder: RunFolder, recipe: str, options: Mapping[str, Any]) -> None:
@@ -69,12 +74,20 @@ def restore(folder: RunFolder) -> Experiment:
         return _format1.restore(folder)
     stored = folder.read_model()
     check_format(folder.model_file, stored)
-    recipe = folder.read_recipe()
+    options = folder.read_recipe().get("options")
     read = _built(folder, stored, "data", _DATA)
     model = _built(folder, stored, "model", PARTS)
-    if not isinstance(model, nn.Module) or not callable(read):
+    objective = _built(folder, stored, "objective", _OBJECTIVES)
+    if not _is_model(model) or not isinstance(read, partial):
         raise UserError(f"{folder.model_file} is damaged: it describes no model and data")
+    if not (objective is None or callable(objective)):
+        raise UserError(f"{folder.model_file} is damaged: its objective is no function")
     classes = _checked(folder, stored, "classes", tuple[str, ...])
+    if len(set(classes)) != len(classes) or model.classes != len(classes):
+        raise UserError(
+            f"{folder.model_file} is damaged: a model of {model.classes} classes needs as many "
+            "different names in classes"
+        )
     multilabel = _checked(folder, stored, "multilabel", bool)
     splits = CachedCall(read.func, *read.args, **read.keywords)
     if folder.data_file.is_file():
@@ -86,13 +99,13 @@ def restore(folder: RunFolder) -> Experiment:
             multilabel=multilabel,
         )
     return Experiment(
-        recipe=str(recipe.get("recipe")),
-        options=dict(recipe.get("options") or {}),
+        recipe=folder.recipe,
+        options=validated(options, dict[str, Any] | None, f"{folder.recipe_file}: options") or {},
         classes=classes,
         model=model,
         splits=splits,
         training=_checked(folder, stored, "training", Training),
-        objective=_built(folder, stored, "objective", _OBJECTIVES),
+        objective=objective,
         multilabel=multilabel,
         beginning=_checked(folder, stored, "beginning", Beginning | None),
     )
@@ -130,32 +143,19 @@ def check_format(file: Any, stored: Mapping[str, Any]) -> None:
     Raises:
         UserError: it is of a newer format, or of none.
     """
-    form = stored.get("format")
-    if not isinstance(form, int) or not 1 <= form <= FORMAT:
+    form = validated(stored.get("format"), StrictInt, f"{file}: format")
+    if form < 1:
+        raise UserError(f"{file} is damaged: its format is {form}")
+    if form > FORMAT:
         raise UserError(
-            f"{file}: written by foveal {stored.get('foveal', '(unknown version)')}, this is "
-            f"{foveal.__version__}: use that version or a newer one"
+            f"{file} has format {form}, written by foveal {stored.get('foveal', '(unknown)')}; "
+            f"this is foveal {foveal.__version__}, which reads format {FORMAT} at most: update it "
+            "to that version or a newer one"
         )
 
 
-def validated(value: Any, kind: Any, place: str) -> Any:
-    """A value that was read from a file, as the type it must have.
-
-    Args:
-        value: plain, as YAML has it.
-        kind: a type, maybe a dataclass of settings.
-        place: file and key, for the message.
-
-    Raises:
-        UserError: one line with file, key and value.
-    """
-    config = None if is_dataclass(kind) else ConfigDict(strict=False)
-    try:
-        return TypeAdapter(kind, config=config).validate_python(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in (place, *first["loc"]))
-        raise UserError(f"{key}: {first['msg']}: got {first['input']!r}") from error
+def _is_model(thing: Any) -> bool:
+    return isinstance(thing, nn.Module) and type(thing).__module__.startswith(_MODELS)
 
 
 def _version() -> dict[str, Any]:

@@ -169,7 +169,7 @@ def _fit(
 
             if stops and not done:
                 checkpointer.save(state)
-                raise Stopped(state.step, settings.steps, run)
+                raise Stopped(state.step, settings.steps, run, stop.kind)
     return rows
 
 

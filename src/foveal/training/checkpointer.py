@@ -63,7 +63,9 @@ class Checkpointer:
             restore_optimiser(self._optimiser, saved["optimiser"])
             self._precision.load_state_dict(saved["precision"])
             return State.from_dict(saved["state"])
-        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        except UserError as error:
+            raise UserError(f"{run.path}/checkpoints/last/state.pt: {error}") from error
+        except Exception as error:  # torch raises whatever the damage leads to
             raise UserError(
                 f"{run.path}: its last checkpoint does not fit this model and these settings; "
                 "resume with the settings of its recipe.yaml"

@@ -1,14 +1,12 @@
-"""Graceful stop: the first Ctrl-C lets the step finish, the second stops at once."""
+"""Graceful stop: the first signal lets the step finish, the second stops at once."""
 
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from foveal._signals import KINDS, handled_by
 from foveal.runs.folder import RunFolder
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(Exception):  # no error
@@ -18,36 +16,39 @@ class Stopped(Exception):  # no error
         step: number of steps made.
         steps: number of steps of the whole run.
         run: folder to resume from, or None.
+        kind: what the signal raises where nobody waits for it: `KeyboardInterrupt`, or a kind of
+            it.
     """
 
-    def __init__(self, step: int, steps: int, run: RunFolder | None) -> None:
+    def __init__(
+        self,
+        step: int,
+        steps: int,
+        run: RunFolder | None,
+        kind: type[KeyboardInterrupt] = KeyboardInterrupt,
+    ) -> None:
         super().__init__(f"stopped at step {step} of {steps}")
-        self.step, self.steps, self.run = step, steps, run
+        self.step, self.steps, self.run, self.kind = step, steps, run, kind
+
+
+class StopRequest(threading.Event):
+    """Whether a signal has asked to stop, and what that signal would have raised."""
+
+    kind: type[KeyboardInterrupt] = KeyboardInterrupt
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
-    """Yield an event that the first Ctrl-C or SIGTERM sets; the second has its usual effect.
+def stop_on_signal() -> Iterator[StopRequest]:
+    """Yield an event that the first Ctrl-C, SIGTERM or SIGHUP sets; the second acts as usual.
 
     Outside the main thread, where no signals arrive, it is never set.
     """
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-
-    def restore() -> None:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    stop = StopRequest()
 
     def request_stop(number: int, frame: FrameType | None) -> None:
+        stop.kind = KINDS[number]
         stop.set()
         restore()
 
-    for number in _SIGNALS:
-        signal.signal(number, request_stop)
-    try:
+    with handled_by(request_stop) as restore:
         yield stop
-    finally:
-        restore()

@@ -10,7 +10,7 @@ from typing import Any
 from foveal._files import explained
 from foveal._processes import is_rank_zero
 from foveal._progress import ProgressLog
-from foveal.errors import UserError
+from foveal.errors import Failure, UserError
 from foveal.runs.folder import Row, RunFolder
 from foveal.training.interruption import Stopped
 from foveal.training.state import State
@@ -40,7 +40,8 @@ def log_failure(run: RunFolder | None) -> Iterator[None]:
         raise
     except Exception as error:
         if run is not None and is_rank_zero():
-            reason = str(error) if isinstance(error, UserError) else traceback.format_exc().rstrip()
+            said = isinstance(error, UserError | Failure)
+            reason = str(error) if said else traceback.format_exc().rstrip()
             with suppress(UserError, OSError):  # a full disk must not hide the reason
                 run.note(f"failed: {reason}")
         raise

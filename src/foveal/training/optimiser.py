@@ -42,15 +42,29 @@ def build_optimiser(model: nn.Module, settings: Optimisation, *, fused: bool = T
     return AdamW(groups, lr=rate, fused=fused)
 
 
+_KEPT = ({"step", "exp_avg", "exp_avg_sq"}, {"momentum_buffer"}, set[str]())
+
+
 def restore_optimiser(optimiser: Optimizer, saved: dict[str, Any]) -> None:
     """Restore the state that an optimiser saved, whether its own or an earlier one was fused.
 
     Raises:
-        ValueError: it is that of other parameters.
+        ValueError: it is that of other parameters, or of another kind of optimiser.
     """
-    fused = optimiser.param_groups[0]["fused"]
-    groups = [group | {"fused": fused, "foreach": None} for group in saved["param_groups"]]
-    optimiser.load_state_dict(saved | {"param_groups": groups})
+    own = [{k: v for k, v in group.items() if k != "params"} for group in optimiser.param_groups]
+    groups = [
+        group | {"params": theirs["params"]}
+        for group, theirs in zip(own, saved["param_groups"], strict=True)
+    ]
+    optimiser.load_state_dict({"state": saved["state"], "param_groups": groups})
+    for parameter, kept in optimiser.state.items():
+        fits = [
+            isinstance(each, Tensor) and each.shape in (parameter.shape, ())
+            for each in kept.values()
+            if each is not None
+        ]
+        if set(kept) not in _KEPT or not all(fits):
+            raise ValueError(f"the state of an optimiser has {', '.join(map(str, kept))}")
 
 
 def step_unless(skip: Bool[Tensor, ""], optimiser: Any) -> None:

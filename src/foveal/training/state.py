@@ -4,8 +4,10 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
+from foveal.errors import UserError
 from foveal.evaluation import Report
 from foveal.runs.folder import Row
+from foveal.runs.stored import validated
 
 
 class Outcome(NamedTuple):
@@ -57,8 +59,17 @@ class State:
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> "State":
-        """Restore the state that `to_dict` returned."""
-        return cls(**{field.name: saved[field.name] for field in fields(cls)})
+        """Restore the state that `to_dict` returned.
+
+        Raises:
+            KeyError: an attribute is missing.
+            UserError: one is of another type.
+        """
+        known = {field.name: saved[field.name] for field in fields(cls)}
+        state: State = validated(known, cls, "state")
+        if state.step < 0:
+            raise UserError(f"state.step: must be 0 or more: got {state.step}")
+        return state
 
     def to_dict(self) -> dict[str, Any]:
         """Return the attributes as plain values."""

@@ -93,10 +93,10 @@ def user_error(message: str) -> UserError:
 
 
 def shorten(names: Sequence[str]) -> str:
-    """The first three names, and how many more there are.
+    """The first three names, long ones in part, and how many more there are.
 
     >>> shorten(["a", "b", "c", "d", "e"])
     'a, b, c and 2 more'
     """
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return ", ".join(name if len(name) <= 200 else f"{name[:200]}..." for name in names[:3]) + more

@@ -6,11 +6,11 @@ Importing this does not import torch.
 """
 
 import itertools
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
+from foveal._terminal import note
 from foveal.errors import UserError
 from foveal.field.benchmark.common import Common, Method
 from foveal.field.benchmark.data_sets import TaskData, prepare
@@ -73,12 +73,12 @@ def field(
             continue
         from foveal.field.benchmark.run import run_cell  # torch: not before the options are checked
 
-        print(f"{cell}: begins", file=sys.stderr, flush=True)
+        note(f"{cell}: begins")
         labels = data.labels(output / "data", sources)
         try:
             row = run_cell(cell, labels, common)
         except UserError as error:  # the others can still be measured
-            print(f"{cell}: {error}", file=sys.stderr, flush=True)
+            note(f"{cell}: {error}")
             continue
         Results.append(file, row)
     return Results.read(file, missing=True)

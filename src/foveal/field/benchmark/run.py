@@ -59,7 +59,7 @@ def run_cell(cell: Cell, labels: Path, common: Common) -> dict[str, Any]:
             with seeded(cell.seed):
                 model, rows = _train(cell, labels, splits, common, hardware)
         except Stopped as stop:
-            raise KeyboardInterrupt(f"{cell}: {stop}") from None
+            raise stop.kind(f"{cell}: {stop}") from None
         except UserError:
             raise
         except ValueError as error:

@@ -5,11 +5,13 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.queues import Queue
 
 import torch
 
-from foveal._processes import cores, end_with_parent
+from foveal._processes import DIED, cores, end_with_parent
+from foveal.errors import Failure
 from foveal.paper.tables.trial import Outcome, Trial, run_trial
 
 
@@ -23,6 +25,7 @@ def run_trials(trials: Sequence[Trial], jobs: int) -> Iterator[tuple[int, Outcom
 
     Raises:
         KeyboardInterrupt: the runs were stopped, and can be resumed.
+        Failure: a process died.
         Exception: what a trial raised; those that are running are stopped.
     """
     jobs = min(jobs, len(trials))
@@ -41,6 +44,8 @@ def run_trials(trials: Sequence[Trial], jobs: int) -> Iterator[tuple[int, Outcom
             if (outcome := future.result()) is None:
                 raise KeyboardInterrupt
             yield futures[future], outcome
+    except BrokenProcessPool as error:
+        raise Failure(f"{DIED}; finished runs are kept, and the same command goes on") from error
     finally:
         for process in (pool._processes or {}).values():  # no public way before 3.14
             if process.is_alive() and process.pid is not None:

@@ -130,7 +130,7 @@ def _check_options(trial: Trial) -> None:
         UserError: names the option and both values.
     """
     folder, recipe = RunFolder.open(trial.path), recipes.find(trial.recipe)
-    if (begun := folder.read_recipe().get("recipe")) != trial.recipe:
+    if (begun := folder.recipe) != trial.recipe:
         raise UserError(f"{folder.path} is a run of the recipe {begun}, not of {trial.recipe}")
     stored, places = stored_options(folder, recipe), option_places(recipe)
     for option, value in trial.options.items():
