@@ -13,6 +13,7 @@ import miniatures
 from foveal._seeding import derived_generator
 from foveal.data import Example, Splits
 from foveal.data.augmentation import augment, augmentations
+from foveal.data.cache import Cache
 from foveal.data.folder import check, read_folder
 from foveal.data.loader import batches
 from foveal.errors import UserError
@@ -203,7 +204,12 @@ def test_files_stay_open_from_epoch_to_epoch_whoever_loads_them(
 ) -> None:
     data = Files(replace(TRAIN, images=TRAIN.images[:4], labels=TRAIN.labels[:4]), tmp_path)
     stream = batches(
-        data, size=4, seed=3, steps=3, augment=augmentations(RANDOM.augmentation), workers=workers
+        data,
+        size=4,
+        seed=3,
+        steps=3,
+        augment=augmentations(RANDOM.augmentation),
+        cache=Cache(workers=workers),
     )
     found: list[dict[int, FileImage]] = []
     for batch in stream:
@@ -232,7 +238,7 @@ def test_files_read_in_parts_and_decoded_ones_share_a_batch(tmp_path: Path) -> N
             seed=3,
             steps=1,
             augment=augmentations(Augmentation(flip=True)),
-            workers=workers,
+            cache=Cache(workers=workers),
         )
         for image in next(stream).images:
             assert isinstance(image, AugmentedImage)

@@ -62,7 +62,7 @@ def plan_cache(dataset: Dataset, hardware: Hardware, device: torch.device) -> Ca
     """
     on_gpu = device.type != "cpu"
     needed = decoded_bytes(dataset) if on_gpu else 0
-    room = memory = hardware.kept_bytes() // _local_processes(hardware)
+    room = spare = hardware.kept_bytes() // _local_processes(hardware)
     if device.type == "cuda":
         room = torch.cuda.mem_get_info(device)[0] // 2
     place = hardware.cache
@@ -71,7 +71,7 @@ def plan_cache(dataset: Dataset, hardware: Hardware, device: torch.device) -> Ca
     threads = min(_THREADS, cores()) if on_gpu else 0
     if place == "device":
         return Cache("device", room, device, threads=threads)
-    kept = memory if place == "memory" else 0
+    kept = spare if place == "memory" else 0
     workers = hardware.workers
     if workers is None:
         # processes must not touch images that are on a device already

@@ -213,7 +213,8 @@ def _vote(model: PatchClassifier) -> Vote:
     """The model's own votes, or, where it combines patches otherwise, some to learn by."""
     if isinstance(model.aggregate, Vote):
         return model.aggregate
-    return Vote(model.encoder.features, classes=model.classes)
+    vote = Vote(model.encoder.features, classes=model.classes)
+    return vote.to(next(model.parameters()).device)
 
 
 def trunk_of_scorer(model: PatchClassifier) -> Trunk:
