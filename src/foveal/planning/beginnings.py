@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from foveal.data.folder.table import shorten
 from foveal.errors import DownloadFailed, UserError
 from foveal.settings import Beginning, Model
 
@@ -98,6 +97,7 @@ def nothing_here(beginning: Beginning, classes: Sequence[str]) -> Beginning:
         UserError: there is no such class.
     """
     from foveal.data.folder import class_names
+    from foveal.data.folder.table import shorten
 
     if beginning.nothing is None:
         return replace(beginning, nothing=class_names.nothing_here(classes) or "")
