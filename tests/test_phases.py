@@ -361,12 +361,12 @@ def test_the_time_of_each_phase_is_kept(trained: foveal.runs.Run) -> None:
 
 def test_a_damaged_phase_is_named(photos: Path, weights: Path, tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run")
-    folder.keep("proposals", {"auc": 0.5})
-    file = tmp_path / "run" / "phases" / "proposals.pt"
-    assert folder.kept("proposals") == {"auc": 0.5}
+    folder.keep("times", {"read": 0.5})
+    file = tmp_path / "run" / "phases" / "times.pt"
+    assert folder.kept("times") == {"read": 0.5}
     file.write_bytes(file.read_bytes()[:40])
-    with pytest.raises(UserError, match=r"proposals\.pt is damaged"):
-        folder.kept("proposals")
+    with pytest.raises(UserError, match=r"times\.pt is damaged"):
+        folder.kept("times")
 
 
 @pytest.fixture(scope="module")

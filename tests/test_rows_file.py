@@ -211,4 +211,4 @@ def test_what_a_killed_explain_left_is_removed_by_the_next(tmp_path: Path, train
     page = tmp_path / "page"
     miniatures.write(page / ".new" / "pictures" / "left.png", miniatures.pixels(8, 8))
     assert main(["explain", str(trained), str(image), "--output", str(page)]) == 0
-    assert sorted(os.listdir(page)) == ["index.html", "pictures"]
+    assert sorted(os.listdir(page)) == ["index.html", "pictures", "windows.geojson"]
