@@ -271,8 +271,8 @@ class Hardware:
             else in memory, as far as it reaches.
         workers: number of processes that load images; 0 loads in the main process; inferred if not
             given: 0, but on a GPU several where images are not kept.
-        memory: of decoded images and of tiles of large ones to keep, over the processes of a
-            machine, such as 2GB; auto: a quarter of what is free.
+        memory: how much decoded images and tiles of large ones may take on a machine, such as 2GB;
+            auto: a quarter of what is free.
     """
 
     devices: int = 1
