@@ -158,7 +158,7 @@ def test_images_kept_on_a_device_are_those_that_are_streamed(
             options = {"size": 4, "seed": 3, "steps": 4, "augment": augment}
             streamed = list(batches(noise(5), **options))  # type: ignore[arg-type]
             with machine():
-                cache = Cache("device", memory, device, threads=threads)
+                cache = Cache("device", memory, device=device, threads=threads)
                 kept = list(batches(data, cache=cache, **options))  # type: ignore[arg-type]
                 there = [each.device for batch in kept for each in pixels_of(batch.images)]
                 assert memory < 2**20 or set(there) == {device}

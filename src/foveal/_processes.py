@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from foveal.errors import Failure
 
@@ -66,6 +66,33 @@ def fresh_processes(module: str) -> BaseContext:
     if "forkserver" in kinds:
         context.set_forkserver_preload([module])
     return context
+
+
+def sent_by_fresh(
+    module: str, report: Callable[[Connection, Task], None], order: Task
+) -> tuple[Any, int | None]:
+    """What a function sends from a process of its own, and the exit status of this process.
+
+    Args:
+        module: that the function is in.
+        report: sends one thing.
+        order: its argument.
+
+    Returns:
+        None for what is sent, if the process ended without it.
+    """
+    context = fresh_processes(module)
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    process = context.Process(target=report, args=(sender, order))  # type: ignore[attr-defined]
+    process.start()
+    sender.close()
+    with receiver:
+        try:
+            found = receiver.recv()
+        except EOFError:
+            found = None
+    process.join()
+    return found, process.exitcode
 
 
 def is_rank_zero() -> bool:

@@ -38,7 +38,7 @@ def classification(
     References:
         Cordonnier et al., CVPR 2021, section 4.2.
     """
-    loss = cross_entropy(prediction.logits, labels, weight=class_weights)
+    loss = label_loss(prediction.logits, labels, class_weights)
     return loss - entropy * score_entropy(prediction.scores).mean()
 
 
@@ -47,16 +47,21 @@ def label_loss(
     labels: Int[Tensor, " n"] | Bool[Tensor, "n classes"],
     class_weights: Float[Tensor, " classes"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of class numbers; of several labels an image, the mean binary cross-entropy.
+    """Cross-entropy of class numbers; of several labels an image, binary cross-entropy.
 
     Args:
         logits: of n images.
         labels: of each.
-        class_weights: relative cost of an error on each class, or None; not for several labels.
+        class_weights: relative cost of an error on each class, or None. Of several labels, weights
+            of the mean over the classes.
     """
-    if labels.ndim == 2:
-        return binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
-    return cross_entropy(logits, labels, weight=class_weights)
+    if labels.ndim == 1:
+        return cross_entropy(logits, labels, weight=class_weights)
+    costs = binary_cross_entropy_with_logits(
+        logits, labels.to(logits.dtype), reduction="none"
+    ).mean(dim=0)  # (classes,)
+    weights = torch.ones_like(costs) if class_weights is None else class_weights
+    return (costs * weights).sum() / weights.sum()
 
 
 def multilabel(
@@ -77,9 +82,5 @@ def multilabel(
         class_weights: relative cost of an error on each class, or None; weights of the mean over
             the classes.
     """
-    costs = binary_cross_entropy_with_logits(
-        prediction.logits, labels.to(prediction.logits.dtype), reduction="none"
-    ).mean(dim=0)  # (classes,)
-    weights = torch.ones_like(costs) if class_weights is None else class_weights
-    loss = (costs * weights).sum() / weights.sum()
+    loss = label_loss(prediction.logits, labels, class_weights)
     return loss - entropy * score_entropy(prediction.scores).mean()

@@ -26,7 +26,8 @@ class Cache:
 
     Attributes:
         place: device, memory or none.
-        memory: bytes to keep at most, over all workers.
+        memory: bytes of decoded images to keep at most, over all workers.
+        tiles: bytes of tiles of large files to keep, of which only what is looked at is read.
         device: that images are kept on; None: they stay where they are.
         workers: number of processes that decode; 0: this one.
         threads: that decode in this process, if there are no workers; 0: none but its own.
@@ -34,7 +35,8 @@ class Cache:
     """
 
     place: Literal["device", "memory", "none"] = "memory"
-    memory: int = 2 * 2**30
+    memory: int = 3 * 2**29
+    tiles: int = 2**29
     device: torch.device | None = None
     workers: int = 0
     threads: int = 0
@@ -62,7 +64,9 @@ def plan_cache(dataset: Dataset, hardware: Hardware, device: torch.device) -> Ca
     """
     on_gpu = device.type != "cpu"
     needed = decoded_bytes(dataset) if on_gpu else 0
-    room = spare = hardware.kept_bytes() // _local_processes(hardware)
+    kept = hardware.kept_bytes() // _local_processes(hardware)
+    tiles = kept // 4
+    room = spare = kept - tiles
     if device.type == "cuda":
         room = torch.cuda.mem_get_info(device)[0] // 2
     place = hardware.cache
@@ -70,14 +74,14 @@ def plan_cache(dataset: Dataset, hardware: Hardware, device: torch.device) -> Ca
         place = "device" if on_gpu and needed <= room else "memory"
     threads = min(_THREADS, cores()) if on_gpu else 0
     if place == "device":
-        return Cache("device", room, device, threads=threads)
-    kept = spare if place == "memory" else 0
+        return Cache("device", room, tiles, device, threads=threads)
+    memory = spare if place == "memory" else 0
     workers = hardware.workers
     if workers is None:
         # processes must not touch images that are on a device already
-        streams = on_gpu and needed > kept and isinstance(dataset[0].image, FileImage)
+        streams = on_gpu and needed > memory and isinstance(dataset[0].image, FileImage)
         workers = min(_MOST_WORKERS, cores() // _local_processes(hardware) - 1) if streams else 0
-    return Cache(place, kept, None, max(0, workers), threads, pinned=on_gpu)
+    return Cache(place, memory, tiles, None, max(0, workers), threads, pinned=on_gpu)
 
 
 def decoded_bytes(dataset: Dataset) -> int:

@@ -34,7 +34,6 @@ from foveal.images.tile_cache import TileCache
 __all__ = ["Batch", "KeptImages", "Pictures", "Pixels", "batches", "pixels", "stack"]
 
 Pictures = Real[Tensor, "B C H W"] | list[Pixels | Image]
-_MOST_TILES = 2**31  # bytes of tiles of large files
 _Item = tuple[Pixels | Image, int]  # image, index
 
 
@@ -84,7 +83,8 @@ def batches(
     check_batch(size, world)
     labels, order = dataset.labels, _order(len(dataset), seed, first * size)
     steps_left = ([*itertools.islice(order, size)][rank::world] for _ in range(first, steps))
-    kept = _kept_images(cache)
+    decoded = cache.memory // max(cache.workers, 1)
+    kept = KeptImages(decoded, cache.device, TileCache(cache.tiles))
     loader: DataLoader[Any] = DataLoader(
         _Source(dataset, seed, tuple(augment), kept, 0 if cache.workers else cache.threads),
         batch_sampler=steps_left,
@@ -101,13 +101,6 @@ def batches(
         if isinstance(images, list):
             images = [kept.reopened(*each) for each in zip(indices.tolist(), images, strict=True)]
         yield Batch(images, labels[indices], indices)
-
-
-def _kept_images(cache: Cache) -> KeptImages:
-    """Three quarters of the memory for decoded images, in each worker its share, and one for tiles
-    of large files, of which only what is looked at is read."""
-    decoded = cache.memory * 3 // 4 // max(cache.workers, 1)
-    return KeptImages(decoded, cache.device, TileCache(min(cache.memory // 4, _MOST_TILES)))
 
 
 def check_batch(size: int, world: int) -> None:

@@ -109,7 +109,7 @@ def nothing_here(beginning: Beginning, classes: Sequence[str]) -> Beginning:
     return beginning
 
 
-def silent(beginning: Beginning | None) -> tuple[str, ...]:
+def nothing_to_find(beginning: Beginning | None) -> tuple[str, ...]:
     """A remark where a class is taken to mean that there is nothing to find."""
     if beginning is None or not beginning.nothing:
         return ()

@@ -93,7 +93,7 @@ def folder(
     notes = (
         _describe(images),
         _describe_model(model, inferred, optimisation, typical),
-        *beginnings.silent(starts),
+        *beginnings.nothing_to_find(starts),
     )
     return Experiment(
         recipe="folder",

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from foveal.data.folder.table import shorten
 
 _MISSING = frozenset(("", "nan", "none", "null", "na", "n/a", "-", "?"))
-_NOTHING = re.compile(
-    r"nothing|none|nil|no|empty|clean|clear|normal|negative|neg|background|ok|okay|good|sound|healthy"
-    r"|intact|fine|(no|not|non|without|un)[ _-].+|(defect|fault)[ _-]?free"
+_NOTHING = frozenset(
+    ("nothing", "none", "no", "empty", "clean", "normal", "negative", "background", "ok", "good")
 )
+_NOTHING |= {"sound", "healthy", "intact", "no defect", "no fault", "no finding", "no object"}
+_WITHOUT = ("no ", "not ", "non ", "without ")  # what another class has
 _SEPARATORS = r"[,;/+&]"
 
 
@@ -34,11 +35,13 @@ def nothing_here(names: Sequence[str]) -> str | None:
 
     >>> nothing_here(["crack", "Clean", "dent"])
     'Clean'
-    >>> nothing_here(["30", "50", "no limit"])
-    'no limit'
-    >>> nothing_here(["cat", "dog"])
+    >>> nothing_here(["crack", "no_crack"])
+    'no_crack'
+    >>> nothing_here(["stop", "yield", "no entry"])
     """
-    found = [name for name in names if _NOTHING.fullmatch(name.strip().casefold())]
+    plain = {name: re.sub(r"[\s_-]+", " ", name).strip().casefold() for name in names}
+    lacking = {start + other for start in _WITHOUT for other in plain.values()}
+    found = [name for name in names if plain[name] in _NOTHING | lacking]
     return found[0] if len(found) == 1 else None
 
 

@@ -1,6 +1,5 @@
 """The cost of predicting one large file, or of training on it, in a process of its own."""
 
-import multiprocessing
 import statistics
 import time
 import traceback
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from foveal._memory import parse_bytes
-from foveal._processes import fresh_processes
+from foveal._processes import sent_by_fresh
 from foveal.data.augmentation import augmentations
 from foveal.data.cache import Cache
 from foveal.data.folder import ImageFiles
@@ -41,22 +40,13 @@ def in_fresh_process(order: dict[str, Any]) -> Cost:
         UserError: the file cannot be predicted.
         RuntimeError: the process failed.
     """
-    context = fresh_processes(__name__)
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    process = context.Process(target=_report, args=(sender, order))  # type: ignore[attr-defined]
-    process.start()
-    sender.close()
-    with receiver:
-        try:
-            found: Cost | UserError | str = receiver.recv()
-        except EOFError:
-            found = "it ended without a result, perhaps for lack of memory"
-    process.join()
+    found, _ = sent_by_fresh(__name__, _report, order)
     if isinstance(found, UserError):
         raise found
-    if isinstance(found, str):
-        raise RuntimeError(f"the prediction of {order['file']} failed in its own process:\n{found}")
-    return found
+    if isinstance(found, Cost):
+        return found
+    found = found or "it ended without a result, perhaps for lack of memory"
+    raise RuntimeError(f"work on {order['file']} failed in its own process:\n{found}")
 
 
 def _report(sender: Connection, order: dict[str, Any]) -> None:
@@ -130,7 +120,7 @@ def _batches(file: Path, steps: int, memory: int) -> Iterator[Batch]:
     listed = ListedImage(file, file.name, "0", None, None)
     augment = augmentations(Augmentation(shift_fraction=1 / 30, colour=True))
     images = ImageFiles([listed], ("0", "1"))
-    return batches(images, size=1, seed=0, steps=steps, augment=augment, cache=Cache(memory=memory))
+    return batches(images, size=1, seed=0, steps=steps, augment=augment, cache=Cache(tiles=memory))
 
 
 def _step(network: nn.Module, stream: Iterator[Batch]) -> None:

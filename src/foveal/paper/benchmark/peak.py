@@ -8,7 +8,6 @@ the run.
 
 import ctypes
 import gc
-import multiprocessing
 import resource
 import sys
 import traceback
@@ -18,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from foveal._processes import fresh_processes
+from foveal._processes import sent_by_fresh
 
 # A run that pays once for what torch loads when first needed, before memory is measured.
 _TINY: dict[str, dict[str, Any]] = {
@@ -54,20 +53,11 @@ def fresh(task: str, variant: str, settings: Mapping[str, Any], threads: int) ->
     """
     order: dict[str, Any] = {"task": task, "variant": variant, "settings": dict(settings)}
     order["threads"] = threads
-    context = fresh_processes("foveal.paper.benchmark.tasks")
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    process = context.Process(target=_report, args=(sender, order))  # type: ignore[attr-defined]
-    process.start()
-    sender.close()
-    with receiver:
-        try:
-            found: int | str = receiver.recv()
-        except EOFError:
-            found = "it ended without a result"
-    process.join()
+    found, status = sent_by_fresh("foveal.paper.benchmark.tasks", _report, order)
     if isinstance(found, int):
         return found
-    if process.exitcode == -9 or "allocate memory" in found:  # killed by the system, or refused
+    found = found or "it ended without a result"
+    if status == -9 or "allocate memory" in found:  # killed by the system, or refused
         return None
     raise RuntimeError(f"{task} with {variant} failed in its own process:\n{found}")
 
