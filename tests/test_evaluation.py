@@ -24,7 +24,7 @@ from foveal.evaluation import (
     evaluation_mode,
     predict,
 )
-from foveal.evaluation.figures import further_figures
+from foveal.evaluation.figures import further_figures, wilson
 from foveal.images import FileImage, Image, TensorImage
 from foveal.models import IterativePatchSelection, PatchClassifier, WholeImage
 from foveal.nn import aggregators
@@ -663,12 +663,35 @@ def test_a_model_that_is_as_often_right_as_it_says_is_calibrated():
     assert of_pairs(pairs, 0.6)["calibration_error"] == pytest.approx(0.3, abs=1e-6)
 
 
-def test_an_interval_is_that_of_the_binomial_distribution():
+@pytest.mark.parametrize(("n", "chance"), [(20, 0.5), (20, 0.9), (50, 0.98), (200, 0.7)])
+def test_an_interval_contains_the_probability_as_often_as_it_says(n: int, chance: float):
+    """The oracle is the binomial distribution of how many of n images are right."""
+    inside = 0.0
+    for right in range(n + 1):
+        low, high = wilson(right / n, n)
+        assert 0 <= low < high <= 1
+        assert low <= right / n <= high
+        if low <= chance <= high:
+            inside += math.comb(n, right) * chance**right * (1 - chance) ** (n - right)
+    assert inside == pytest.approx(0.95, abs=0.03)  # the number of images is whole
+
+
+def test_accuracy_and_hit_rates_have_the_interval_of_a_share():
+    cell, other = torch.tensor([[4, 8, 8, 12]]), torch.tensor([[0, 0, 4, 4]])
+    report = evaluate(Brightest(), boxed(cell, cell, other, torch.cat((cell, other)), None))
+    assert report.boxed == 4
+    intervals = report.summary()["intervals"]
+    assert intervals["accuracy"] == wilson(1.0, 5)
+    assert (intervals["hit_rate"], intervals["hit_all_rate"]) == (wilson(0.75, 4), wilson(0.5, 4))
+    assert "hit_rate" not in evaluate(Brightest(), boxed(None)).summary()["intervals"]
+
+
+def test_the_interval_of_balanced_accuracy_is_that_of_its_distribution():
     n, right = 400, 300
-    low, high = of_pairs([("a", "a")] * right + [("a", "b")] * (n - right))["intervals"]["accuracy"]
+    pairs = [("a", "a")] * right + [("a", "b")] * (n - right)
+    low, high = of_pairs(pairs)["intervals"]["balanced_accuracy"]
     deviation = math.sqrt(0.75 * 0.25 / n)
     # of 1000 samples; a quantile is known to a tenth of the deviation
     assert low == pytest.approx(0.75 - 1.96 * deviation, abs=0.2 * deviation)
     assert high == pytest.approx(0.75 + 1.96 * deviation, abs=0.2 * deviation)
-    balanced = of_pairs([("a", "a"), ("b", "b")] * 10)["intervals"]["balanced_accuracy"]
-    assert balanced == [1, 1]
+    assert of_pairs([("a", "a"), ("b", "b")] * 10)["intervals"]["balanced_accuracy"] == []

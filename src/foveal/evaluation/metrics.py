@@ -45,6 +45,7 @@ class Report:
         classes: names of the model's classes.
         loss: mean cross-entropy; multi-label: mean binary cross-entropy over images and classes.
         failed: number of images with errors; they count in nothing else.
+        boxed: number of images with boxes, of which the hit rates are shares.
     """
 
     accuracy: float
@@ -61,6 +62,7 @@ class Report:
     classes: tuple[str, ...] = ()
     loss: float = 0.0
     failed: int = 0
+    boxed: int = 0
 
     def summary(self) -> dict[str, Any]:
         """Everything but the results of single images, with further figures; ready for JSON."""
@@ -69,10 +71,15 @@ class Report:
 
     def further(self) -> dict[str, Any]:
         """Precision, F1, calibration error and intervals; see `foveal.evaluation.figures`."""
-        from foveal.evaluation.figures import further_figures
+        from foveal.evaluation.figures import further_figures, wilson
 
         classes = self.classes or tuple(self.per_class)
-        return further_figures(self.results, classes, multilabel=not self.confusion)
+        figures = further_figures(self.results, classes, multilabel=not self.confusion)
+        rates = {"hit_rate": self.hit_rate, "hit_all_rate": self.hit_all_rate}
+        figures["intervals"] |= {
+            name: wilson(rate, self.boxed) for name, rate in rates.items() if rate is not None
+        }
+        return figures
 
 
 class Hits(NamedTuple):
@@ -141,6 +148,7 @@ def summarise(
         results=everything,
         classes=classes,
         failed=len(everything) - len(good),
+        boxed=len(hits),
     )
 
 

@@ -5,6 +5,9 @@ from typing import Any
 
 from foveal.evaluation import Report
 
+_HIT = "some window covers half of a box or more"
+_ALL_HIT = "every box is covered by half or more"
+
 
 def format_report(report: Report, title: str) -> str:
     """A small table: accuracies, hit rates and the recall of every class."""
@@ -18,9 +21,9 @@ def format_report(report: Report, title: str) -> str:
         ("calibration error", further["calibration_error"], "probabilities against shares"),
         ("constant predictor", report.majority, f"always predicts the most frequent {kind}"),
         ("area under the ROC curve", report.auroc, "mean over the classes, each against the rest"),
-        ("hit rate", report.hit_rate, "some window covers half of a box or more"),
+        ("hit rate", report.hit_rate, _interval(further, "hit_rate", _HIT)),
         ("hit rate by chance", report.chance_hit_rate, "as many windows at random places"),
-        ("hit rate, all boxes", report.hit_all_rate, "every box is covered by half or more"),
+        ("hit rate, all boxes", report.hit_all_rate, _interval(further, "hit_all_rate", _ALL_HIT)),
     )
     known = [(name, share, note) for name, share, note in shares if share is not None]
     classes = report.classes or tuple(report.per_class)
@@ -36,6 +39,7 @@ def format_report(report: Report, title: str) -> str:
     return "\n".join(lines)
 
 
-def _interval(figures: Mapping[str, Any], name: str) -> str:
+def _interval(figures: Mapping[str, Any], name: str, meaning: str = "") -> str:
     ends = figures["intervals"].get(name)
-    return f"95 % interval {ends[0]:.1%} to {ends[1]:.1%}" if ends else ""
+    interval = f"95 % interval {ends[0]:.1%} to {ends[1]:.1%}" if ends else ""
+    return ": ".join(filter(None, (interval, meaning)))
