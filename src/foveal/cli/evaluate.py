@@ -41,8 +41,9 @@ def print_report(run: "Run", data: Path | None = None, *, as_json: bool = False)
     dataset, what = run.labelled_images(data)
     log(*(f"{data or run.path}: {note}" for note in getattr(dataset, "notes", ())))
     seen = run.seen(dataset)
-    if data is None:  # a report on its own validation images names them as such
-        seen.pop("validation", None)
+    if data is None and seen.pop("validation", None) and run.thresholds is not None:
+        # a report on its own validation images names them as such
+        log("warning: the thresholds were chosen on these images: figures at them are too good")
     log(*_warnings(what, len(dataset), seen))
     report = run.evaluate(dataset)
     status([result.error for result in report.results])

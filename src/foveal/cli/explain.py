@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -147,4 +148,5 @@ def _summary(run: "Run", looks: Sequence["Look"]) -> dict[str, Any] | None:
     if all(look.result.error is not None for look in looks):
         return None
     pairs = [(look.result, look.hits) for look in looks]
-    return summarise(pairs, run.classes, multilabel=run.multilabel).summary()
+    report = summarise(pairs, run.classes, multilabel=run.multilabel)
+    return replace(report, thresholds=run.thresholds).summary()

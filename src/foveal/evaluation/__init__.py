@@ -23,6 +23,7 @@ from foveal.evaluation.inference import (
 )
 from foveal.evaluation.metrics import Hits, Report, box_hits, summarise
 from foveal.evaluation.results import Result
+from foveal.evaluation.thresholds import Thresholds, choose_thresholds, have_thresholds
 from foveal.images import Image
 
 __all__ = [
@@ -30,10 +31,13 @@ __all__ = [
     "Input",
     "Report",
     "Result",
+    "Thresholds",
     "box_hits",
+    "choose_thresholds",
     "chosen_windows",
     "evaluate",
     "evaluation_mode",
+    "have_thresholds",
     "predict",
     "predict_inputs",
     "read_input",

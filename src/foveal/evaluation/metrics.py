@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 import foveal._torchvision  # noqa: F401  # before torchmetrics
 from foveal.errors import UserError
 from foveal.evaluation.results import Result, Window
+from foveal.evaluation.thresholds import Thresholds
 from foveal.windows import cover_chance, covers
 
 
@@ -46,6 +47,7 @@ class Report:
         loss: mean cross-entropy; multi-label: mean binary cross-entropy over images and classes.
         failed: number of images with errors; they count in nothing else.
         boxed: number of images with boxes, of which the hit rates are shares.
+        thresholds: chosen on validation images; `summary` tells what the figures are at them.
     """
 
     accuracy: float
@@ -63,11 +65,35 @@ class Report:
     loss: float = 0.0
     failed: int = 0
     boxed: int = 0
+    thresholds: Thresholds | None = None
 
     def summary(self) -> dict[str, Any]:
         """Everything but the results of single images, with further figures; ready for JSON."""
-        names = (field.name for field in fields(self) if field.name != "results")
-        return {name: getattr(self, name) for name in names} | self.further()
+        names = {field.name for field in fields(self)} - {"results", "thresholds"}
+        figures = {f.name: getattr(self, f.name) for f in fields(self) if f.name in names}
+        figures |= self.further()
+        return figures if self.thresholds is None else figures | {"at_threshold": self._at_them()}
+
+    def at(self, thresholds: Thresholds) -> "Report":
+        """The report of the same probabilities and windows, with labels predicted at thresholds."""
+        multilabel = not self.confusion
+        results = [thresholds.apply(each, multilabel=multilabel) for each in self.results]
+        good = [result for result in results if result.error is None]
+        figures = (_multilabel if multilabel else _single_label)(good, self.classes)
+        return replace(self, results=results, thresholds=None, **figures)
+
+    def _at_them(self) -> dict[str, Any]:
+        assert self.thresholds is not None
+        figures = self.at(self.thresholds).summary()
+        names = ("accuracy", "balanced_accuracy", "precision", "f1", "per_class", "confusion")
+        return {
+            "thresholds": dict(self.thresholds.classes),
+            "chosen_on": self.thresholds.images,
+            **{name: figures[name] for name in names},
+            "intervals": {
+                name: ends for name, ends in figures["intervals"].items() if name in names
+            },
+        }
 
     def further(self) -> dict[str, Any]:
         """Precision, F1, calibration error and intervals; see `foveal.evaluation.figures`."""

@@ -17,6 +17,7 @@ from foveal.models import PatchClassifier
 from foveal.phases.balancing import evened
 from foveal.phases.phase_log import PhaseLog, title
 from foveal.phases.sequence import begin
+from foveal.phases.thresholds import choose
 from foveal.runs.folder import RunFolder
 from foveal.runs.record import record, restore
 from foveal.runs.writing import earlier_run, new_run
@@ -138,7 +139,8 @@ def _train(
     resume: bool,
     progress: bool,
 ) -> None:
-    splits = keep_on_device(splits, hardware, configure_fabric(hardware).device)
+    device = configure_fabric(hardware).device
+    splits = keep_on_device(splits, hardware, device)
     beginning = experiment.beginning
     log = PhaseLog(folder, verbose=progress)
     try:
@@ -172,6 +174,8 @@ def _train(
         if beginning is not None:
             log.end("trained")
         folder.drop("first")
+        if is_rank_zero():
+            choose(folder, experiment, splits.validation, log, device)
     except Stopped as stop:
         raise stop.kind(f"{stop}; continue with: {command}") from stop
     except KeyboardInterrupt as stop:

@@ -1,6 +1,6 @@
 """A report as text for the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from foveal.evaluation import Report
@@ -10,7 +10,22 @@ _ALL_HIT = "every box is covered by half or more"
 
 
 def format_report(report: Report, title: str) -> str:
-    """A small table: accuracies, hit rates and the recall of every class."""
+    """A small table: accuracies, hit rates, the recall of every class, and those at thresholds."""
+    failed = f" ({report.failed} more could not be predicted)" if report.failed else ""
+    lines = [f"{title}: {report.n} images{failed}", *_table(report)]
+    if report.thresholds is not None:
+        at = report.at(report.thresholds)
+        images = report.thresholds.images
+        lines.append(f"at thresholds chosen on {images} validation images, {report.thresholds}:")
+        lines += _table(at, _AT_THRESHOLDS)
+    return "\n".join(lines)
+
+
+_AT_THRESHOLDS = ("accuracy", "balanced accuracy", "precision", "F1")
+
+
+def _table(report: Report, only: Sequence[str] | None = None) -> list[str]:
+    """Lines with the figures that are known, and the recall of every class."""
     kind = "class" if report.confusion else "set of classes"
     further = report.further()
     shares = (
@@ -25,18 +40,21 @@ def format_report(report: Report, title: str) -> str:
         ("hit rate by chance", report.chance_hit_rate, "as many windows at random places"),
         ("hit rate, all boxes", report.hit_all_rate, _interval(further, "hit_all_rate", _ALL_HIT)),
     )
-    known = [(name, share, note) for name, share, note in shares if share is not None]
+    known = [
+        (name, share, note)
+        for name, share, note in shares
+        if share is not None and (only is None or name in only)
+    ]
     classes = report.classes or tuple(report.per_class)
     width = max(map(len, (*(name for name, _, _ in known), *classes))) + 2
-    failed = f" ({report.failed} more could not be predicted)" if report.failed else ""
-    lines = [f"{title}: {report.n} images{failed}"]
+    lines = []
     for name, share, note in known:
         lines.append(f"  {name:<{width}}{share:7.1%}" + (f"   {note}" if note else ""))
     lines += ["recall per class:"]
     for name in classes:
         recall = report.per_class.get(name)
         lines.append(f"  {name:<{width}}" + ("no images" if recall is None else f"{recall:7.1%}"))
-    return "\n".join(lines)
+    return lines
 
 
 def _interval(figures: Mapping[str, Any], name: str, meaning: str = "") -> str:
