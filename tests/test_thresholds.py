@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -40,13 +41,13 @@ def of_two(images: Sequence[tuple[float, bool]]) -> list[Result]:
     return results
 
 
-def balanced(predicted: Sequence[bool], truth: Sequence[bool]) -> float:
+def balanced(predicted: Sequence[bool], truth: Sequence[bool]) -> Fraction:
     """Mean of recall and specificity, by a count."""
     recalls = []
     for kind in (True, False):
         of_kind = [p == t for p, t in zip(predicted, truth, strict=True) if t == kind]
-        recalls += [sum(of_kind) / len(of_kind)] if of_kind else []
-    return sum(recalls) / len(recalls)
+        recalls += [Fraction(sum(of_kind), len(of_kind))] if of_kind else []
+    return sum(recalls, Fraction()) / len(recalls)
 
 
 @given(images_of_two)
@@ -60,7 +61,7 @@ def test_no_threshold_is_better_where_it_was_chosen_and_one_half_is_left_only_fo
     chosen = choose_thresholds(of_two(images), TWO, multilabel=False)
     all_shares = [share for share, _ in images]
     every = [n / 32 for n in range(33) if min(all_shares) < n / 32 < max(all_shares)]
-    best = max((balanced([s > t for s in all_shares], truth) for t in every), default=0.0)
+    best = max((balanced([s > t for s in all_shares], truth) for t in every), default=Fraction())
     found = balanced([share > chosen.classes["ok"] for share in all_shares], truth)
     plain = balanced([share > 0.5 for share in all_shares], truth)
     assert found == max(best, plain)
@@ -85,7 +86,7 @@ def test_the_report_at_a_threshold_is_that_of_a_count_by_hand(images, threshold)
     predicted, truth = [share > threshold for share, _ in images], [ok for _, ok in images]
     right = [p == t for p, t in zip(predicted, truth, strict=True)]
     assert at.accuracy == pytest.approx(sum(right) / len(right))
-    assert at.balanced_accuracy == pytest.approx(balanced(predicted, truth))
+    assert at.balanced_accuracy == pytest.approx(float(balanced(predicted, truth)))
     assert [result.label == "ok" for result in at.results] == predicted
     for result in at.results:
         assert result.probability == result.probabilities[str(result.label)]

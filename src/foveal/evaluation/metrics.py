@@ -12,7 +12,7 @@ from torch import Tensor
 
 import foveal._torchvision  # noqa: F401  # before torchmetrics
 from foveal.errors import UserError
-from foveal.evaluation.results import Result, Window
+from foveal.evaluation.results import Looks, Result, Window
 from foveal.evaluation.thresholds import Thresholds
 from foveal.windows import cover_chance, covers
 
@@ -48,6 +48,7 @@ class Report:
         failed: number of images with errors; they count in nothing else.
         boxed: number of images with boxes, of which the hit rates are shares.
         thresholds: chosen on validation images; `summary` tells what the figures are at them.
+        looks: whether the looks matter, if that was measured.
     """
 
     accuracy: float
@@ -66,13 +67,18 @@ class Report:
     failed: int = 0
     boxed: int = 0
     thresholds: Thresholds | None = None
+    looks: Looks | None = None
 
     def summary(self) -> dict[str, Any]:
         """Everything but the results of single images, with further figures; ready for JSON."""
-        names = {field.name for field in fields(self)} - {"results", "thresholds"}
-        figures = {f.name: getattr(self, f.name) for f in fields(self) if f.name in names}
-        figures |= self.further()
-        return figures if self.thresholds is None else figures | {"at_threshold": self._at_them()}
+        left_out = ("results", "thresholds", "looks")
+        names = [field.name for field in fields(self) if field.name not in left_out]
+        figures = {name: getattr(self, name) for name in names} | self.further()
+        if self.thresholds is not None:
+            figures["at_threshold"] = self._at_them()
+        if self.looks is not None:
+            figures["looks"] = self.looks.summary()
+        return figures
 
     def at(self, thresholds: Thresholds) -> "Report":
         """The report of the same probabilities and windows, with labels predicted at thresholds."""

@@ -83,7 +83,7 @@ def choose_thresholds(
 def _best(shares: list[float], has_class: list[bool]) -> float:
     """The threshold with the highest mean of recall and specificity; 1/2 if one is not defined."""
     share, has = torch.tensor(shares, dtype=torch.float64), torch.tensor(has_class)
-    order = share.unique()
+    order = torch.unique(share)
     candidates = torch.cat(((order[1:] + order[:-1]) / 2, share.new_tensor([0.5])))
     with_it, without = share[has].sort().values, share[~has].sort().values
     found = len(with_it) - torch.searchsorted(with_it, candidates, right=True)

@@ -3,10 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from foveal.evaluation import Report
+from foveal.evaluation import Looks, Report
 
 _HIT = "some window covers half of a box or more"
 _ALL_HIT = "every box is covered by half or more"
+
+
+LOOKS = {
+    "alone": "what the patches say, without the vote of the view as a whole",
+    "blanked": "every patch in one colour: what is left without the looks",
+    "soft": "mixed patches, as at the first step of training",
+    "hard": "plain crops instead of mixed patches",
+}
+"""What is changed in each row, see `foveal.evaluation.evidence`."""
 
 
 def format_report(report: Report, title: str) -> str:
@@ -18,6 +27,8 @@ def format_report(report: Report, title: str) -> str:
         images = report.thresholds.images
         lines.append(f"at thresholds chosen on {images} validation images, {report.thresholds}:")
         lines += _table(at, _AT_THRESHOLDS)
+    if report.looks is not None:
+        lines += ["do the looks matter?", *_looks_table(report, report.looks)]
     return "\n".join(lines)
 
 
@@ -54,6 +65,20 @@ def _table(report: Report, only: Sequence[str] | None = None) -> list[str]:
     for name in classes:
         recall = report.per_class.get(name)
         lines.append(f"  {name:<{width}}" + ("no images" if recall is None else f"{recall:7.1%}"))
+    return lines
+
+
+def _looks_table(report: Report, looks: Looks) -> list[str]:
+    rows = {"as it is": (report.accuracy, report.balanced_accuracy), **looks.variants}
+    width = max(map(len, (*LOOKS, *rows))) + 2
+    lines = [f"  {'':<{width}}accuracy  balanced"]
+    for name, (accuracy, balanced) in rows.items():
+        note = f"   {LOOKS[name]}" if name in LOOKS else ""
+        lines.append(f"  {name:<{width}}{accuracy:8.1%}  {balanced:8.1%}{note}")
+    if looks.untrained_hit_rate is not None and report.hit_rate is not None:
+        lines.append(
+            f"  hit rate {report.hit_rate:.1%}, of untrained scorers {looks.untrained_hit_rate:.1%}"
+        )
     return lines
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from foveal.data.folder import ImageFiles, read_whole
 from foveal.data.labels import is_multilabel
 from foveal.errors import UserError
 from foveal.evaluation import Input, Report, Result, Thresholds, evaluate, predict, read_input
+from foveal.evaluation.evidence import evaluate_looks
 from foveal.experiment import Experiment
 from foveal.images import Image
 from foveal.images.conversion import Source
@@ -24,6 +26,7 @@ from foveal.runs.folder import Name, RunFolder
 from foveal.runs.inputs import list_images
 from foveal.runs.record import restore
 from foveal.runs.thresholds import Threshold, asked_thresholds, kept_thresholds
+from foveal.runs.untrained import untrained_scorers
 
 __all__ = ["Run", "list_images", "load", "own_test_images"]
 
@@ -116,20 +119,30 @@ class Run:
         """What a threshold means for each class; see `predict`."""
         return asked_thresholds(self.path, self.experiment, threshold)
 
-    def evaluate(self, data: str | Path | Dataset | None = None, *, batch_size: int = 32) -> Report:
+    def evaluate(
+        self,
+        data: str | Path | Dataset | None = None,
+        *,
+        batch_size: int = 32,
+        looks: bool = False,
+    ) -> Report:
         """Evaluate on labelled images.
 
         Args:
             data: a folder or CSV, whose test split is used if it has one, or a data set; None: the
                 test images of the run's own data.
             batch_size: images per forward pass; the report does not depend on it.
+            looks: measure whether the looks matter, in several passes over the images; see
+                `foveal.evaluation.evidence`.
 
         Raises:
-            UserError: the data cannot be read or have unknown classes.
+            UserError: the data cannot be read or have unknown classes; the model has no looks.
         """
         dataset = data if isinstance(data, Dataset) else self.labelled_images(data)[0]
-        thresholds = self.thresholds
-        report = evaluate(self.model, dataset, batch_size, classes=self.classes)
+        thresholds, judge = self.thresholds, evaluate
+        if looks:
+            judge = partial(evaluate_looks, untrained=untrained_scorers(self.model))
+        report = judge(self.model, dataset, batch_size, classes=self.classes)
         return replace(report, thresholds=thresholds)
 
     def labelled_images(self, data: str | Path | None = None) -> tuple[Dataset, str]:
