@@ -23,10 +23,10 @@ def format_report(report: Report, title: str) -> str:
     failed = f" ({report.failed} more could not be predicted)" if report.failed else ""
     lines = [f"{title}: {report.n} images{failed}", *_table(report)]
     if report.thresholds is not None:
-        at = report.at(report.thresholds)
-        images = report.thresholds.images
-        lines.append(f"at thresholds chosen on {images} validation images, {report.thresholds}:")
-        lines += _table(at, _AT_THRESHOLDS)
+        at, chosen = report.at(report.thresholds), report.thresholds
+        heading = f"at thresholds chosen on {chosen.images} validation images, {chosen}:"
+        is_same = at.results == report.results
+        lines += [f"{heading} the same"] if is_same else [heading, *_table(at, _AT_THRESHOLDS)]
     if report.looks is not None:
         lines += ["do the looks matter?", *_looks_table(report, report.looks)]
     return "\n".join(lines)
