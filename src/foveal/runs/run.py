@@ -23,12 +23,12 @@ from foveal.images import Image
 from foveal.images.conversion import Source
 from foveal.runs.data_table import overlap
 from foveal.runs.folder import Name, RunFolder
-from foveal.runs.inputs import list_images
+from foveal.runs.inputs import list_images, own_test_images
 from foveal.runs.record import restore
 from foveal.runs.thresholds import Threshold, asked_thresholds, kept_thresholds
 from foveal.runs.untrained import untrained_scorers
 
-__all__ = ["Run", "list_images", "load", "own_test_images"]
+__all__ = ["Run", "list_images", "load"]
 
 if TYPE_CHECKING:
     from foveal.report.looks import Look
@@ -249,18 +249,3 @@ def load(path: str | Path, *, device: str | torch.device | None = None) -> Run:
     experiment.model.eval()
     run = Run(folder.path, experiment, checkpoint)
     return run if device is None else run.to(device)
-
-
-def own_test_images(experiment: Experiment) -> tuple[Dataset, str]:
-    """The images that an experiment is evaluated on, and a description of them.
-
-    Raises:
-        UserError: the data cannot be read, or the pictures cannot be painted as asked.
-    """
-    try:
-        splits = experiment.splits()
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    if splits.test is None:
-        return splits.validation, "its validation images (no test images)"
-    return splits.test, "its test images"
