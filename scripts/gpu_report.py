@@ -67,7 +67,7 @@ def shares(session: Session) -> Outcome:
     """The parts of a training step, in both precisions."""
     small = ("--batches", 2, "--image", 96, 128, "--view", 48, 64, "--patch", 32, "--k", 2)
     small += ("--encoder", "test_resnet", "--encoder-stage", 1, "--repeats", 1)
-    sizes = small if session.rehearse else ()
+    sizes = small if session.rehearse else ("--batches", 32, 64, 128)
     return session.benchmarks(
         *(("shares", "--precision", each, *sizes) for each in ("bf16-mixed", "32-true"))
     )
