@@ -26,6 +26,7 @@ Estimator = Literal["exact", "conditional", "score_function", "diagonal", "diago
 Decay = Literal["linear", "cosine", "constant"]
 Schedule = Literal["cosine", "linear", "constant", "multi_step"]
 Optimiser = Literal["adamw", "sgd"]
+Mask = Literal["none", "nodata", "background"]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 CachePlace = Literal["auto", "device", "memory", "none"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
@@ -42,6 +43,8 @@ class Model:
         k: number of patches per image; inferred if not given.
         apart: rows and columns of the scorer's cells around a selected one that are not selected
             beside it; inferred if not given: half a patch with pretrained weights, else 0.
+        mask: windows that are never selected: nodata, those without data by a GeoTIFF's own word;
+            background, also those of the plain light or dark background of a slide; or none.
         encoder: timm network that encodes the patches, or "thin" for a small one trained from
             scratch.
         encoder_stage: feature map of the encoder to use: 0 is the finest, -1 the last; inferred if
@@ -67,6 +70,7 @@ class Model:
     patch: int | None = None
     k: int | None = None
     apart: int | None = None
+    mask: Mask = "nodata"
     encoder: str = "resnet18"
     encoder_stage: int | None = None
     zoom: float | None = None

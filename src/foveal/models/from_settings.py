@@ -41,6 +41,7 @@ def from_settings(
         encoder_stage=model.encoder_stage,
         zoom=model.zoom,
         apart=model.apart,
+        mask=model.mask,
         scorer=model.scorer or "conv",
         scorer_stage=model.scorer_stage,
         freeze_scorer=model.freeze_scorer,

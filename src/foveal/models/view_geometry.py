@@ -16,8 +16,10 @@ from torch.nn.functional import max_pool2d
 from foveal import windows as places
 from foveal.errors import ImageRefused
 from foveal.images import Image
+from foveal.models.empty_windows import empty_windows
 from foveal.nn.modes import dry_run
 from foveal.nn.protocols import Place, Scorer
+from foveal.settings import Mask
 
 
 class ViewGeometry:
@@ -74,6 +76,17 @@ class ViewGeometry:
         sizes = [image.size for image in images]
         windows, inside = places.by_image_size(sizes, self._windows_in)
         return windows.to(device), inside.to(device)
+
+    def empty(
+        self,
+        images: Sequence[Image],
+        views: Float[Tensor, "B C h w"],
+        windows: Int[Tensor, "*B N 4"],
+        mask: Mask,
+    ) -> Bool[Tensor, "B N"] | None:
+        """Return which windows hold nothing, as their views show; see `empty_windows`."""
+        covered = [self._fitted(image.size)[1] for image in images]
+        return empty_windows(images, views, covered, windows, mask)
 
     def _fitted(self, size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
         """The scale from an image to the view, and the pixels of the view that it covers."""

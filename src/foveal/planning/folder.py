@@ -69,6 +69,7 @@ def folder(
     from foveal.data.folder.fingerprints import leaks
     from foveal.data.labels import is_multilabel
     from foveal.models.from_settings import from_settings
+    from foveal.planning.masking import describe_mask
 
     splits = read_images(data, seed=seed, multilabel=multilabel, **_asked_fold(folds, fold))
     images = splits()
@@ -93,6 +94,7 @@ def folder(
     notes = (
         _describe(images),
         _describe_model(model, inferred, optimisation, typical),
+        *describe_mask(network, images.train),
         *beginnings.nothing_to_find(starts),
     )
     return Experiment(
