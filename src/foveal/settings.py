@@ -17,6 +17,7 @@ from foveal._checks import (
     check_least,
     check_size,
 )
+from foveal._lengths import parse_length
 from foveal._memory import free_memory, parse_bytes
 
 Size = tuple[int, int]
@@ -39,7 +40,8 @@ class Model:
     Attributes:
         view: height and width in pixels of the small view of the whole image that is scored;
             inferred from the images if not given.
-        patch: side of a patch in pixels of the full image; inferred if not given.
+        patch: side of a patch in pixels of the full image, or a length such as 64um or 30m where
+            the images say what a pixel shows; inferred if not given.
         k: number of patches per image; inferred if not given.
         apart: rows and columns of the scorer's cells around a selected one that are not selected
             beside it; inferred if not given: half a patch with pretrained weights, else 0.
@@ -67,7 +69,7 @@ class Model:
     """
 
     view: Size | None = None
-    patch: int | None = None
+    patch: int | str | None = None
     k: int | None = None
     apart: int | None = None
     mask: Mask = "nodata"
@@ -85,7 +87,9 @@ class Model:
     def __post_init__(self) -> None:
         """Check the ranges."""
         check_choices(self)
-        check_least(self, ("patch", "k"), 1)
+        check_least(self, ("k",) if isinstance(self.patch, str) else ("patch", "k"), 1)
+        if isinstance(self.patch, str):
+            parse_length(self.patch)
         check_least(self, ("zoom",), 0.1)
         check_least(self, ("apart",), 0)
         check_size("view", self.view)
