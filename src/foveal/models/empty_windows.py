@@ -37,7 +37,7 @@ def empty_windows(
         images: of any sizes.
         views: the images, small.
         covered: (height, width) of each image in its view.
-        windows: top left bottom right in pixels of the images; on the CPU, no device is waited for.
+        windows: top left bottom right in pixels of the images.
         mask: what counts as nothing; background includes what has no data.
 
     Returns:
