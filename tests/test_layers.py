@@ -12,6 +12,7 @@ ORDER = (
     "errors",
     "_csv",
     "_files",
+    "_lengths",
     "_locks",
     "_memory",
     "_signals",

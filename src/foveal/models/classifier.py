@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from foveal._precision import full_precision
 from foveal.images import Images, sources
+from foveal.models.empty_windows import candidates_of, mask_empty
 from foveal.models.part_shapes import aggregate_width, check_encoder
 from foveal.models.view_geometry import ViewGeometry, local_maxima, mask_padding
 from foveal.nn.aggregators import Vote
@@ -16,6 +17,7 @@ from foveal.nn.protocols import Aggregate, Encoder, Place, Scorer, Selector, par
 from foveal.nn.scorers import BackboneScorer, score
 from foveal.patches import extract
 from foveal.prediction import Prediction
+from foveal.settings import Mask
 from foveal.windows import relative_centres
 
 
@@ -39,6 +41,9 @@ class PatchClassifier(nn.Module):
             `foveal.nn.normalisations`.
         apart: rows and columns of cells around a cell that are not selected beside it, unless they
             score as high; 0: neighbours may be selected.
+        mask: windows that are not selected, as long as there are others: "nodata", those that hold
+            only pixels without data, where an image states their colour; "background", also those
+            that hold only very light or very dark ones; "none".
         place: where the windows lie, from image size, grid size and patch size. Default: around the
             scorer's cells.
         global_head: adds to the logits what the view as a whole says; takes a `BackboneScorer`.
@@ -64,6 +69,7 @@ class PatchClassifier(nn.Module):
         channels: int = 3,
         normalise: Normalisation = min_max,
         apart: int = 0,
+        mask: Mask = "none",
         place: Place | None = None,
         global_head: GlobalHead | None = None,
     ) -> None:
@@ -73,7 +79,7 @@ class PatchClassifier(nn.Module):
         self.scorer, self.select, self.encoder = scorer, select, encoder
         self.aggregate, self.normalise, self.place = aggregate, normalise, place
         self.classes, self.view, self.patch, self.channels = classes, view, patch, channels
-        self.apart, self.global_head = apart, global_head
+        self.apart, self.mask, self.global_head = apart, mask, global_head
         self.geometry = ViewGeometry(
             scorer, view=view, patch=patch, channels=channels, k=select.k, place=place
         )
@@ -97,10 +103,15 @@ class PatchClassifier(nn.Module):
         device = next(self.parameters()).device
         whole = sources(images, self.channels)
         windows, inside = self.geometry.windows(whole, device)
-        scores, of_view = self._scored(self.geometry.views(whole, device))  # (B, N), (B, classes)
-        scores = mask_padding(scores, inside)
+        views = self.geometry.views(whole, device)
+        scores, of_view = self._scored(views)  # (B, N), (B, classes)
+        empty = self.geometry.empty(whole, views, windows, self.mask)
+        candidates = inside if empty is None else candidates_of(inside, empty)
+        scores = mask_padding(scores, candidates)
 
         peaks = local_maxima(scores, self.grid, self.apart)
+        if empty is not None:
+            peaks = mask_empty(peaks, candidates)
         selection = self.select(self.normalise(peaks))  # (B, M), (B, K, M)
         sides = self.geometry.sides(whole, device)
         patches = extract(whole, windows, selection, self.patch, sides=sides)  # (B, K, C, h, w)

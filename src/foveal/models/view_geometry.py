@@ -17,10 +17,12 @@ from foveal import windows as places
 from foveal.errors import ImageRefused
 from foveal.images import Image
 from foveal.images.resampling import resampled
+from foveal.models.empty_windows import empty_windows
 from foveal.nn.modes import dry_run
 from foveal.nn.protocols import Place, Scorer
 from foveal.patches import gpu
 from foveal.patches.stored import Side, common_sides
+from foveal.settings import Mask
 
 _SIZES = 8  # of images whose windows are kept
 
@@ -108,6 +110,17 @@ class ViewGeometry:
                     del self._found[next(iter(self._found))]
                 self._found[size, device] = known
         return known
+
+    def empty(
+        self,
+        images: Sequence[Image],
+        views: Float[Tensor, "B C h w"],
+        windows: Int[Tensor, "*B N 4"],
+        mask: Mask,
+    ) -> Bool[Tensor, "B N"] | None:
+        """Return which windows hold nothing, as their views show; see `empty_windows`."""
+        covered = [self._fitted(image.size)[1] for image in images]
+        return empty_windows(images, views, covered, windows, mask)
 
     def _fitted(self, size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
         """The scale from an image to the view, and the pixels of the view that it covers."""
