@@ -42,6 +42,7 @@ ORDER = (
     "objectives",
     "evaluation",
     "report",
+    "export",
     "experiment",
     "runs",
     "training",

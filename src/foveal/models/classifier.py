@@ -1,8 +1,9 @@
 """The model of the paper (Fig. 2): score a small view, encode K patches, classify once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from foveal._precision import full_precision
@@ -17,6 +18,7 @@ from foveal.nn.protocols import Aggregate, Encoder, Place, Scorer, Selector, par
 from foveal.nn.scorers import BackboneScorer, score
 from foveal.patches import extract
 from foveal.prediction import Prediction
+from foveal.topk import Selection
 from foveal.windows import relative_centres
 
 
@@ -95,18 +97,43 @@ class PatchClassifier(nn.Module):
     def forward(self, images: Images) -> Prediction:
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any
         sizes."""
-        device = next(self.parameters()).device
         whole = sources(images, self.channels)
         # On the CPU, where `extract` asks for their size without waiting for another device.
         windows, inside = self.geometry.windows(whole, torch.device("cpu"))
-        scores, of_view = self._scored(self.geometry.views(whole, device))  # (B, N), (B, classes)
+        return self.look(
+            self.geometry.views(whole, next(self.parameters()).device),
+            windows,
+            inside,
+            [image.size for image in whole],
+            lambda selection: extract(whole, windows, selection, self.patch),
+        )
+
+    def look(
+        self,
+        views: Float[Tensor, "B C h w"],
+        windows: Int[Tensor, "*B N 4"],
+        inside: Bool[Tensor, "*B N"],
+        sizes: Sequence[tuple[int, int]],
+        cut: Callable[[Selection], Tensor],
+    ) -> Prediction:
+        """Classify images by their views and by what is cut out of them.
+
+        Args:
+            views: the whole images, small.
+            windows: where the windows lie, (N, 4) where all images have one size.
+            inside: which of them are centred inside the image.
+            sizes: (H, W) of the images; one suffices where all have the same.
+            cut: from a selection to its patches (B, K, C, h, w).
+        """
+        device = views.device
+        scores, of_view = self._scored(views)  # (B, N), (B, classes)
         scores = mask_padding(scores, inside.to(device))
 
         peaks = local_maxima(scores, self.grid, self.apart)
         selection = self.select(self.normalise(peaks))  # (B, M), (B, K, M)
-        patches = extract(whole, windows, selection, self.patch)  # (B, K, C, h, w)
+        patches = cut(selection)  # (B, K, C, h, w)
         features = encode(self.encoder, patches)  # (B, K, D)
-        centres = relative_centres(windows, [image.size for image in whole]).to(device)
+        centres = relative_centres(windows, sizes).to(device)
         with full_precision(device):
             logits = self.head(self.aggregate(features, selection, centres))
         return Prediction(

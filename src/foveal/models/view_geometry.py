@@ -62,7 +62,7 @@ class ViewGeometry:
         """Return the whole images, small, on the device."""
         views = torch.zeros(len(images), self.channels, *self.view, device=device)
         for view, image in zip(views, images, strict=True):
-            height, width = self._fitted(image.size)[1]
+            height, width = self.fitted(image.size)[1]
             view[:, :height, :width] = image.view((height, width))
         # Convolutions on a CPU are up to twice as fast with channels last.
         return views.contiguous(memory_format=torch.channels_last)
@@ -75,8 +75,8 @@ class ViewGeometry:
         windows, inside = places.by_image_size(sizes, self._windows_in)
         return windows.to(device), inside.to(device)
 
-    def _fitted(self, size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
-        """The scale from an image to the view, and the pixels of the view that it covers."""
+    def fitted(self, size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
+        """Return the scale from an image to the view, and the (h, w) of the view that it covers."""
         scale = min(self.view[0] / size[0], self.view[1] / size[1])
         covered = [max(1, round(side * scale)) for side in size]
         return scale, (min(covered[0], self.view[0]), min(covered[1], self.view[1]))
@@ -85,7 +85,7 @@ class ViewGeometry:
         if self.place is not None:
             windows = self.place(size, self.grid, self.patch)
             return windows, torch.ones(len(windows), dtype=torch.bool, device=windows.device)
-        scale, covered = self._fitted(size)
+        scale, covered = self.fitted(size)
         first = torch.full((2,), self.offset, dtype=torch.float64)
         stride = torch.full((2,), self.stride, dtype=torch.float64)
         cells = places.grid(first, stride, self.grid)  # (N, 2), pixels of the view

@@ -22,6 +22,7 @@ from foveal.images.conversion import Source
 from foveal.runs.data_table import overlap
 from foveal.runs.folder import Name, RunFolder
 from foveal.runs.inputs import list_images
+from foveal.runs.own_images import image_size, own_test_images
 from foveal.runs.record import restore
 
 __all__ = ["Run", "list_images", "load", "own_test_images"]
@@ -155,6 +156,23 @@ class Run:
             raise UserError(str(look.result.error))
         return look.picture
 
+    def export(self, path: str | Path, *, size: tuple[int, int] | None = None) -> None:
+        """Write the model to a file that runs without foveal; see `foveal.export`.
+
+        Args:
+            path: a new file that ends in .pt2 (PyTorch) or .onnx (ONNX).
+            size: (H, W) of the images that it will take, in pixels; None: that of the run's test
+                images, if all have one.
+
+        Raises:
+            UserError: the size is not known, the model cannot be exported, or the file cannot be
+                written.
+        """
+        from foveal.export import export
+
+        size = image_size(self.experiment) if size is None else size
+        export(self.model, path, size=size, classes=self.classes, multilabel=self.multilabel)
+
     def look(self, asked: Input) -> Look:
         """Predict one image and draw where the model looked."""
         from foveal.report.looks import explain
@@ -204,18 +222,3 @@ def load(path: str | Path, *, device: str | torch.device | None = None) -> Run:
     experiment.model.eval()
     run = Run(folder.path, experiment, checkpoint)
     return run if device is None else run.to(device)
-
-
-def own_test_images(experiment: Experiment) -> tuple[Dataset, str]:
-    """The images that an experiment is evaluated on, and a description of them.
-
-    Raises:
-        UserError: the data cannot be read, or the pictures cannot be painted as asked.
-    """
-    try:
-        splits = experiment.splits()
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    if splits.test is None:
-        return splits.validation, "its validation images (no test images)"
-    return splits.test, "its test images"
