@@ -21,6 +21,7 @@ from foveal.errors import ImageRefused, UserError
 from foveal.evaluation import predict
 from foveal.export import METADATA, export
 from foveal.export.program import Program
+from foveal.images import TensorImage
 from foveal.models import PatchClassifier, WholeImage, patch_classifier
 from foveal.nn.encoders import ThinResNet
 from foveal.nn.selectors import Sinkhorn, TopK
@@ -139,6 +140,9 @@ def loaded(path: Path) -> Any:
 
 def test_a_pt2_takes_images_of_its_size_alone(run: Run, tmp_path: Path) -> None:
     run.export(tmp_path / "a.pt2", size=(64, 48))
+    run.export(tmp_path / "large.pt2", size=(1000, 900))
+    sizes = [(tmp_path / name).stat().st_size for name in ("a.pt2", "large.pt2")]
+    assert abs(sizes[1] - sizes[0]) < 20_000  # no image is in it
     program = loaded(tmp_path / "a.pt2")
     assert_answers(run, batch((64, 48)), *(e.tolist() for e in program(batch((64, 48)))), 1e-6)
     with pytest.raises(AssertionError, match="64"):
@@ -153,9 +157,10 @@ def test_every_model_is_exported_as_it_is(name: str, multilabel: bool, tmp_path:
     before = {key: value.clone() for key, value in one.state_dict().items()}
     export(one, tmp_path / "a.pt2", size=SIZE, classes=classes, multilabel=multilabel)
     images = batch()[:, : one.channels]
+    given = [TensorImage(each) for each in images]
     shares, windows = loaded(tmp_path / "a.pt2")(images)
 
-    for index, result in enumerate(predict(one, list(images), classes, 3, multilabel=multilabel)):
+    for index, result in enumerate(predict(one, given, classes, 3, multilabel=multilabel)):
         assert list(result.probabilities.values()) == pytest.approx(
             shares[index].tolist(), abs=1e-6
         )
@@ -180,6 +185,23 @@ def test_an_onnx_answers_as_the_run(run: Run, tmp_path: Path) -> None:
     assert [each.name for each in session.get_inputs()] == ["images"]
     assert session.get_inputs()[0].shape == ["batch", 3, *SIZE]
     assert [each.name for each in session.get_outputs()] == ["probabilities", "windows"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_every_model_answers_in_onnx(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="ONNX is written by onnxscript")
+    runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    one, size = MODELS[name], (160, 240)
+    export(one, tmp_path / "a.onnx", size=size, classes=("a", "b", "c"))
+    images = batch(size)[:, : one.channels]
+    (shares, _) = runtime.InferenceSession(tmp_path / "a.onnx").run(
+        None, {"images": images.numpy()}
+    )
+    with torch.no_grad():
+        expected = one(images).logits.softmax(dim=1)
+    # untrained scores nearly tie, so another window may be taken
+    torch.testing.assert_close(torch.from_numpy(shares), expected, rtol=0, atol=0.02)
 
 
 @pytest.mark.skipif(find_spec("onnxscript") is not None, reason="onnxscript is installed")

@@ -94,7 +94,7 @@ def trace(program: Program) -> ExportedProgram:
     Raises:
         UserError: it predicts with mixed patches, or does what cannot be recorded.
     """
-    model, windows = program.model, program.windows
+    model, windows = program.model, program.candidates
     if not model.select(torch.zeros(1, len(windows), device=windows.device)).is_hard:
         raise UserError(
             "a model that predicts with mixed patches (soft_evaluation) cannot be exported: only "
@@ -125,5 +125,6 @@ def _serialiser(path: Path) -> Callable[[ExportedProgram, str], bytes]:
 
 def _pt2(program: ExportedProgram, about: str) -> bytes:
     file = io.BytesIO()
+    program.example_inputs = None  # else the file holds the images that it was traced with
     torch.export.save(program, file, extra_files={METADATA: about})
     return file.getvalue()

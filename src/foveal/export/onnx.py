@@ -39,6 +39,8 @@ def serialised(program: ExportedProgram, about: str, *, name: str) -> bytes:
     Raises:
         UserError: ONNX cannot express the program.
     """
+    from onnx.checker import check_model
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own, about its own older functions
@@ -54,6 +56,7 @@ def serialised(program: ExportedProgram, about: str, *, name: str) -> bytes:
         assert made is not None
         made.model.metadata_props[name] = about
         content: bytes = made.model_proto.SerializeToString()
+        check_model(content)
     except Exception as error:
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"the model cannot be written as ONNX: {why}") from error

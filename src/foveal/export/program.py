@@ -35,7 +35,7 @@ class Program(nn.Module):
         UserError: the windows of this size differ from one another.
     """
 
-    windows: Int[Tensor, "N 4"]
+    candidates: Int[Tensor, "N 4"]
     inside: Tensor
 
     def __init__(self, model: PatchClassifier, size: tuple[int, int], *, multilabel: bool) -> None:
@@ -48,7 +48,7 @@ class Program(nn.Module):
         if side is None:
             raise UserError("a model whose windows differ in size cannot be exported")
         self.side, self.covered = side, model.geometry.fitted(size)[1]
-        self.register_buffer("windows", windows, persistent=False)
+        self.register_buffer("candidates", windows, persistent=False)
         self.register_buffer("inside", inside, persistent=False)
 
     def forward(
@@ -63,7 +63,7 @@ class Program(nn.Module):
         """Return all that the model says."""
         return self.model.look(
             self.views(images),
-            self.windows,
+            self.candidates,
             self.inside,
             [self.size],
             lambda selection: self.patches(images, selection),
@@ -82,7 +82,7 @@ class Program(nn.Module):
         """Cut out the windows of a hard selection, zero outside the image."""
         (height, width), (h, w) = self.size, self.side
         batch, channels = images.shape[:2]
-        corners = self.windows[selection.candidates, :2]  # (B, K, 2)
+        corners = self.candidates[selection.candidates, :2]  # (B, K, 2)
         rows = corners[..., :1] + torch.arange(h, device=images.device)  # (B, K, h)
         columns = corners[..., 1:] + torch.arange(w, device=images.device)  # (B, K, w)
         known = _within(rows, height)[..., :, None] & _within(columns, width)[..., None, :]
