@@ -17,7 +17,6 @@ from foveal.evaluation import chosen_windows
 from foveal.images import TensorImage
 from foveal.images.resampling import resampled
 from foveal.models import PatchClassifier
-from foveal.patches.stored import common_sides
 from foveal.prediction import Prediction
 from foveal.topk import Selection
 
@@ -44,7 +43,7 @@ class Program(nn.Module):
         device = next(model.parameters()).device
         blank = TensorImage(torch.empty(model.channels, *size, dtype=torch.uint8, device="meta"))
         windows, inside = model.geometry.windows([blank], device)
-        (side,) = common_sides(windows, 1)
+        (side,) = model.geometry.sides([blank], device)
         if side is None:
             raise UserError("a model whose windows differ in size cannot be exported")
         self.side, self.covered = side, model.geometry.fitted(size)[1]
@@ -71,9 +70,8 @@ class Program(nn.Module):
 
     def views(self, images: UInt8[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
         """Return the images, small, in the top left corner of the view."""
-        small = resampled(images.flatten(0, 1), self.covered).unflatten(0, (-1, images.shape[1]))
         (height, width), (rows, columns) = self.model.view, self.covered
-        views = pad(small, (0, width - columns, 0, height - rows))
+        views = pad(resampled(images, self.covered), (0, width - columns, 0, height - rows))
         return views.contiguous(memory_format=torch.channels_last)
 
     def patches(
@@ -93,7 +91,7 @@ class Program(nn.Module):
         crops = crops.masked_fill(~known[:, :, None], 0)
         if self.side == self.model.patch:
             return crops / 255
-        return resampled(crops.flatten(0, 2), self.model.patch).unflatten(0, crops.shape[:3])
+        return resampled(crops.flatten(0, 1), self.model.patch).unflatten(0, crops.shape[:2])
 
 
 def _within(places: Int[Tensor, "B K side"], end: int) -> Tensor:

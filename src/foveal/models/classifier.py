@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -98,14 +97,15 @@ class PatchClassifier(nn.Module):
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any
         sizes."""
         whole = sources(images, self.channels)
-        # On the CPU, where `extract` asks for their size without waiting for another device.
-        windows, inside = self.geometry.windows(whole, torch.device("cpu"))
+        device = next(self.parameters()).device
+        windows, inside = self.geometry.windows(whole, device)
+        sides = self.geometry.sides(whole, device)
         return self.look(
-            self.geometry.views(whole, next(self.parameters()).device),
+            self.geometry.views(whole, device),
             windows,
             inside,
             [image.size for image in whole],
-            lambda selection: extract(whole, windows, selection, self.patch),
+            lambda selection: extract(whole, windows, selection, self.patch, sides=sides),
         )
 
     def look(
@@ -116,7 +116,7 @@ class PatchClassifier(nn.Module):
         sizes: Sequence[tuple[int, int]],
         cut: Callable[[Selection], Tensor],
     ) -> Prediction:
-        """Classify images by their views and by what is cut out of them.
+        """Classify images by their views and by what is cut out of them; all is on one device.
 
         Args:
             views: the whole images, small.
@@ -125,21 +125,20 @@ class PatchClassifier(nn.Module):
             sizes: (H, W) of the images; one suffices where all have the same.
             cut: from a selection to its patches (B, K, C, h, w).
         """
-        device = views.device
         scores, of_view = self._scored(views)  # (B, N), (B, classes)
-        scores = mask_padding(scores, inside.to(device))
+        scores = mask_padding(scores, inside)
 
         peaks = local_maxima(scores, self.grid, self.apart)
         selection = self.select(self.normalise(peaks))  # (B, M), (B, K, M)
         patches = cut(selection)  # (B, K, C, h, w)
         features = encode(self.encoder, patches)  # (B, K, D)
-        centres = relative_centres(windows, sizes).to(device)
-        with full_precision(device):
+        centres = relative_centres(windows, sizes)
+        with full_precision(views.device):
             logits = self.head(self.aggregate(features, selection, centres))
         return Prediction(
             logits=logits if of_view is None else logits + of_view,
             scores=scores,
-            windows=windows.to(device),
+            windows=windows,
             selection=selection,
             patches=patches,
         )
