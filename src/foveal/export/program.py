@@ -91,7 +91,8 @@ class Program(nn.Module):
         crops = crops.masked_fill(~known[:, :, None], 0)
         if self.side == self.model.patch:
             return crops / 255
-        return resampled(crops.flatten(0, 1), self.model.patch).unflatten(0, crops.shape[:2])
+        small = resampled(crops.flatten(0, 1), self.model.patch)
+        return small.reshape(*crops.shape[:3], *self.model.patch)
 
 
 def _within(places: Int[Tensor, "B K side"], end: int) -> Tensor:
