@@ -22,7 +22,7 @@ def export(run: Path, /, *, output: Path, size: Size = None) -> int:
         size: height and width of the images in pixels (default: those of the run's test images).
     """
     from foveal.runs import load
-    from foveal.runs.own_images import image_size
+    from foveal.runs.inputs import image_size
 
     model = load(run)
     height, width = image_size(model.experiment) if size is None else size
