@@ -43,6 +43,7 @@ ORDER = (
     "objectives",
     "evaluation",
     "report",
+    "export",
     "experiment",
     "runs",
     "training",

@@ -1,7 +1,8 @@
 """The model of the paper (Fig. 2): score a small view, encode K patches, classify once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from foveal._precision import full_precision
@@ -18,6 +19,7 @@ from foveal.nn.scorers import BackboneScorer, score
 from foveal.patches import extract
 from foveal.prediction import Prediction
 from foveal.settings import Mask
+from foveal.topk import Selection
 from foveal.windows import relative_centres
 
 
@@ -100,12 +102,41 @@ class PatchClassifier(nn.Module):
     def forward(self, images: Images) -> Prediction:
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any
         sizes."""
-        device = next(self.parameters()).device
         whole = sources(images, self.channels)
+        device = next(self.parameters()).device
         windows, inside = self.geometry.windows(whole, device)
         views = self.geometry.views(whole, device)
+        sides = self.geometry.sides(whole, device)
+        return self.look(
+            views,
+            windows,
+            inside,
+            [image.size for image in whole],
+            lambda selection: extract(whole, windows, selection, self.patch, sides=sides),
+            empty=self.geometry.empty(whole, views, windows, self.mask),
+        )
+
+    def look(
+        self,
+        views: Float[Tensor, "B C h w"],
+        windows: Int[Tensor, "*B N 4"],
+        inside: Bool[Tensor, "*B N"],
+        sizes: Sequence[tuple[int, int]],
+        cut: Callable[[Selection], Tensor],
+        *,
+        empty: Bool[Tensor, "B N"] | None = None,
+    ) -> Prediction:
+        """Classify images by their views and by what is cut out of them; all is on one device.
+
+        Args:
+            views: the whole images, small.
+            windows: where the windows lie, (N, 4) where all images have one size.
+            inside: which of them are centred inside the image.
+            sizes: (H, W) of the images; one suffices where all have the same.
+            cut: from a selection to its patches (B, K, C, h, w).
+            empty: which windows hold nothing; None: not asked.
+        """
         scores, of_view = self._scored(views)  # (B, N), (B, classes)
-        empty = self.geometry.empty(whole, views, windows, self.mask)
         candidates = inside if empty is None else candidates_of(inside, empty)
         scores = mask_padding(scores, candidates)
 
@@ -113,11 +144,10 @@ class PatchClassifier(nn.Module):
         if empty is not None:
             peaks = mask_empty(peaks, candidates)
         selection = self.select(self.normalise(peaks))  # (B, M), (B, K, M)
-        sides = self.geometry.sides(whole, device)
-        patches = extract(whole, windows, selection, self.patch, sides=sides)  # (B, K, C, h, w)
+        patches = cut(selection)  # (B, K, C, h, w)
         features = encode(self.encoder, patches)  # (B, K, D)
-        centres = relative_centres(windows, [image.size for image in whole])
-        with full_precision(device):
+        centres = relative_centres(windows, sizes)
+        with full_precision(views.device):
             logits = self.head(self.aggregate(features, selection, centres))
         return Prediction(
             logits=logits if of_view is None else logits + of_view,
