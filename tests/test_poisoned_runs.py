@@ -3,7 +3,6 @@
 import math
 import random
 import shutil
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 import foveal
 import miniatures
 from foveal.cli.main import main
-from foveal.errors import UserError
+from mutated import fault_of
 from poisoned import Poison, poisons
 
 OPTIONS = ["--encoder", "thin", "--view", "48", "48", "--patch", "16", "--k", "2", "--batch", "4"]
@@ -28,17 +27,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     photos = miniatures.class_folders(place / "photos", counts, size=(48, 64))
     assert main(["train", str(photos), "--output", str(place / "run"), *OPTIONS]) == 0
     return place / "run"
-
-
-def fault_of(work: Callable[[], Any]) -> str | None:
-    """What is raised that is no user error of one line, or what says nothing."""
-    try:
-        status = work()
-    except UserError as error:
-        return None if str(error) and "\n" not in str(error) else f"a message of lines: {error}"
-    except Exception:
-        return traceback.format_exc()
-    return None if not isinstance(status, int) or status in (0, 2) else f"status {status}"
 
 
 def faults(poison: Poison, run: Path, place: Path) -> list[str]:
