@@ -1,5 +1,6 @@
 """Files with random damage, each a function of a number; and what a reader made of one."""
 
+import os
 import traceback
 import zlib
 from collections.abc import Callable, Sequence
@@ -8,6 +9,11 @@ from typing import Any
 
 from foveal.errors import UserError
 from png_files import chunks_of, joined
+
+FEW = 1000
+"""How many files the fast tests damage in all."""
+MANY = int(os.environ.get("FOVEAL_MUTATIONS", "100000"))
+"""How many the slow tests do."""
 
 NUMBERS = (0, 1, 2, 3, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1)
 WORDS = (
