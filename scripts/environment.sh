@@ -9,10 +9,12 @@ if [ ! -x .venv/bin/python ]; then
   [ -n "$python" ] || { echo "foveal needs Python 3.11 or newer on the path" >&2; exit 2; }
   "$python" -m venv .venv
 fi
-wanted="$1 $(cat pyproject.toml setup.py constraints.txt src/native/* | cksum)"
-if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then
+built=$(cat pyproject.toml setup.py constraints.txt src/native/* | cksum)
+[ "$(head -n 1 .venv/installed 2>/dev/null)" = "$built" ] || rm -f .venv/installed
+if ! grep -qx "$1" .venv/installed 2>/dev/null; then
   .venv/bin/python -m pip install --quiet --disable-pip-version-check \
     -c constraints.txt --editable ".[$1]"
-  echo "$wanted" > .venv/installed
+  [ -f .venv/installed ] || echo "$built" > .venv/installed
+  echo "$1" >> .venv/installed  # beside the extras of other scripts
 fi
 export PATH="$PWD/.venv/bin:$PATH"
