@@ -131,7 +131,7 @@ class TensorImage:
 _TOLERANCE = 0.5
 
 Images = Tensor | Sequence[Tensor] | Sequence[Image]
-"""What models take: (B, C, H, W), or a sequence of images of any sizes."""
+"""What models take, (B, C, H, W) or a sequence of images of any sizes."""
 
 
 def sources(images: Images, channels: int) -> Sequence[Image]:

@@ -50,7 +50,7 @@ class Run:
 
     @property
     def model(self) -> nn.Module:
-        """The model: from images to a `foveal.Prediction`."""
+        """The model, from images to a `foveal.Prediction`."""
         return self.experiment.model
 
     @property
