@@ -321,7 +321,7 @@ def test_a_run_masks_what_its_training_masked(maps: Path, tmp_path: Path) -> Non
         assert yaml.safe_load(file.read_text())["model"]["arguments"]["mask"] == mask
     results = foveal.load(tmp_path / "nodata").predict(maps)
     assert len(results) == 8
-    assert all(x1 > 48 for result in results for _, _, _, x1 in result.windows)
+    assert all(right > 48 for result in results for _, _, _, right in result.windows)
 
 
 def test_a_run_from_before_there_was_a_mask_has_none(maps: Path, tmp_path: Path) -> None:

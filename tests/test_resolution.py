@@ -13,6 +13,7 @@ from foveal.cli.main import main
 from foveal.errors import UserError
 from foveal.images.resolution import resolution
 from foveal.paper import recipes
+from foveal.planning.folder import folder
 from test_lazy_files import written
 from tiff_files import Layout, random, tiff
 
@@ -151,7 +152,7 @@ def test_a_patch_in_micrometres_is_one_in_pixels(
     assert experiment.options["model"].patch == expected
     assert experiment.model.patch == (expected, expected)
     (note,) = [each for each in experiment.notes if each.startswith(f"--patch {length}")]
-    assert f"{expected} px" in note
+    assert f"patch {expected} px" in note
     assert "OME-XML" in note
 
 
@@ -187,5 +188,35 @@ def test_on_the_command_line_a_number_is_pixels_and_a_wrong_unit_one_line(
     assert "--patch" not in in_pixels
     assert main([*arguments, "--patch", "16inch"]) == 2
     error = capsys.readouterr().err
-    assert "one like 64um" in error
+    assert "patch must be a number of pixels, or a length like 64um" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("length", "view"), [("1um", (48, 64)), ("0.75 um", (64, 88)), ("500nm", (96, 128))]
+)
+def test_the_view_can_be_given_by_what_its_pixels_show(
+    tmp_path: Path, length: str, view: tuple[int, int]
+) -> None:
+    given = {"data": slides(tmp_path / "slides"), "encoder": "thin", "k": 2, "patch": "16um"}
+    experiment = recipes.build("folder", {**given, "view_resolution": length})
+    assert experiment.model.view == view
+    assert experiment.model.patch == (32, 32)
+    again = folder(**experiment.options)  # which are complete: nothing is left to translate
+    assert again.options == experiment.options
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"view_resolution": "0.25um"}, "must not show less than one of the images, 0.5 um"),
+        ({"view_resolution": "1um", "view": (64, 64)}, "give view or view_resolution, not both"),
+        ({"view_resolution": "64"}, "view_resolution must be a number of pixels, or a length"),
+    ],
+)
+def test_a_view_that_cannot_be_is_refused(
+    tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
+    data = slides(tmp_path / "slides")
+    with pytest.raises(UserError, match=said):
+        recipes.build("folder", {"data": data, "encoder": "thin", "k": 2, **options})

@@ -15,8 +15,12 @@ MICROMETRES = {
 }
 
 
-def parse_length(text: str) -> float:
+def parse_length(text: str, name: str = "a length") -> float:
     """The micrometres of a length such as 64um, 0.5 mm or 30m.
+
+    Args:
+        text: a number and a unit.
+        name: of what it is, for the message.
 
     Raises:
         ValueError: it is none.
@@ -27,7 +31,7 @@ def parse_length(text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?) *(\w*)", text.strip())
     if found is None or found[2] not in MICROMETRES or float(found[1]) == 0:
         raise ValueError(
-            f"a length must be a number of pixels, or one like 64um, 0.5mm or 30m: got {text!r}"
+            f"{name} must be a number of pixels, or a length like 64um, 0.5mm or 30m: got {text!r}"
         )
     return float(found[1]) * MICROMETRES[found[2]]
 

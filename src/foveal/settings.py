@@ -41,6 +41,8 @@ class Model:
     Attributes:
         view: height and width in pixels of the small view of the whole image that is scored;
             inferred from the images if not given.
+        view_resolution: what a pixel of the view shows, a length such as 8um or 3m, instead of
+            view; where the images say what their pixels show.
         patch: side of a patch in pixels of the full image, or a length such as 64um or 30m where
             the images say what a pixel shows; inferred if not given.
         k: number of patches per image; inferred if not given.
@@ -70,6 +72,7 @@ class Model:
     """
 
     view: Size | None = None
+    view_resolution: str | None = None
     patch: int | str | None = None
     k: int | None = None
     apart: int | None = None
@@ -90,7 +93,11 @@ class Model:
         check_choices(self)
         check_least(self, ("k",) if isinstance(self.patch, str) else ("patch", "k"), 1)
         if isinstance(self.patch, str):
-            parse_length(self.patch)
+            parse_length(self.patch, "patch")
+        if self.view_resolution is not None:
+            parse_length(self.view_resolution, "view_resolution")
+            if self.view is not None:
+                raise ValueError("give view or view_resolution, not both")
         check_least(self, ("zoom",), 0.1)
         check_least(self, ("apart",), 0)
         check_size("view", self.view)

@@ -76,7 +76,7 @@ def folder(
     images = splits()
     multilabel = is_multilabel(images.train.labels)
     typical = _check_images(data, images)
-    model, measured = in_pixels(model, images.train)
+    model, measured = in_pixels(model, images.train, typical)
     source = beginnings.weights_source(model)
     inferred = _infer_model(model, typical, pretrained=source.pretrained)
     if not multilabel:

@@ -37,9 +37,7 @@ def median(sizes: list[Size]) -> Size:
 
 def view(image: Size) -> Size:
     """A third of the image, its longer side 64 to 384 px; whole cells of the scorer."""
-    scale = min(384, max(64, max(image) / 3)) / max(image)
-    height, width = (max(32, round(side * scale / 8) * 8) for side in image)
-    return height, width
+    return scaled_view(image, min(384, max(64, max(image) / 3)) / max(image))
 
 
 def wide_view(image: Size) -> Size:
@@ -47,7 +45,11 @@ def wide_view(image: Size) -> Size:
 
     For a scorer with a pretrained network, which sees more in a view than it learns from it.
     """
-    scale = min(1.0, (0.28e6 / (image[0] * image[1])) ** 0.5)
+    return scaled_view(image, min(1.0, (0.28e6 / (image[0] * image[1])) ** 0.5))
+
+
+def scaled_view(image: Size, scale: float) -> Size:
+    """The image at a scale, in whole cells of the scorer, at least 32 px a side."""
     height, width = (max(32, round(side * scale / 8) * 8) for side in image)
     return height, width
 

@@ -88,6 +88,7 @@ def _folder(settings: Mapping[str, Any], place: str) -> Experiment:
         "aggregator": "max",
         "zoom": 1.0,
         "apart": 0,
+        "mask": "none",
         "pretrained": False,
     }
     given = {new: settings[old] for old, new in _MODEL.items() if old in settings}
