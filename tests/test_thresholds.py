@@ -220,3 +220,29 @@ def test_thresholds_of_other_classes_are_damage(trained: Path, tmp_path: Path):
     keep_thresholds(RunFolder(copy), Thresholds({"cat": 0.2, "ok": 0.8}, 7))
     with pytest.raises(UserError, match=r"thresholds that it keeps are damaged.*cat"):
         foveal.load(copy).evaluate()
+
+
+def test_several_labels_have_thresholds_and_their_own_images_are_named_as_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    labels = ["a", "b", "a|b", "", "a|b", "b"] * 2
+    for number in range(12):
+        pixels = miniatures.pixels(48, 64, seed=number)
+        miniatures.write(tmp_path / "images" / f"{number}.png", pixels)
+    split = ["train"] * 6 + ["val"] * 6
+    data = [(f"images/{n}.png", labels[n], split[n]) for n in range(12)]
+    table = miniatures.table(tmp_path / "labels.csv", "file,label,split", data)
+    output = tmp_path / "run"
+    assert main(["train", str(table), "--multilabel", "--output", str(output), *OPTIONS]) == 0
+    run = foveal.load(output)
+    assert run.thresholds is not None
+    assert list(run.thresholds.classes) == ["a", "b"]
+    at = run.evaluate().summary()["at_threshold"]
+    assert at["chosen_on"] == 6
+    assert at["balanced_accuracy"] >= run.evaluate().balanced_accuracy
+    images = [tmp_path / "images" / f"{number}.png" for number in range(3)]
+    assert [result.label for result in run.predict(images, threshold=0)] == [("a", "b")] * 3
+    assert [result.label for result in run.predict(images, threshold=1)] == [()] * 3
+    capsys.readouterr()
+    assert main(["evaluate", str(output)]) == 0
+    assert "warning: the thresholds were chosen on these images" in capsys.readouterr().err
