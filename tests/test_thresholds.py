@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -220,6 +221,29 @@ def test_thresholds_of_other_classes_are_damage(trained: Path, tmp_path: Path):
     keep_thresholds(RunFolder(copy), Thresholds({"cat": 0.2, "ok": 0.8}, 7))
     with pytest.raises(UserError, match=r"thresholds that it keeps are damaged.*cat"):
         foveal.load(copy).evaluate()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("baseline", {"accuracy": 0.5, "balanced_accuracy": 1}),
+        ("mixture", {"windows": 0.5, "view": 0.0}),
+        ("thresholds", {"classes": {"a": 0.5, "b": 0}, "images": 7}),
+        ("times", {"read": 0.5, "look": 3}),
+    ],
+)
+def test_what_a_phase_kept_is_read_if_its_numbers_are_numbers(
+    name: str, content: dict[str, Any], tmp_path: Path
+):
+    run = RunFolder(tmp_path)
+    run.keep(name, content)
+    assert run.kept(name) == content
+    for wrong in ("0.5", "1", True, None):
+        for key, value in content.items():
+            inner = dict.fromkeys(value, wrong) if isinstance(value, dict) else wrong
+            run.keep(name, content | {key: inner})
+            with pytest.raises(UserError, match=rf"{name}\.pt.*{key}"):
+                run.kept(name)
 
 
 def test_several_labels_have_thresholds_and_their_own_images_are_named_as_such(
