@@ -1,4 +1,4 @@
-# Sourced by the other scripts: a virtual environment in .venv with foveal and the extras named in $1.
+# Sourced by the other scripts: a virtual environment in .venv with foveal, and the extras of $1.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [ ! -x .venv/bin/python ]; then
@@ -9,10 +9,11 @@ if [ ! -x .venv/bin/python ]; then
   [ -n "$python" ] || { echo "foveal needs Python 3.11 or newer on the path" >&2; exit 2; }
   "$python" -m venv .venv
 fi
-wanted="$1 $(cat pyproject.toml setup.py constraints.txt src/native/* | cksum)"
-if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then
+extras=${1:-}
+wanted=$(cat pyproject.toml setup.py constraints.txt src/native/* | cksum)
+if [ "$(cat ".venv/installed-$extras" 2>/dev/null)" != "$wanted" ]; then
   .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    -c constraints.txt --editable ".[$1]"
-  echo "$wanted" > .venv/installed
+    -c constraints.txt --editable ".${extras:+[$extras]}"
+  echo "$wanted" > ".venv/installed-$extras"
 fi
 export PATH="$PWD/.venv/bin:$PATH"

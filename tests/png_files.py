@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GRAY, RGB, PALETTE, GRAY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 SAMPLES = {GRAY: 1, RGB: 3, PALETTE: 1, GRAY_ALPHA: 2, RGB_ALPHA: 4}
 # first row, first column, step down, step right of Adam7
@@ -27,7 +28,22 @@ def png(
     content = b"".join(_rows(part, bits) for part in parts if part.size)
     header = struct.pack(">LLBBBBB", width, height, bits, colour, 0, 0, interlaced)
     every = {b"IHDR": header, **(chunks or {}), b"IDAT": zlib.compress(content), b"IEND": b""}
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in every.items())
+    return joined(list(every.items()))
+
+
+def joined(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """The bytes of a PNG of these chunks, each a name and its data."""
+    return SIGNATURE + b"".join(_chunk(name, data) for name, data in chunks)
+
+
+def chunks_of(content: bytes) -> list[tuple[bytes, bytes]]:
+    """The chunks of an intact PNG."""
+    found, at = [], len(SIGNATURE)
+    while at < len(content):
+        (length,) = struct.unpack_from(">L", content, at)
+        found.append((content[at + 4 : at + 8], content[at + 8 : at + 8 + length]))
+        at += length + 12
+    return found
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

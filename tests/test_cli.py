@@ -85,7 +85,7 @@ PAGES = [
     *([name] for name in cli.COMMANDS),
     *(["train", name] for name in (*_recipes.NAMES, "folder")),
     *(["data", name] for name in (*FIELD, *_recipes.NAMES)),
-    *(["benchmark", name] for name in (*TASKS, "field", "large")),
+    *(["benchmark", name] for name in (*TASKS, "field", "large", "needle")),
     *(["reproduce", name] for name in TABLES),
 ]
 
@@ -140,7 +140,7 @@ def test_help_names_every_command_recipe_task_and_table(said: pytest.CaptureFixt
         ([], cli.COMMANDS),
         (["train"], _recipes.NAMES),
         (["data"], (*FIELD, *_recipes.NAMES)),
-        (["benchmark"], (*TASKS, "field", "large")),
+        (["benchmark"], (*TASKS, "field", "large", "needle")),
         (["reproduce"], TABLES),
     ):
         assert main([*words, "--help"]) == 0
@@ -254,6 +254,8 @@ def test_earlier_spellings_are_replaced_and_named_once(
         (["train", "folder", "--data", "x", "--view", "3"], "--view requires 2 positional"),
         (["train", "folder", "--data", "x", "--batch"], "--batch requires an argument"),
         (["train", "folder", "--data", "x", "y"], "unexpected argument 'y'"),
+        (["train", "folder", "--data", "x", "--settings", "{k"], "give a JSON object of options"),
+        (["train", "folder", "--data", "x", "--settings", "[" * 5000], "give a JSON object"),
         (["train", "folder", "--data", "/nowhere"], "/nowhere: no such folder or CSV"),
         (["train", "billiards", "--estimator", "exat"], 'Did you mean "exact"?'),
         (["train", "billiards_mini", "--batch", "0"], "batch must be 1 or more"),

@@ -35,7 +35,7 @@ from foveal.nn.scorers import ConvScorer
 from foveal.nn.selectors import TopK
 from foveal.prediction import Prediction
 from foveal.topk import hard
-from foveal.windows import cover_chance, covers, regular
+from foveal.windows import can_cover, cover_chance, covers, regular
 
 COLOURS = ("red", "green", "blue")
 
@@ -399,6 +399,25 @@ def test_the_report_has_the_mean_chance_of_the_images_with_boxes():
     one = box_hits([(0, 0, 4, 4)] * 2, cell, (16, 16))
     assert one is not None
     assert report.chance_hit_rate == pytest.approx(one.chance / 2)  # no window covers the last box
+
+
+def test_the_report_says_what_is_possible_with_windows_of_that_size():
+    small, large = torch.tensor([[4, 8, 8, 12]]), torch.tensor([[0, 0, 16, 16]])
+    report = evaluate(Brightest(k=2), boxed(small, None, large, torch.cat((small, large))))
+    assert report.possible_hit_rate == pytest.approx(2 / 3)
+    assert report.hit_rate <= report.possible_hit_rate
+    assert not can_cover((64, 64), torch.tensor([[0, 0, 91, 91]]))
+    assert can_cover((64, 64), torch.tensor([[0, 0, 90, 91], [0, 0, 900, 900]]))
+
+
+@given(st.data())
+def test_no_window_of_a_size_covers_what_is_said_to_be_impossible(data: st.DataObject):
+    side = st.integers(1, 9)
+    window = (data.draw(side), data.draw(side))
+    box = torch.tensor([[3, 4, 3 + data.draw(side), 4 + data.draw(side)]])
+    corners = torch.cartesian_prod(torch.arange(-9, 13), torch.arange(-9, 13))
+    everywhere = torch.cat((corners, corners + torch.tensor(window)), dim=1)
+    assert bool(covers(everywhere, box).any()) == can_cover(window, box)
 
 
 def test_without_boxes_there_is_no_hit_rate():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import miniatures
 from foveal.data import Splits
 from foveal.data.folder import ImageFiles, check, describe, read_folder, read_whole
-from foveal.data.folder.listing import image_files
+from foveal.data.folder.listing import image_files, natural_key
 from foveal.data.folder.splitting import stratified
 from foveal.errors import UserError
 
@@ -51,6 +51,13 @@ def test_classes_and_files_are_sorted_naturally(tmp_path: Path) -> None:
     assert data.classes == ("9", "10", "x2", "x10")
     assert files(data)[:3] == ["9/0.png", "9/1.png", "9/2.png"]
     assert files(data)[9:12] == ["9/9.png", "9/10.png", "9/11.png"]
+
+
+def test_names_are_sorted_by_numbers_of_any_length() -> None:
+    numbers = ["0", "7", "12", "9" * 4000, f"1{'0' * 5000}", f"1{'0' * 4999}1"]
+    keys = [natural_key(f"x{number}") for number in numbers]
+    assert keys == sorted(keys)
+    assert sorted(["x10", "x٩", "x007"], key=natural_key) == ["x007", "x٩", "x10"]
 
 
 def test_images_in_nested_folders_are_found(tmp_path: Path) -> None:

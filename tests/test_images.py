@@ -362,6 +362,9 @@ def test_too_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         _ = FileImage(path).size
     monkeypatch.setenv("FOVEAL_MAX_PIXELS", "600")
     assert FileImage(path).size == (20, 30)
+    monkeypatch.setenv("FOVEAL_MAX_PIXELS", "9" * 5000)
+    with pytest.raises(ImageError, match="must be a number of pixels"):
+        read(path)
     monkeypatch.setenv("FOVEAL_MAX_PIXELS", "many")
     with pytest.raises(ImageError, match="must be a number of pixels: many"):
         _ = FileImage(path).size

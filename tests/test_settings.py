@@ -42,6 +42,7 @@ def test_settings_out_of_range_are_refused_with_the_value(name: str, value: Any)
         ("nodes", 0),
         ("workers", -1),
         ("memory", "2 apples"),
+        ("memory", f"{'9' * 400}GB"),
         ("memory", ""),
     ],
 )

@@ -1,4 +1,4 @@
-"""JSON that every parser takes: a number that is not finite is null."""
+"""JSON that every parser takes, where a number that is not finite is null; and JSON of anyone."""
 
 import json
 import math
@@ -12,6 +12,21 @@ def dumps(value: Any) -> str:
     '{"loss": null, "curve": [[1, 0.5], [2, null]], "hits": null}'
     """
     return json.dumps(_finite(value), allow_nan=False)
+
+
+def loads(text: str | bytes) -> Any:
+    """Parse JSON from anywhere.
+
+    Raises:
+        ValueError: it is no JSON, or nested more deeply than Python can follow.
+
+    >>> loads('{"hits": [1, null]}')
+    {'hits': [1, None]}
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _finite(value: Any) -> Any:

@@ -9,6 +9,7 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _UNITS |= {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _MEMINFO = Path("/proc/meminfo")
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_DIGITS = 30  # of an amount, which a float holds by far
 _UNKNOWN = 8 * 2**30
 
 
@@ -22,7 +23,7 @@ def parse_bytes(text: str) -> int:
     (2000000000, 1536)
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]?I?)B?", text.strip().upper())
-    if found is None or found[2] not in _UNITS:
+    if found is None or found[2] not in _UNITS or len(found[1]) > _DIGITS:
         raise ValueError(f"memory must be an amount like 2GB or 500MB: got {text!r}")
     return int(float(found[1]) * _UNITS[found[2]])
 

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from inspect import Parameter
 from typing import Any, get_args
 
+from foveal import _json
 from foveal.cli._console import log
 from foveal.cli._options import flag
+from foveal.errors import UserError
 
 RENAMED: dict[str, tuple[str, ...]] = {
     "scorer_learning_rate": ("scorer_lr_scale",),
@@ -73,7 +76,7 @@ def _option(words: list[str], known: Mapping[str, Parameter]) -> list[str]:
     if value in _SWITCHES and name == "class_weights" and "balance" in known:
         return ["--balance" if _SWITCHES[value] else "--no-balance"]
     if name == "settings" and name not in known and value is not None:
-        return [word for k, v in json.loads(value).items() for word in _setting(k, v, known)]
+        return [word for k, v in _object(value).items() for word in _setting(k, v, known)]
     today = _today(name, known)
     if today is None:
         return words
@@ -82,6 +85,14 @@ def _option(words: list[str], known: Mapping[str, Parameter]) -> list[str]:
     if value is not None and value.startswith("[") and value.endswith("]"):
         return [flag(today), *_items(value)]
     return words if today == name else [flag(today), *([value] if value is not None else [])]
+
+
+def _object(value: str) -> dict[str, Any]:
+    """The options in a JSON object."""
+    with suppress(ValueError):
+        if isinstance(given := _json.loads(value), dict):
+            return given
+    raise UserError(f"--settings {value}: give a JSON object of options, or each as an option")
 
 
 def _setting(name: str, value: Any, known: Mapping[str, Parameter]) -> list[str]:
@@ -93,8 +104,8 @@ def _setting(name: str, value: Any, known: Mapping[str, Parameter]) -> list[str]
 def _items(value: str) -> list[str]:
     """The items of a list in JSON, or with bare words."""
     try:
-        return [str(item) for item in json.loads(value)]
-    except json.JSONDecodeError:
+        return [str(item) for item in _json.loads(value)]
+    except ValueError:
         return value[1:-1].replace(",", " ").split()
 
 

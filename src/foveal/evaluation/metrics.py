@@ -14,7 +14,7 @@ import foveal._torchvision  # noqa: F401  # before torchmetrics
 from foveal.errors import UserError
 from foveal.evaluation.results import Looks, Result, Window
 from foveal.evaluation.thresholds import Thresholds
-from foveal.windows import cover_chance, covers
+from foveal.windows import can_cover, cover_chance, covers
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Report:
         boxed: number of images with boxes, of which the hit rates are shares.
         thresholds: chosen on validation images; `summary` tells what the figures are at them.
         looks: whether the looks matter, if that was measured.
+        possible_hit_rate: hit rate of windows of the same sizes at their best places: of a box
+            larger than two windows none covers half.
     """
 
     accuracy: float
@@ -68,6 +70,7 @@ class Report:
     boxed: int = 0
     thresholds: Thresholds | None = None
     looks: Looks | None = None
+    possible_hit_rate: float | None = None
 
     def summary(self) -> dict[str, Any]:
         """Everything but the results of single images, with further figures; ready for JSON."""
@@ -115,15 +118,20 @@ class Report:
 
 
 class Hits(NamedTuple):
-    """Whether the windows cover at least one box, and whether they cover every box.
+    """What the windows of an image cover.
 
-    The third value is the probability that one of as many windows, of the same sizes at random
-    places, covers a box.
+    Attributes:
+        some: whether they cover at least one box.
+        every: whether they cover every box.
+        chance: probability that one of as many windows, of the same sizes at random places, covers
+            a box.
+        possible: whether a window of such a size covers a box anywhere.
     """
 
     some: bool
     every: bool
     chance: float
+    possible: bool
 
 
 def box_hits(
@@ -139,7 +147,7 @@ def box_hits(
         size: height and width of the image.
 
     >>> box_hits([(0, 0, 4, 4)], torch.tensor([[0, 2, 4, 6], [8, 8, 9, 9]]), (4, 6))
-    Hits(some=True, every=False, chance=1.0)
+    Hits(some=True, every=False, chance=1.0, possible=True)
     """
     if boxes is None or len(boxes) == 0 or len(windows) == 0:
         return None
@@ -149,7 +157,8 @@ def box_hits(
     missed = math.prod(
         (1 - cover_chance(window, boxes, size)) ** count for window, count in lengths.items()
     )
-    return Hits(bool(covered.any()), bool(covered.all()), 1 - missed)
+    possible = any(can_cover(window, boxes) for window in lengths)
+    return Hits(bool(covered.any()), bool(covered.all()), 1 - missed, possible)
 
 
 def summarise(
@@ -181,6 +190,7 @@ def summarise(
         classes=classes,
         failed=len(everything) - len(good),
         boxed=len(hits),
+        possible_hit_rate=sum(h.possible for h in hits) / len(hits) if hits else None,
     )
 
 

@@ -12,6 +12,7 @@ from foveal.images.refusals import ImageError
 VARIABLE = "FOVEAL_MAX_PIXELS"
 _BYTES = 10  # of a pixel while its file is decoded: Pillow's, ours, and what is on its way
 _MOST = 2**30
+_DIGITS = 18
 
 
 def largest(*, whole: bool) -> int:
@@ -26,7 +27,7 @@ def largest(*, whole: bool) -> int:
     given = os.environ.get(VARIABLE)
     if given is None:
         return min(_MOST, memory() // (2 * _BYTES)) if whole else _MOST
-    if not given.isdecimal() or int(given) < 1:
+    if not given.isdecimal() or len(given) > _DIGITS or int(given) < 1:
         raise ImageError(f"the environment variable {VARIABLE} must be a number of pixels: {given}")
     return int(given)
 

@@ -7,7 +7,6 @@
 Folds are trained one after the other. What was stopped goes on with the fold it was in.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from functools import partial
@@ -168,7 +167,7 @@ def _evaluate(run: RunFolder, hardware: Hardware) -> dict[str, Any]:
 def _figures(file: Path) -> dict[str, Any]:
     try:
         figures: dict[str, Any] = validated(
-            json.loads(file.read_bytes()), dict[str, Any], str(file)
+            _json.loads(file.read_bytes()), dict[str, Any], str(file)
         )
     except (OSError, ValueError) as error:
         raise UserError(f"{file} is damaged: remove it, and the fold is evaluated again") from error

@@ -72,7 +72,7 @@ class Proposals(nn.Module):
 
     @property
     def auc(self) -> float:
-        """AUC of the surest question on images not used; 0.5: exemplars know nothing."""
+        """AUC of the surest question on images not used; 0.5 where exemplars know nothing."""
         return self.findings[0].auc if self.findings else 0.5
 
     @property

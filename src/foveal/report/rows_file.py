@@ -6,7 +6,6 @@ lives, else by `read_rows` when the file is continued.
 """
 
 import csv
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
+from foveal import _json
 from foveal._csv import active
 from foveal._files import explained, no_links
 from foveal.errors import UserError
@@ -132,7 +132,7 @@ def _whole_rows(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
 
 
 def _file_of_json(row: bytes, classes: Sequence[str]) -> str:
-    fields = json.loads(row)
+    fields = _json.loads(row)
     if fields["error"] is None and list(fields["probabilities"]) != list(classes):
         raise ValueError("other classes")
     return str(fields["file"])

@@ -6,6 +6,7 @@ from typing import Any
 from foveal.evaluation import Looks, Report
 
 _HIT = "some window covers half of a box or more"
+_LARGE = "boxes of the other images are larger than two windows"
 _ALL_HIT = "every box is covered by half or more"
 
 
@@ -49,6 +50,7 @@ def _table(report: Report, only: Sequence[str] | None = None) -> list[str]:
         ("area under the ROC curve", report.auroc, "mean over the classes, each against the rest"),
         ("hit rate", report.hit_rate, _interval(further, "hit_rate", _HIT)),
         ("hit rate by chance", report.chance_hit_rate, "as many windows at random places"),
+        ("hit rate at best", _below_one(report.possible_hit_rate), _LARGE),
         ("hit rate, all boxes", report.hit_all_rate, _interval(further, "hit_all_rate", _ALL_HIT)),
     )
     known = [
@@ -66,6 +68,10 @@ def _table(report: Report, only: Sequence[str] | None = None) -> list[str]:
         recall = report.per_class.get(name)
         lines.append(f"  {name:<{width}}" + ("no images" if recall is None else f"{recall:7.1%}"))
     return lines
+
+
+def _below_one(share: float | None) -> float | None:
+    return None if share == 1 else share
 
 
 def _looks_table(report: Report, looks: Looks) -> list[str]:

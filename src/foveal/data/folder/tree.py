@@ -8,6 +8,7 @@ and pages), and files that do not end like an image. A folder that cannot be rea
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -149,7 +150,13 @@ def natural_key(name: str) -> list[tuple[int, str]]:
     ['a9', 'a10', 'B1']
     """
     pieces = re.split(r"(\d+)", name)
-    return [(int(p), "") if p.isdecimal() else (-1, p.casefold()) for p in pieces] + [(-1, name)]
+    return [_number(p) if p.isdecimal() else (-1, p.casefold()) for p in pieces] + [(-1, name)]
+
+
+def _number(text: str) -> tuple[int, str]:
+    """Sort key of a number of any length, which Python does not convert beyond 4300 digits."""
+    digits = "".join(str(unicodedata.decimal(digit)) for digit in text).lstrip("0")
+    return len(digits), digits
 
 
 def _scan(root: Path, folder: Path, above: tuple[Path, ...], left_out: LeftOut) -> Folder:
