@@ -51,6 +51,7 @@ def balanced(predicted: Sequence[bool], truth: Sequence[bool]) -> Fraction:
     return sum(recalls, Fraction()) / len(recalls)
 
 
+@settings(deadline=None)
 @given(images_of_two)
 def test_no_threshold_is_better_where_it_was_chosen_and_one_half_is_left_only_for_more(images):
     """The oracle tries a threshold beside every probability, so that both classes are predicted."""
