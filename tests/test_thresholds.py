@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -50,6 +51,7 @@ def balanced(predicted: Sequence[bool], truth: Sequence[bool]) -> Fraction:
     return sum(recalls, Fraction()) / len(recalls)
 
 
+@settings(deadline=None)
 @given(images_of_two)
 def test_no_threshold_is_better_where_it_was_chosen_and_one_half_is_left_only_for_more(images):
     """The oracle tries a threshold beside every probability, so that both classes are predicted."""
@@ -220,3 +222,52 @@ def test_thresholds_of_other_classes_are_damage(trained: Path, tmp_path: Path):
     keep_thresholds(RunFolder(copy), Thresholds({"cat": 0.2, "ok": 0.8}, 7))
     with pytest.raises(UserError, match=r"thresholds that it keeps are damaged.*cat"):
         foveal.load(copy).evaluate()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("baseline", {"accuracy": 0.5, "balanced_accuracy": 1}),
+        ("mixture", {"windows": 0.5, "view": 0.0}),
+        ("thresholds", {"classes": {"a": 0.5, "b": 0}, "images": 7}),
+        ("times", {"read": 0.5, "look": 3}),
+    ],
+)
+def test_what_a_phase_kept_is_read_if_its_numbers_are_numbers(
+    name: str, content: dict[str, Any], tmp_path: Path
+):
+    run = RunFolder(tmp_path)
+    run.keep(name, content)
+    assert run.kept(name) == content
+    for wrong in ("0.5", "1", True, None):
+        for key, value in content.items():
+            inner = dict.fromkeys(value, wrong) if isinstance(value, dict) else wrong
+            run.keep(name, content | {key: inner})
+            with pytest.raises(UserError, match=rf"{name}\.pt.*{key}"):
+                run.kept(name)
+
+
+def test_several_labels_have_thresholds_and_their_own_images_are_named_as_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    labels = ["a", "b", "a|b", "", "a|b", "b"] * 2
+    for number in range(12):
+        pixels = miniatures.pixels(48, 64, seed=number)
+        miniatures.write(tmp_path / "images" / f"{number}.png", pixels)
+    split = ["train"] * 6 + ["val"] * 6
+    data = [(f"images/{n}.png", labels[n], split[n]) for n in range(12)]
+    table = miniatures.table(tmp_path / "labels.csv", "file,label,split", data)
+    output = tmp_path / "run"
+    assert main(["train", str(table), "--multilabel", "--output", str(output), *OPTIONS]) == 0
+    run = foveal.load(output)
+    assert run.thresholds is not None
+    assert list(run.thresholds.classes) == ["a", "b"]
+    at = run.evaluate().summary()["at_threshold"]
+    assert at["chosen_on"] == 6
+    assert at["balanced_accuracy"] >= run.evaluate().balanced_accuracy
+    images = [tmp_path / "images" / f"{number}.png" for number in range(3)]
+    assert [result.label for result in run.predict(images, threshold=0)] == [("a", "b")] * 3
+    assert [result.label for result in run.predict(images, threshold=1)] == [()] * 3
+    capsys.readouterr()
+    assert main(["evaluate", str(output)]) == 0
+    assert "warning: the thresholds were chosen on these images" in capsys.readouterr().err

@@ -5,8 +5,8 @@
     soft       mixed patches, as at the first step of training, instead of plain crops
     hard       plain crops, where the model predicts with mixed patches
 
-A model that answers as well with blanked looks does not answer by them. And what an untrained
-scorer hits is the floor of a hit rate: such a scorer responds to edges, as many a thing does.
+A model that answers as well with blanked looks does not answer by them. And what untrained scorers
+hit is the floor of a hit rate: they prefer contrast to plain ground.
 """
 
 from collections.abc import Iterator, Sequence

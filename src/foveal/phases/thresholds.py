@@ -35,7 +35,7 @@ def choose(
         return
     with seeded(0):  # building a model draws weights
         run = load(folder.path, device=device)
-    report = run.evaluate(validation)
+    report = run.evaluate(validation, batch_size=experiment.training.optimisation.batch)
     try:
         chosen = choose_thresholds(report.results, classes, multilabel=multilabel)
     except UserError as error:

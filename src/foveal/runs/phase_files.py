@@ -2,29 +2,31 @@
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, InstanceOf
+from pydantic import ConfigDict, Field, InstanceOf, Strict
 from torch import Tensor
 from typing_extensions import TypedDict
+
+_Number = Annotated[float, Strict()]  # what is read is taken as it is: no number in words
 
 
 class _Mixture(TypedDict):
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
-    windows: float
-    view: float
+    windows: _Number
+    view: _Number
 
 
 class _GlobalHead(TypedDict):
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
-    accuracy: float
-    balanced_accuracy: float
+    accuracy: _Number
+    balanced_accuracy: _Number
     weight: InstanceOf[Tensor]
     bias: InstanceOf[Tensor]
     validation: InstanceOf[Tensor]
 
 
 class _Baseline(TypedDict):
-    accuracy: float
-    balanced_accuracy: float
+    accuracy: _Number
+    balanced_accuracy: _Number
 
 
 class _Windows(TypedDict):
@@ -54,8 +56,8 @@ class _Taught(TypedDict):
 
 class _Thresholds(TypedDict):
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
-    classes: dict[str, Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]]
-    images: Annotated[int, Field(ge=0)]
+    classes: dict[str, Annotated[_Number, Field(ge=0, le=1, allow_inf_nan=False)]]
+    images: Annotated[int, Strict(), Field(ge=0)]
 
 
 KINDS: dict[str, Any] = {
@@ -66,5 +68,5 @@ KINDS: dict[str, Any] = {
     "reranked": _Windows,
     "taught": _Taught,
     "thresholds": _Thresholds,
-    "times": dict[str, float],
+    "times": dict[str, _Number],
 }
