@@ -1,4 +1,4 @@
-# Sourced by the other scripts: a virtual environment in .venv with foveal and the extras named in $1.
+# Sourced by the other scripts: a virtual environment in .venv with foveal, and the extras of $1.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [ ! -x .venv/bin/python ]; then
@@ -9,12 +9,11 @@ if [ ! -x .venv/bin/python ]; then
   [ -n "$python" ] || { echo "foveal needs Python 3.11 or newer on the path" >&2; exit 2; }
   "$python" -m venv .venv
 fi
-built=$(cat pyproject.toml setup.py constraints.txt src/native/* | cksum)
-[ "$(head -n 1 .venv/installed 2>/dev/null)" = "$built" ] || rm -f .venv/installed
-if ! grep -qx "$1" .venv/installed 2>/dev/null; then
+extras=${1:-}
+wanted="$(cat pyproject.toml setup.py constraints.txt src/native/* | cksum)"
+if [ "$(cat ".venv/installed-$extras" 2>/dev/null)" != "$wanted" ]; then
   .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    -c constraints.txt --editable ".[$1]"
-  [ -f .venv/installed ] || echo "$built" > .venv/installed
-  echo "$1" >> .venv/installed  # beside the extras of other scripts
+    -c constraints.txt --editable ".${extras:+[$extras]}"
+  echo "$wanted" > ".venv/installed-$extras"
 fi
 export PATH="$PWD/.venv/bin:$PATH"

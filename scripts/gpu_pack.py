@@ -39,6 +39,7 @@ PACKAGES = (
 )
 QUALITIES = (85, 75, 65, 55, 45, 35, 25, 15)  # of WebP
 LIMIT = 63 * 2**20  # bytes; the rest is for what grows before it is carried
+HEADER = 2**10  # bytes that a file takes beside its content, in an archive of blocks of 512
 
 
 def lossless(picture: Picture) -> bytes:
@@ -91,10 +92,11 @@ def pack_tasks(output: Path, sources: Path, room: int) -> None:
     """
     tasks = {name: list(TASKS[name](source=sources / at)) for name, at in SOURCES.items()}
     photographs = sorted({p.file for each in tasks.values() for p in each if p.content is None})
-    room -= sum(len(lossless(p)) for p in tasks["boards"]) + 2**19  # for the tables
+    room -= sum(len(lossless(p)) + HEADER for p in tasks["boards"]) + 2**19  # for the tables
     sample = photographs[::20]
     for quality in QUALITIES:
-        size = sum(len(lossy(each, quality)) for each in sample) * len(photographs) / len(sample)
+        size = sum(len(lossy(each, quality)) + HEADER for each in sample)
+        size *= len(photographs) / len(sample)
         if 1.03 * size <= room:
             break
     known: dict[Path, Path] = {}
@@ -129,8 +131,8 @@ def rehearsal(folder: Path, output: Path) -> tuple[Path, Path]:
 
 
 def bytes_of(folder: Path) -> int:
-    """Of all files in a folder."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    """Of all files in a folder, as an archive."""
+    return sum(file.stat().st_size + HEADER for file in folder.rglob("*") if file.is_file())
 
 
 def bytes_of_repository() -> int:
@@ -140,7 +142,7 @@ def bytes_of_repository() -> int:
         [*command, "--exclude-standard"], capture_output=True, text=True, check=False
     )
     files = [ROOT / name for name in listed.stdout.split("\0") if name]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    return sum(file.stat().st_size + HEADER for file in files if file.is_file())
 
 
 def main() -> int:

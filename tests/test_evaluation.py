@@ -24,7 +24,7 @@ from foveal.evaluation import (
     evaluation_mode,
     predict,
 )
-from foveal.evaluation.figures import further_figures
+from foveal.evaluation.figures import further_figures, wilson
 from foveal.images import FileImage, Image, TensorImage
 from foveal.models import IterativePatchSelection, PatchClassifier, WholeImage
 from foveal.nn import aggregators
@@ -35,7 +35,7 @@ from foveal.nn.scorers import ConvScorer
 from foveal.nn.selectors import TopK
 from foveal.prediction import Prediction
 from foveal.topk import hard
-from foveal.windows import cover_chance, covers, regular
+from foveal.windows import can_cover, cover_chance, covers, regular
 
 COLOURS = ("red", "green", "blue")
 
@@ -401,6 +401,25 @@ def test_the_report_has_the_mean_chance_of_the_images_with_boxes():
     assert report.chance_hit_rate == pytest.approx(one.chance / 2)  # no window covers the last box
 
 
+def test_the_report_says_what_is_possible_with_windows_of_that_size():
+    small, large = torch.tensor([[4, 8, 8, 12]]), torch.tensor([[0, 0, 16, 16]])
+    report = evaluate(Brightest(k=2), boxed(small, None, large, torch.cat((small, large))))
+    assert report.possible_hit_rate == pytest.approx(2 / 3)
+    assert report.hit_rate <= report.possible_hit_rate
+    assert not can_cover((64, 64), torch.tensor([[0, 0, 91, 91]]))
+    assert can_cover((64, 64), torch.tensor([[0, 0, 90, 91], [0, 0, 900, 900]]))
+
+
+@given(st.data())
+def test_no_window_of_a_size_covers_what_is_said_to_be_impossible(data: st.DataObject):
+    side = st.integers(1, 9)
+    window = (data.draw(side), data.draw(side))
+    box = torch.tensor([[3, 4, 3 + data.draw(side), 4 + data.draw(side)]])
+    corners = torch.cartesian_prod(torch.arange(-9, 13), torch.arange(-9, 13))
+    everywhere = torch.cat((corners, corners + torch.tensor(window)), dim=1)
+    assert bool(covers(everywhere, box).any()) == can_cover(window, box)
+
+
 def test_without_boxes_there_is_no_hit_rate():
     report = evaluate(Brightest(), boxed(None, None))
     assert report.hit_rate is None
@@ -663,12 +682,35 @@ def test_a_model_that_is_as_often_right_as_it_says_is_calibrated():
     assert of_pairs(pairs, 0.6)["calibration_error"] == pytest.approx(0.3, abs=1e-6)
 
 
-def test_an_interval_is_that_of_the_binomial_distribution():
+@pytest.mark.parametrize(("n", "chance"), [(20, 0.5), (20, 0.9), (50, 0.98), (200, 0.7)])
+def test_an_interval_contains_the_probability_as_often_as_it_says(n: int, chance: float):
+    """The oracle is the binomial distribution of how many of n images are right."""
+    inside = 0.0
+    for right in range(n + 1):
+        low, high = wilson(right / n, n)
+        assert 0 <= low < high <= 1
+        assert low <= right / n <= high
+        if low <= chance <= high:
+            inside += math.comb(n, right) * chance**right * (1 - chance) ** (n - right)
+    assert inside == pytest.approx(0.95, abs=0.03)  # the number of images is whole
+
+
+def test_accuracy_and_hit_rates_have_the_interval_of_a_share():
+    cell, other = torch.tensor([[4, 8, 8, 12]]), torch.tensor([[0, 0, 4, 4]])
+    report = evaluate(Brightest(), boxed(cell, cell, other, torch.cat((cell, other)), None))
+    assert report.boxed == 4
+    intervals = report.summary()["intervals"]
+    assert intervals["accuracy"] == wilson(1.0, 5)
+    assert (intervals["hit_rate"], intervals["hit_all_rate"]) == (wilson(0.75, 4), wilson(0.5, 4))
+    assert "hit_rate" not in evaluate(Brightest(), boxed(None)).summary()["intervals"]
+
+
+def test_the_interval_of_balanced_accuracy_is_that_of_its_distribution():
     n, right = 400, 300
-    low, high = of_pairs([("a", "a")] * right + [("a", "b")] * (n - right))["intervals"]["accuracy"]
+    pairs = [("a", "a")] * right + [("a", "b")] * (n - right)
+    low, high = of_pairs(pairs)["intervals"]["balanced_accuracy"]
     deviation = math.sqrt(0.75 * 0.25 / n)
     # of 1000 samples; a quantile is known to a tenth of the deviation
     assert low == pytest.approx(0.75 - 1.96 * deviation, abs=0.2 * deviation)
     assert high == pytest.approx(0.75 + 1.96 * deviation, abs=0.2 * deviation)
-    balanced = of_pairs([("a", "a"), ("b", "b")] * 10)["intervals"]["balanced_accuracy"]
-    assert balanced == [1, 1]
+    assert of_pairs([("a", "a"), ("b", "b")] * 10)["intervals"]["balanced_accuracy"] == []

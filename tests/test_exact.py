@@ -167,9 +167,12 @@ INTERPRETED = """
 import torch
 from foveal.topk import gpu, quadrature
 
-for b, n, k, sigma in ((2, 12, 3, 0.2), (3, 20, 1, 0.1), (2, 9, 9, 0.3), (1, 17, 5, 0.05)):
+for b, n, k, sigma in (
+    (2, 12, 3, 0.2), (3, 20, 1, 0.1), (2, 9, 9, 0.3), (1, 17, 5, 0.05), (1, 40, 2, 0.004)
+):
     scores = torch.rand(b, n, dtype=torch.float64)
-    plain, fused = quadrature.weights(scores, k, sigma), gpu.weights(scores, k, sigma)
+    plain = quadrature.weights(scores, k, sigma, first=gpu.FIRST)
+    fused = gpu.weights(scores, k, sigma)
     incoming = torch.randn_like(plain[1])
     slopes = quadrature.gradients(incoming, scores, sigma, *plain)
     for ours, theirs in zip(

@@ -15,6 +15,7 @@ import miniatures_field
 from foveal._devices import best_device
 from foveal.evaluation import evaluate
 from foveal.images import TensorImage
+from foveal.images.augmented import AugmentedImage
 from foveal.nn.encoders import Backbone
 from foveal.patches import extract
 from foveal.runs.folder import RunFolder
@@ -40,13 +41,14 @@ def test_the_exact_selection_and_its_gradient_are_those_of_the_cpu(
     incoming = torch.randn(shape[0], k, shape[1], generator=seeded(1), dtype=torch.float64)
     found = []
     for device in (CPU, DEVICE):
-        leaf = scores.to(device).requires_grad_()
+        leaf = scores.clone().to(device).detach().requires_grad_()
         dense = perturbed(leaf, k, sigma).dense(shape[1])
         (dense * incoming.to(device)).sum().backward()
         assert leaf.grad is not None
         found.append((dense.detach().cpu(), leaf.grad.cpu()))
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+    # a GPU begins with more nodes than the CPU, which ends once its rows sum to one within 1e-8
+    for (one, other), atol in zip(zip(*found, strict=True), (1e-8, 1e-8 / sigma), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-7, atol=atol)
 
 
 def test_a_gpu_with_triton_uses_the_fused_kernel() -> None:
@@ -73,6 +75,23 @@ def test_patches_are_those_of_the_cpu(tmp_path: Path, kind: str, selection: str)
     assert found[1].device.type == DEVICE.type
     # windows of bytes that are resampled are rounded to bytes on the CPU only
     torch.testing.assert_close(found[0], found[1].cpu(), rtol=0, atol=1.5 / 255)
+
+
+@pytest.mark.parametrize("selection", ["hard", "soft"])
+def test_patches_and_views_of_augmented_images_are_those_of_the_cpu(selection: str) -> None:
+    found, shifts = [], ((0, 0), (3, -4))
+    for device in (CPU, DEVICE):
+        images = [
+            AugmentedImage(TensorImage(image.to(device)), shift, (0.9, 0.05), False, flips)
+            for image, shift, flips in zip(
+                [TRAIN.images[0], TRAIN.images[1]], shifts, ((-1,), (-2,)), strict=True
+            )
+        ]
+        looks = extract(images, WINDOWS, selected(selection, device), SIZE)
+        views = classifier(plain=True).geometry.views(images, device)
+        found.append((looks.cpu(), views.cpu()))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1.5 / 255)
 
 
 def test_a_gradient_of_patches_is_that_of_the_cpu() -> None:

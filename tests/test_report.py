@@ -166,6 +166,7 @@ def test_the_summary_is_told_and_missing_parts_are_left_out(tmp_path: Path) -> N
     summary = {
         "accuracy": 0.875,
         "hit_rate": None,
+        "intervals": {"accuracy": [0.529, 0.978]},
         "per_class": {"cat": 1.0, "dog": float("nan")},
         "confusion": [[3, 1], [0, 0]],
         "classes": ("cat", "dog"),
@@ -174,6 +175,7 @@ def test_the_summary_is_told_and_missing_parts_are_left_out(tmp_path: Path) -> N
         write_page(tmp_path, [card("a")], title="t", summary=summary).read_text("utf-8")
     ).text
     assert "87.5%" in text
+    assert "95 % interval 52.9% to 97.8%" in text
     assert "Hit rate" not in text
     assert "Confusion matrix" in text
     assert "nan" not in text

@@ -2,8 +2,11 @@
 
 import math
 from collections.abc import Iterable
+from importlib.util import find_spec
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from foveal.errors import UserError
 
 
 def check_choices(settings: Any) -> None:
@@ -66,4 +69,16 @@ def check_class_weights(weights: tuple[float, ...] | None) -> None:
         raise ValueError(
             "class_weights must be 0 or more, finite, and not all 0: got "
             f"{' '.join(map(str, weights))}"
+        )
+
+
+def check_logger(name: str | None) -> None:
+    """Refuse a logger whose package, of the same name, is not installed.
+
+    Raises:
+        UserError: one line with the remedy.
+    """
+    if name is not None and find_spec(name) is None:
+        raise UserError(
+            f"--logger {name}: the package {name} is not installed: pip install 'foveal[{name}]'"
         )

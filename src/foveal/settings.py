@@ -29,6 +29,7 @@ Optimiser = Literal["adamw", "sgd"]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 CachePlace = Literal["auto", "device", "memory", "none"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
+LoggerName = Literal["wandb", "mlflow"]
 
 
 @dataclass(frozen=True, kw_only=True)

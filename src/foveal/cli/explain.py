@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
 
 
 def explain(
-    run: Path, images: list[Path] | None = None, /, *, output: Path, most: int = 200
+    run: Path,
+    images: list[Path] | None = None,
+    /,
+    *,
+    output: Path,
+    most: int = 200,
+    looks: bool = False,
 ) -> int:
     """Show where the model looked, on one HTML page that opens without a server.
 
@@ -32,6 +39,8 @@ def explain(
         output: folder of the page.
         most: largest number of test images, evenly spaced; the figures on the page are those of
             all test images. Given images are all explained.
+        looks: measure too whether the looks matter, as foveal evaluate --looks does, on the test
+            images or on one labelled folder or CSV.
     """
     from foveal._files import write
     from foveal.phases.showing import learning
@@ -44,26 +53,21 @@ def explain(
         raise UserError(f"--most {most}: give 1 or more")
     model = load(run, device=best_device())
     asked = _list_inputs(model, images, most)
-    looks = [model.look(each) for each in track(asked.inputs, "explaining", len(asked.inputs))]
-    summary = None
-    if asked.whole is not None:
-        log(f"evaluating all {len(asked.whole)} images")
-        summary = model.evaluate(asked.whole).summary()
-    elif asked.labelled:
-        summary = _summary(model, looks)
-    shown = f"{len(looks)} images" + ("" if asked.whole is None else f" of {len(asked.whole)}")
+    if looks and asked.dataset is None:
+        raise UserError("--looks takes true labels: name no images, or one labelled folder or CSV")
+    seen = [model.look(each) for each in track(asked.inputs, "explaining", len(asked.inputs))]
     written = write_page(
         output,
-        [_card(look) for look in looks],
-        title=f"{run.name}: {shown}",
-        summary=summary,
+        [_card(look) for look in seen],
+        title=f"{run.name}: {len(seen)} images{asked.of_how_many}",
+        summary=_summary(model, asked, seen, measure_looks=looks),
         metrics_rows=RunFolder(run).rows(),
-        learning=learning(RunFolder(run), model.model, asked.inputs, looks),
+        learning=learning(RunFolder(run), model.model, asked.inputs, seen),
     )
-    content = windows_geojson(look.result for look in looks)
+    content = windows_geojson(look.result for look in seen)
     write(output / "windows.geojson", content.encode("utf-8", "replace"))
     say(written)
-    return status([look.result.error for look in looks])
+    return status([look.result.error for look in seen])
 
 
 class _Asked(NamedTuple):
@@ -72,12 +76,22 @@ class _Asked(NamedTuple):
     Attributes:
         inputs: one per image.
         labelled: whether the labels of all are known.
-        whole: the data set that they are a sample of; None if they are all of it.
+        dataset: the one labelled data set that they are of; None if there is no such.
     """
 
     inputs: list["Input"]
     labelled: bool
-    whole: "Dataset | None" = None
+    dataset: "Dataset | None"
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether the data set has more images."""
+        return self.dataset is not None and len(self.inputs) < len(self.dataset)
+
+    @property
+    def of_how_many(self) -> str:
+        """How many these are a sample of, for the title."""
+        return f" of {len(self.dataset)}" if self.dataset is not None and self.is_sample else ""
 
 
 def _list_inputs(run: "Run", images: Sequence[Path] | None, most: int) -> _Asked:
@@ -85,17 +99,17 @@ def _list_inputs(run: "Run", images: Sequence[Path] | None, most: int) -> _Asked
     from foveal.evaluation import read_input
 
     if not images:
-        dataset, what = run.labelled_images()
-        log(*(f"{run.path}: {note}" for note in _notes(dataset)))
-        count = min(most, len(dataset))
-        is_sample = count < len(dataset)
-        log(f"explaining {count} of {what}" + (", evenly spaced" if is_sample else ""))
-        indices = [index * len(dataset) // count for index in range(count)]
-        inputs = [read_input(dataset, index) for index in indices]
-        return _Asked(inputs, labelled=True, whole=dataset if is_sample else None)
+        own, what = run.labelled_images()
+        log(*(f"{run.path}: {note}" for note in _notes(own)))
+        count = min(most, len(own))
+        log(f"explaining {count} of {what}" + (", evenly spaced" if count < len(own) else ""))
+        indices = [index * len(own) // count for index in range(count)]
+        return _Asked([read_input(own, index) for index in indices], labelled=True, dataset=own)
     sources = [_read(run, path) for path in images]
     inputs = [read_input(source, index) for source in sources for index in range(len(source))]
-    return _Asked(inputs, all(isinstance(source, ImageFiles) for source in sources))
+    labelled = [source for source in sources if isinstance(source, ImageFiles)]
+    dataset = labelled[0] if len(labelled) == len(sources) == 1 else None
+    return _Asked(inputs, len(labelled) == len(sources), dataset)
 
 
 def _read(run: "Run", path: Path) -> Any:
@@ -140,11 +154,17 @@ def _card(look: "Look") -> "Card":
     )
 
 
-def _summary(run: "Run", looks: Sequence["Look"]) -> dict[str, Any] | None:
-    """The figures of a report; None if no image could be read."""
+def _summary(
+    run: "Run", asked: _Asked, looks: Sequence["Look"], *, measure_looks: bool
+) -> dict[str, Any] | None:
+    """The figures of a report; None without labels, or if no image could be read."""
     from foveal.evaluation import summarise
 
-    if all(look.result.error is not None for look in looks):
+    if asked.dataset is not None and (asked.is_sample or measure_looks):
+        log(f"evaluating all {len(asked.dataset)} images")
+        return run.evaluate(asked.dataset, looks=measure_looks).summary()
+    if not asked.labelled or all(look.result.error is not None for look in looks):
         return None
     pairs = [(look.result, look.hits) for look in looks]
-    return summarise(pairs, run.classes, multilabel=run.multilabel).summary()
+    report = summarise(pairs, run.classes, multilabel=run.multilabel)
+    return replace(report, thresholds=run.thresholds).summary()

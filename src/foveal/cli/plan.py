@@ -77,7 +77,8 @@ def show(
     RunFolder(output or default_output(given["data"], given.get("fold"))).check_new()
     assert isinstance(experiment.model, PatchClassifier)
     splits, beginning = experiment.splits(), experiment.beginning
-    costs = budget.measure(experiment.model, splits, begins=beginning is not None)
+    batch = experiment.training.optimisation.batch
+    costs = budget.measure(experiment.model, splits, batch, begins=beginning is not None)
     counts = {"images": len(splits.train), "validation": len(splits.validation)}
     expected = budget.forecast(costs, beginning, experiment.training.optimisation, **counts)
     device = configure_fabric(hardware).device

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from foveal._checks import check_logger
 from foveal._devices import best_device
 from foveal._terminal import say
 from foveal.cli import _recipes
@@ -22,7 +23,7 @@ from foveal.cli._parsers import (
 from foveal.errors import UserError
 from foveal.paper import recipes
 from foveal.planning.folder import default_output
-from foveal.settings import Hardware
+from foveal.settings import Hardware, LoggerName
 
 OWN_IMAGES = """
 Train a model on your own images, or by a recipe, and evaluate it.
@@ -70,6 +71,7 @@ def run(
     *,
     output: Path | None = None,
     resume: bool = False,
+    logger: LoggerName | None = None,
     hardware: Hardware = Hardware(),
 ) -> int:
     """Train, evaluate the best model, and print what can be done next.
@@ -79,18 +81,25 @@ def run(
         given: values by option of the recipe.
         output: folder of the run (default: runs/ and the name of the data or recipe).
         resume: continue the run in the output folder.
+        logger: follow the training in Weights & Biases (wandb) or MLflow (mlflow) as well; its own
+            environment variables say where.
         hardware: what to train on.
     """
     if output is None:
         own = name == "folder"
         output = default_output(given["data"], given.get("fold")) if own else Path("runs") / name
     if _is_cross_validation(output, given, resume=resume):
+        if logger is not None:
+            raise UserError(
+                f"--logger {logger} follows one training: train each fold by itself, with --fold"
+            )
         _cross_validate(output, given, hardware, resume=resume)
         return SUCCESS
+    check_logger(logger)
     if resume:
-        _resume(output, name, given, hardware)
+        _resume(output, name, given, hardware, logger)
     else:
-        _start(output, name, given, hardware)
+        _start(output, name, given, hardware, logger)
 
     from foveal._processes import is_rank_zero
 
@@ -146,7 +155,13 @@ def _resolve(target: str | None, output: Path | None, *, resume: bool) -> tuple[
     return _recipes.resolve(RunFolder.open(output).recipe)
 
 
-def _start(output: Path, name: str, given: Mapping[str, Any], hardware: Hardware) -> None:
+def _start(
+    output: Path,
+    name: str,
+    given: Mapping[str, Any],
+    hardware: Hardware,
+    logger: LoggerName | None,
+) -> None:
     experiment = recipes.build(name, given)
 
     from foveal._processes import is_rank_zero  # no mistake should wait for these
@@ -154,14 +169,20 @@ def _start(output: Path, name: str, given: Mapping[str, Any], hardware: Hardware
 
     if is_rank_zero():
         log(*experiment.notes)
-    launch.start(experiment, output, hardware)
+    launch.start(experiment, output, hardware, logger=logger)
 
 
-def _resume(output: Path, name: str, given: Mapping[str, Any], hardware: Hardware) -> None:
+def _resume(
+    output: Path,
+    name: str,
+    given: Mapping[str, Any],
+    hardware: Hardware,
+    logger: LoggerName | None,
+) -> None:
     from foveal.phases import launch
 
     _check_agreement(output, name, given)
-    launch.resume(output, hardware)
+    launch.resume(output, hardware, logger=logger)
 
 
 def _check_agreement(output: Path, name: str, given: Mapping[str, Any]) -> None:

@@ -42,15 +42,31 @@ def is_correct(logits: Float[Tensor, "B classes"], labels: Labels) -> Bool[Tenso
     return same.all(dim=1) if is_multilabel(labels) else same
 
 
-def decode(shares: Mapping[str, float], *, multilabel: bool) -> LabelName:
+def decode(
+    shares: Mapping[str, float],
+    *,
+    multilabel: bool,
+    thresholds: Mapping[str, float] | None = None,
+) -> LabelName:
     """The name of the predicted label, from the probabilities of the classes.
+
+    Args:
+        shares: class -> probability.
+        multilabel: whether a label is a set of classes.
+        thresholds: class -> probability above which it is predicted; of two classes, they sum to
+            one. None: all the same, one half for sets.
 
     >>> decode({"cat": 0.7, "dog": 0.2, "owl": 0.6}, multilabel=True)
     ('cat', 'owl')
+    >>> decode({"cat": 0.7, "dog": 0.3}, multilabel=False, thresholds={"cat": 0.8, "dog": 0.2})
+    'dog'
     """
     if multilabel:
-        return tuple(name for name, share in shares.items() if share > 0.5)
-    return max(shares, key=shares.__getitem__)
+        least = thresholds or dict.fromkeys(shares, 0.5)
+        return tuple(name for name, share in shares.items() if share > least[name])
+    if thresholds is None:
+        return max(shares, key=shares.__getitem__)
+    return max(shares, key=lambda name: shares[name] - thresholds[name])
 
 
 def joint_probability(label: LabelName, shares: Mapping[str, float]) -> float:

@@ -22,18 +22,23 @@ from foveal.evaluation.inference import (
     read_input,
 )
 from foveal.evaluation.metrics import Hits, Report, box_hits, summarise
-from foveal.evaluation.results import Result
+from foveal.evaluation.results import Looks, Result
+from foveal.evaluation.thresholds import Thresholds, choose_thresholds, have_thresholds
 from foveal.images import Image
 
 __all__ = [
     "Hits",
     "Input",
+    "Looks",
     "Report",
     "Result",
+    "Thresholds",
     "box_hits",
+    "choose_thresholds",
     "chosen_windows",
     "evaluate",
     "evaluation_mode",
+    "have_thresholds",
     "predict",
     "predict_inputs",
     "read_input",

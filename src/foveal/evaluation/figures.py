@@ -4,6 +4,7 @@ They follow from the results of the images, and are computed when a report is wr
 validation.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ import foveal._torchvision  # noqa: F401  # before torchmetrics
 from foveal.evaluation.results import Result
 
 _RESAMPLES, _AT_ONCE = 1000, 50
-_CONFIDENCE = 0.95
+_CONFIDENCE, _DEVIATIONS = 0.95, 1.959964  # on either side of a normal distribution
 _BINS = 15
 
 
@@ -34,7 +35,8 @@ def further_figures(
         calibration_error: expected calibration error (15 bins) of the probability of the label;
             multi-label: of the probabilities of all classes.
         intervals: accuracy and balanced accuracy, each as lower and upper end of a 95 % interval,
-            from 1000 bootstrap samples of the images, as if these were independent.
+            as if the images were independent. Accuracy: see `wilson`. Balanced accuracy: from 1000
+            bootstrap samples of the images; empty where all of these are the same.
     """
     from torchmetrics.functional.classification import (
         binary_calibration_error,
@@ -68,6 +70,31 @@ def further_figures(
     }
 
 
+def wilson(share: float, n: int) -> list[float]:
+    """The 95 % interval of a share of n independent images, also where it is 0 or 1.
+
+        (p + z^2 / 2n  -+  z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+
+    Args:
+        share: in [0, 1].
+        n: number of images, 1 or more.
+
+    Returns:
+        Its lower and its upper end.
+
+    References:
+        Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 1927.
+
+    >>> [round(end, 3) for end in wilson(1.0, 20)]
+    [0.839, 1.0]
+    """
+    extra = _DEVIATIONS**2 / n
+    middle = share + extra / 2
+    half = _DEVIATIONS * math.sqrt(share * (1 - share) / n + extra / n / 4)
+    low, high = (middle - half) / (1 + extra), (middle + half) / (1 + extra)
+    return [max(0.0, min(low, share)), min(1.0, max(high, share))]  # whatever the rounding
+
+
 def _has(label: Any, name: str) -> bool:
     return label == name or (isinstance(label, tuple) and name in label)
 
@@ -79,28 +106,26 @@ def _mean(values: Sequence[float]) -> float | None:
 def _intervals(
     truth: Bool[Tensor, "n classes"], label: Bool[Tensor, "n classes"], *, multilabel: bool
 ) -> dict[str, list[float]]:
-    """Percentiles of the figures over samples of the images, drawn with replacement."""
+    """Those of the figures; of balanced accuracy over samples drawn with replacement."""
     generator = torch.Generator().manual_seed(0)
     same, n = truth == label, len(truth)
-    correct = same.all(dim=1).double()
     of = (truth, ~truth) if multilabel else (truth,)
-    accuracies, balanced = [], []
+    balanced = []
     for _ in range(_RESAMPLES // _AT_ONCE):
         drawn = torch.randint(n, (_AT_ONCE, n), generator=generator)
         counts = torch.zeros(_AT_ONCE, n, dtype=torch.float64)
         counts.scatter_add_(1, drawn, torch.ones_like(counts))
-        accuracies.append(counts @ correct / n)
         shares = [counts @ (same & each).double() / (counts @ each.double()) for each in of]
         balanced.append(torch.stack(shares).mean(dim=0).nanmean(dim=1))  # NaN: no images
     return {
-        "accuracy": _ends(torch.cat(accuracies)),
+        "accuracy": wilson(int(same.all(dim=1).sum()) / n, n),
         "balanced_accuracy": _ends(torch.cat(balanced)),
     }
 
 
 def _ends(values: Float[Tensor, " samples"]) -> list[float]:
     known = values[values.isfinite()]
-    if len(known) == 0:
+    if (known == known[:1]).all():  # none, or all the same: samples say nothing of what may differ
         return []
     outside = (1 - _CONFIDENCE) / 2
     return torch.quantile(known, torch.tensor((outside, 1 - outside)).double()).tolist()

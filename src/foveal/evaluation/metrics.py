@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -12,8 +12,9 @@ from torch import Tensor
 
 import foveal._torchvision  # noqa: F401  # before torchmetrics
 from foveal.errors import UserError
-from foveal.evaluation.results import Result, Window
-from foveal.windows import cover_chance, covers
+from foveal.evaluation.results import Looks, Result, Window
+from foveal.evaluation.thresholds import Thresholds
+from foveal.windows import can_cover, cover_chance, covers
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Report:
         classes: names of the model's classes.
         loss: mean cross-entropy; multi-label: mean binary cross-entropy over images and classes.
         failed: number of images with errors; they count in nothing else.
+        boxed: number of images with boxes, of which the hit rates are shares.
+        thresholds: chosen on validation images; `summary` tells what the figures are at them.
+        looks: whether the looks matter, if that was measured.
+        possible_hit_rate: hit rate of windows of the same sizes at their best places: of a box
+            larger than two windows none covers half.
     """
 
     accuracy: float
@@ -61,30 +67,71 @@ class Report:
     classes: tuple[str, ...] = ()
     loss: float = 0.0
     failed: int = 0
+    boxed: int = 0
+    thresholds: Thresholds | None = None
+    looks: Looks | None = None
+    possible_hit_rate: float | None = None
 
     def summary(self) -> dict[str, Any]:
         """Everything but the results of single images, with further figures; ready for JSON."""
-        names = (field.name for field in fields(self) if field.name != "results")
-        return {name: getattr(self, name) for name in names} | self.further()
+        left_out = ("results", "thresholds", "looks")
+        names = [field.name for field in fields(self) if field.name not in left_out]
+        figures = {name: getattr(self, name) for name in names} | self.further()
+        if self.thresholds is not None:
+            figures["at_threshold"] = self._at_them()
+        if self.looks is not None:
+            figures["looks"] = self.looks.summary()
+        return figures
+
+    def at(self, thresholds: Thresholds) -> "Report":
+        """The report of the same probabilities and windows, with labels predicted at thresholds."""
+        multilabel = not self.confusion
+        results = [thresholds.apply(each, multilabel=multilabel) for each in self.results]
+        good = [result for result in results if result.error is None]
+        figures = (_multilabel if multilabel else _single_label)(good, self.classes)
+        return replace(self, results=results, thresholds=None, **figures)
+
+    def _at_them(self) -> dict[str, Any]:
+        assert self.thresholds is not None
+        figures = self.at(self.thresholds).summary()
+        names = ("accuracy", "balanced_accuracy", "precision", "f1", "per_class", "confusion")
+        return {
+            "thresholds": dict(self.thresholds.classes),
+            "chosen_on": self.thresholds.images,
+            **{name: figures[name] for name in names},
+            "intervals": {
+                name: ends for name, ends in figures["intervals"].items() if name in names
+            },
+        }
 
     def further(self) -> dict[str, Any]:
         """Precision, F1, calibration error and intervals; see `foveal.evaluation.figures`."""
-        from foveal.evaluation.figures import further_figures
+        from foveal.evaluation.figures import further_figures, wilson
 
         classes = self.classes or tuple(self.per_class)
-        return further_figures(self.results, classes, multilabel=not self.confusion)
+        figures = further_figures(self.results, classes, multilabel=not self.confusion)
+        rates = {"hit_rate": self.hit_rate, "hit_all_rate": self.hit_all_rate}
+        figures["intervals"] |= {
+            name: wilson(rate, self.boxed) for name, rate in rates.items() if rate is not None
+        }
+        return figures
 
 
 class Hits(NamedTuple):
-    """Whether the windows cover at least one box, and whether they cover every box.
+    """What the windows of an image cover.
 
-    The third value is the probability that one of as many windows, of the same sizes at random
-    places, covers a box.
+    Attributes:
+        some: whether they cover at least one box.
+        every: whether they cover every box.
+        chance: probability that one of as many windows, of the same sizes at random places, covers
+            a box.
+        possible: whether a window of such a size covers a box anywhere.
     """
 
     some: bool
     every: bool
     chance: float
+    possible: bool
 
 
 def box_hits(
@@ -100,7 +147,7 @@ def box_hits(
         size: height and width of the image.
 
     >>> box_hits([(0, 0, 4, 4)], torch.tensor([[0, 2, 4, 6], [8, 8, 9, 9]]), (4, 6))
-    Hits(some=True, every=False, chance=1.0)
+    Hits(some=True, every=False, chance=1.0, possible=True)
     """
     if boxes is None or len(boxes) == 0 or len(windows) == 0:
         return None
@@ -110,7 +157,8 @@ def box_hits(
     missed = math.prod(
         (1 - cover_chance(window, boxes, size)) ** count for window, count in lengths.items()
     )
-    return Hits(bool(covered.any()), bool(covered.all()), 1 - missed)
+    possible = any(can_cover(window, boxes) for window in lengths)
+    return Hits(bool(covered.any()), bool(covered.all()), 1 - missed, possible)
 
 
 def summarise(
@@ -141,6 +189,8 @@ def summarise(
         results=everything,
         classes=classes,
         failed=len(everything) - len(good),
+        boxed=len(hits),
+        possible_hit_rate=sum(h.possible for h in hits) / len(hits) if hits else None,
     )
 
 

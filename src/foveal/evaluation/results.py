@@ -1,6 +1,8 @@
-"""The result of one image."""
+"""The result of one image, and what comes of changed looks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from foveal.data.labels import LabelName
 
@@ -30,3 +32,24 @@ class Result:
     windows: list[Window]
     truth: LabelName | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Whether the looks of a model matter; see `foveal.evaluation.evidence`.
+
+    Attributes:
+        variants: accuracy and balanced accuracy by what is changed: alone, blanked, soft, hard.
+        untrained_hit_rate: mean hit rate of untrained scorers; None without boxes.
+    """
+
+    variants: Mapping[str, tuple[float, float]]
+    untrained_hit_rate: float | None
+
+    def summary(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        figures: dict[str, Any] = {
+            name: {"accuracy": accuracy, "balanced_accuracy": balanced}
+            for name, (accuracy, balanced) in self.variants.items()
+        }
+        return figures | {"untrained_hit_rate": self.untrained_hit_rate}

@@ -11,21 +11,23 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 
-def resampled(pixels: Tensor, size: tuple[int, int]) -> Float[Tensor, "C h w"]:
-    """All pixels resampled to `size`, bilinear with antialiasing.
+def resampled(pixels: Tensor, size: tuple[int, int]) -> Float[Tensor, "*B C h w"]:
+    """All pixels (*B, C, H, W) resampled to `size`, bilinear with antialiasing.
 
     On the CPU uint8 is resampled as uint8: no float copy, rounding errors of at most 1/255.
     """
     # torch 2.13 gives all rows of a picture one pixel wide the value of the first
     if size[1] == 1 and size[0] > 1:
-        return resampled(pixels.transpose(1, 2), (1, size[0])).transpose(1, 2)
+        return resampled(pixels.mT, (1, size[0])).mT
     if pixels.dtype != torch.uint8:
         pixels = pixels.float()
     # torch resamples uint8 on the CPU only, and to a single pixel wrongly (2.13)
     elif pixels.device.type != "cpu" or size[1] == 1:
         pixels = pixels / 255
-    if pixels.shape[1:] != tuple(size):
-        pixels = interpolate(pixels[None], tuple(size), mode="bilinear", antialias=True)[0]
+    if pixels.shape[-2:] != tuple(size):
+        batch = pixels if pixels.ndim == 4 else pixels[None]
+        batch = interpolate(batch, tuple(size), mode="bilinear", antialias=True)
+        pixels = batch if pixels.ndim == 4 else batch[0]
     return pixels / 255 if pixels.dtype == torch.uint8 else pixels
 
 

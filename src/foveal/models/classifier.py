@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from foveal._precision import full_precision
@@ -97,22 +96,22 @@ class PatchClassifier(nn.Module):
         sizes."""
         device = next(self.parameters()).device
         whole = sources(images, self.channels)
-        # On the CPU, where `extract` asks for their size without waiting for another device.
-        windows, inside = self.geometry.windows(whole, torch.device("cpu"))
+        windows, inside = self.geometry.windows(whole, device)
         scores, of_view = self._scored(self.geometry.views(whole, device))  # (B, N), (B, classes)
-        scores = mask_padding(scores, inside.to(device))
+        scores = mask_padding(scores, inside)
 
         peaks = local_maxima(scores, self.grid, self.apart)
         selection = self.select(self.normalise(peaks))  # (B, M), (B, K, M)
-        patches = extract(whole, windows, selection, self.patch)  # (B, K, C, h, w)
+        sides = self.geometry.sides(whole, device)
+        patches = extract(whole, windows, selection, self.patch, sides=sides)  # (B, K, C, h, w)
         features = encode(self.encoder, patches)  # (B, K, D)
-        centres = relative_centres(windows, [image.size for image in whole]).to(device)
+        centres = relative_centres(windows, [image.size for image in whole])
         with full_precision(device):
             logits = self.head(self.aggregate(features, selection, centres))
         return Prediction(
             logits=logits if of_view is None else logits + of_view,
             scores=scores,
-            windows=windows.to(device),
+            windows=windows,
             selection=selection,
             patches=patches,
         )

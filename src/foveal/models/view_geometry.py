@@ -16,8 +16,13 @@ from torch.nn.functional import max_pool2d
 from foveal import windows as places
 from foveal.errors import ImageRefused
 from foveal.images import Image
+from foveal.images.resampling import resampled
 from foveal.nn.modes import dry_run
 from foveal.nn.protocols import Place, Scorer
+from foveal.patches import gpu
+from foveal.patches.stored import Side, common_sides
+
+_SIZES = 8  # of images whose windows are kept
 
 
 class ViewGeometry:
@@ -50,6 +55,7 @@ class ViewGeometry:
     ) -> None:
         self.view, self.patch, self.channels = view, patch, channels
         self.k, self.place = k, place
+        self._found = dict[tuple[Side, torch.device], tuple[Tensor, Tensor, Side | None]]()
         self.stride, self.offset = float(scorer.stride), float(scorer.offset)
         self.grid = self._grid(scorer)
         if k > self.grid[0] * self.grid[1]:
@@ -61,7 +67,13 @@ class ViewGeometry:
     def views(self, images: Sequence[Image], device: torch.device) -> Float[Tensor, "B C h w"]:
         """Return the whole images, small, on the device."""
         views = torch.zeros(len(images), self.channels, *self.view, device=device)
-        for view, image in zip(views, images, strict=True):
+        seen = 0
+        for whole in gpu.copies(images, device):
+            height, width = self._fitted((whole.shape[2], whole.shape[3]))[1]
+            part = views[seen : seen + len(whole), :, :height, :width]
+            part.copy_(resampled(whole, (height, width)))
+            seen += len(whole)
+        for view, image in zip(views[seen:], images[seen:], strict=True):
             height, width = self._fitted(image.size)[1]
             view[:, :height, :width] = image.view((height, width))
         # Convolutions on a CPU are up to twice as fast with channels last.
@@ -72,8 +84,30 @@ class ViewGeometry:
     ) -> tuple[Int[Tensor, "*B N 4"], Bool[Tensor, "*B N"]]:
         """Return where the windows lie in each image, and which are centred inside it."""
         sizes = [image.size for image in images]
-        windows, inside = places.by_image_size(sizes, self._windows_in)
-        return windows.to(device), inside.to(device)
+        found: tuple[Tensor, Tensor] = places.by_image_size(
+            sizes, lambda size: self._known(size, device)[:2]
+        )
+        return found
+
+    def sides(self, images: Sequence[Image], device: torch.device) -> list[Side | None]:
+        """Return the size of each image's windows; None where they differ."""
+        return [self._known(image.size, device)[2] for image in images]
+
+    def _known(
+        self, size: tuple[int, int], device: torch.device
+    ) -> tuple[Tensor, Tensor, Side | None]:
+        """The windows of an image of this size, found once and kept on the device."""
+        known = self._found.get((size, device))
+        if known is None:
+            with torch.inference_mode(False):  # to be used in training later
+                windows, inside = self._windows_in(size)
+                (side,) = common_sides(windows, 1)  # here, where the host need not wait
+                known = windows.to(device), inside.to(device), side
+            if not torch.compiler.is_compiling():
+                if len(self._found) >= _SIZES:
+                    del self._found[next(iter(self._found))]
+                self._found[size, device] = known
+        return known
 
     def _fitted(self, size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
         """The scale from an image to the view, and the pixels of the view that it covers."""

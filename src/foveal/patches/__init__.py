@@ -15,6 +15,7 @@ from torch import Tensor
 from foveal._float64 import moved
 from foveal.images import Image, Images, TensorImage
 from foveal.images.resampling import resampled_crops
+from foveal.patches import gpu
 from foveal.patches.eager import cut
 from foveal.patches.soft import fastest_backend, result_type, weighted_crops
 from foveal.patches.stored import Side, common_sides
@@ -28,6 +29,8 @@ def extract(
     windows: Int[Tensor, "*B N 4"],
     selection: Selection,
     patch_size: int | tuple[int, int],
+    *,
+    sides: Sequence[Side | None] | None = None,
 ) -> Float[Tensor, "B K C h w"]:
     """Cut out what the slots look at, differentiable in the weights and in tensors of images.
 
@@ -44,6 +47,8 @@ def extract(
         selection: over these N candidates.
         patch_size: (h, w) of a patch, or the side of a square one. Windows of another size are
             resampled to it, with antialiasing.
+        sides: (h, w) of each image's windows, None where they differ; found out by default, for
+            which the host waits where the windows are on a GPU.
 
     Returns:
         Patches in [0, 1] on the device of the weights; in the type of the images for tensors of
@@ -57,12 +62,14 @@ def extract(
     candidates = selection.candidates.to(weights.device)
     _check_batch(images, windows, len(weights))
     _check(windows, candidates, size)
-    sides = common_sides(windows, len(weights))  # where the windows are: no waiting, if on the CPU
+    sides = common_sides(windows, len(weights)) if sides is None else sides
     windows = windows.to(weights.device)
     if windows.ndim == 2:
         active = windows[candidates]  # (B, M, 4)
     else:
         active = windows.gather(1, candidates[..., None].expand(-1, -1, 4))
+    if _is_fused(images, sides, size, weights.device):  # and nobody waits to learn if it is hard
+        return _weighted(images, active, sides, weights, size)
     if selection.is_hard and not _require_gradient(images):
         return _cut_all(images, active, sides, size, weights)
     return _weighted(images, active, sides, weights, size)
@@ -91,7 +98,7 @@ def crop(
     windows = windows.expand(len(images), -1, -1)  # (B, N, 4)
     n = windows.shape[1]
     like = torch.empty(0, device=windows.device)
-    if not _require_gradient(images):
+    if not _require_gradient(images) and not _is_fused(images, sides, size, like.device):
         return _cut_all(images, windows, sides, size, like)
     one_hot = torch.eye(n, device=like.device).expand(len(images), n, n)
     return _weighted(images, windows, sides, one_hot, size)
@@ -127,6 +134,13 @@ def _require_gradient(images: Images) -> bool:
     if isinstance(images, Tensor):
         return images.requires_grad
     return any(isinstance(image, Tensor) and image.requires_grad for image in images)
+
+
+def _is_fused(
+    images: Images, sides: Sequence[Side | None], size: tuple[int, int], device: torch.device
+) -> bool:
+    """Whether one launch on the device makes the patches of all images."""
+    return gpu.suits(device) and gpu.reads(images, sides, size, device)
 
 
 def _weighted(

@@ -22,7 +22,7 @@ from foveal._float64 import has_float64
 from foveal._precision import full_precision
 from foveal.images import Image, Images
 from foveal.images.resampling import resampled_crops
-from foveal.patches import compiled, eager, resampled
+from foveal.patches import compiled, eager, gpu, resampled
 from foveal.patches.stored import (
     Group,
     Side,
@@ -53,7 +53,8 @@ def weighted_crops(
         windows: of the active candidates in each image, on the device of the weights.
         weights: of the candidates.
         size: (h, w) of a patch.
-        backend: `foveal.patches.eager`, or `foveal.patches.compiled` where it supports the images.
+        backend: `foveal.patches.eager`, `foveal.patches.compiled` where it supports the images, or
+            `foveal.patches.gpu`.
         sides: see `common_sides`; None: found out from the windows.
     """
     if sides is None:
@@ -67,6 +68,8 @@ def weighted_crops(
 
 def fastest_backend(images: Images, device: torch.device) -> ModuleType:
     """The fastest backend for these images on a device."""
+    if gpu.suits(device):
+        return gpu
     pixels = [pixels_of(image) for image in images]
     types = {each.dtype for each in pixels if each is not None}
     return compiled if all(compiled.supports(device, dtype) for dtype in types) else eager
@@ -137,6 +140,9 @@ def _weighted_sum(
     weights: Tensor,
     patches: Tensor,
 ) -> None:
+    if backend is gpu and (placed := gpu.place(images, sides, patches)) is not None:
+        gpu.placed_sum(placed, windows, weights, patches)
+        return
     held = hold(images, patches, windows.shape[1])
     sums = [reoriented(*each) for each in zip(images, held, patches, strict=True)]
     direct = list[tuple[Any, ...]]()
@@ -164,6 +170,9 @@ def _inner_products(
     patches: Tensor,
     into: Tensor,
 ) -> None:
+    if backend is gpu and (placed := gpu.place(images, sides, patches)) is not None:
+        gpu.placed_products(placed, windows, patches, into)
+        return
     held = hold(images, patches, windows.shape[1])
     each = [reoriented(*each) for each in zip(images, held, patches, strict=True)]
     direct, direct_groups = list[tuple[Any, ...]](), list[Group]()

@@ -1,10 +1,12 @@
 """Begin a run, or go on with one, in a folder."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from foveal._checks import check_logger
 from foveal._processes import is_rank_zero
 from foveal._terminal import note
 from foveal.data import Splits
@@ -17,12 +19,14 @@ from foveal.models import PatchClassifier
 from foveal.phases.balancing import evened
 from foveal.phases.phase_log import PhaseLog, title
 from foveal.phases.sequence import begin
+from foveal.phases.thresholds import choose
 from foveal.runs.folder import RunFolder
 from foveal.runs.record import record, restore
 from foveal.runs.writing import earlier_run, new_run
-from foveal.settings import Hardware
+from foveal.settings import Hardware, LoggerName
 from foveal.training import Stopped, fit
 from foveal.training.devices import configure_fabric
+from foveal.training.loggers import LightningLogger, open_loggers
 
 
 def start(
@@ -32,6 +36,7 @@ def start(
     *,
     resumed_in: str | Path | None = None,
     progress: bool = True,
+    logger: LoggerName | None = None,
 ) -> RunFolder:
     """Train an experiment in a new folder.
 
@@ -44,12 +49,14 @@ def start(
         hardware: what to train on.
         resumed_in: folder that the command to go on names; None: the run's.
         progress: show progress on standard error.
+        logger: where the rows of metrics.csv go besides, see `foveal.training.loggers`.
 
     Raises:
         KeyboardInterrupt: the run was stopped; the message gives the command to go on.
         UserError: the folder or the data are not usable; training diverged.
     """
     check_hardware(experiment, hardware)
+    check_logger(logger)
     splits = read_splits(experiment)
     with new_run(output) as folder:
         if is_rank_zero():
@@ -57,7 +64,17 @@ def start(
             folder.save("first", experiment.model.state_dict())
             record(folder, experiment)
         command = _command(resumed_in or output)
-        _train(experiment, splits, folder, hardware, command, resume=False, progress=progress)
+        with open_loggers(logger, folder) as loggers:
+            _train(
+                experiment,
+                splits,
+                folder,
+                hardware,
+                command,
+                resume=False,
+                progress=progress,
+                loggers=loggers,
+            )
         return folder
 
 
@@ -67,6 +84,7 @@ def resume(
     *,
     resumed_in: str | Path | None = None,
     progress: bool = True,
+    logger: LoggerName | None = None,
 ) -> RunFolder:
     """Go on with a run from its last checkpoint, or from the beginning if it has none.
 
@@ -75,18 +93,27 @@ def resume(
         hardware: what to train on.
         resumed_in: see `start`.
         progress: show progress on standard error.
+        logger: see `start`.
 
     Raises:
         KeyboardInterrupt: the run was stopped again.
         UserError: there is no such run, or its data are gone.
     """
-    with earlier_run(output) as folder:
+    check_logger(logger)
+    with earlier_run(output) as folder, open_loggers(logger, folder) as loggers:
         command = _command(resumed_in or output)
-        _resume(folder, hardware, command, progress=progress)
+        _resume(folder, hardware, command, progress=progress, loggers=loggers)
         return folder
 
 
-def _resume(folder: RunFolder, hardware: Hardware, command: str, *, progress: bool) -> None:
+def _resume(
+    folder: RunFolder,
+    hardware: Hardware,
+    command: str,
+    *,
+    progress: bool,
+    loggers: Sequence[LightningLogger],
+) -> None:
     experiment = restore(folder)
     splits = read_splits(experiment)
     if progress and is_rank_zero():
@@ -99,7 +126,16 @@ def _resume(folder: RunFolder, hardware: Hardware, command: str, *, progress: bo
                 f"{folder.path} has no checkpoint to go on from: train again, with another --output"
             )
         experiment.model.load_state_dict(folder.weights("first"))
-    _train(experiment, splits, folder, hardware, command, resume=True, progress=progress)
+    _train(
+        experiment,
+        splits,
+        folder,
+        hardware,
+        command,
+        resume=True,
+        progress=progress,
+        loggers=loggers,
+    )
 
 
 def _command(output: str | Path) -> str:
@@ -137,8 +173,10 @@ def _train(
     *,
     resume: bool,
     progress: bool,
+    loggers: Sequence[LightningLogger],
 ) -> None:
-    splits = keep_on_device(splits, hardware, configure_fabric(hardware).device)
+    device = configure_fabric(hardware).device
+    splits = keep_on_device(splits, hardware, device)
     beginning = experiment.beginning
     log = PhaseLog(folder, verbose=progress)
     try:
@@ -168,10 +206,13 @@ def _train(
             progress=progress,
             validate_first=beginning is not None,
             title="" if beginning is None else title("look"),
+            loggers=loggers,
         )
         if beginning is not None:
             log.end("trained")
         folder.drop("first")
+        if is_rank_zero():
+            choose(folder, experiment, splits.validation, log, device)
     except Stopped as stop:
         raise stop.kind(f"{stop}; continue with: {command}") from stop
     except KeyboardInterrupt as stop:

@@ -19,7 +19,7 @@ from foveal.planning import sizing
 from foveal.settings import Beginning, Optimisation
 
 _READ_SHARE = 0.85  # of the time that proposals and teaching leave; looking gets the rest
-_CROPS = 32  # of a measured step
+_CROPS, _IMAGES = 32, 2  # of a measured step on the CPU
 _MINING = 0.15  # seconds per training image, after the features
 _VALIDATIONS = 20  # of a training end to end
 _FEWEST, _MOST = 4, 120  # passes over the images
@@ -63,26 +63,30 @@ class Forecast:
         )
 
 
-def measure(model: PatchClassifier, splits: Splits, *, begins: bool) -> Costs:
+def measure(model: PatchClassifier, splits: Splits, batch: int, *, begins: bool) -> Costs:
     """Time a step of every phase on images of the data, on the GPU if there is one.
 
-    The model stays as it was.
+    On a CPU time grows with the images of a step, and few are timed; a GPU takes about as long for
+    one as for many, so there a step is timed as large as it is. The model stays as it was.
 
     Args:
         model: to be trained.
         splits: its training images.
+        batch: images of a step, and windows of a step of reading.
         begins: whether there are phases before the last; they need a frozen pretrained scorer.
     """
-    model = copy.deepcopy(model).to(best_device())
-    images = [splits.train[0].image] * 2
+    device = best_device()
+    model = copy.deepcopy(model).to(device)
+    count, crops = (_IMAGES, _CROPS) if device == "cpu" else (batch, batch)
+    images = [splits.train[0].image] * count
     with torch.random.fork_rng():
         model.train()
         look = _timed(lambda: _backward(model(images).logits)) / len(images)
         if not begins:
             return Costs(0.0, 0.0, 0.0, look)
         trunk = trunk_of_scorer(model)
-        patches = torch.rand(1, _CROPS, model.channels, *model.patch, device=trunk.device)
-        window = _timed(lambda: _backward(encode(model.encoder, patches))) / _CROPS
+        patches = torch.rand(1, crops, model.channels, *model.patch, device=trunk.device)
+        window = _timed(lambda: _backward(encode(model.encoder, patches))) / crops
         with torch.no_grad(), evaluation_mode(model):
             features = _timed(lambda: [None for _ in trunk.pieces(images[0])])
             view = model.geometry.views(images[:1], trunk.device)

@@ -227,7 +227,7 @@ def _infer_steps(
     if minutes is not None and 0 in (read_steps, optimisation.steps):
         from foveal.planning import budget
 
-        costs = budget.measure(model, images, begins=beginning is not None)
+        costs = budget.measure(model, images, batch, begins=beginning is not None)
         return budget.fit_minutes(
             minutes, costs, beginning, optimisation, images=n, validation=len(images.validation)
         )

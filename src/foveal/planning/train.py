@@ -9,17 +9,24 @@ from foveal.experiment import group_options, option_places
 from foveal.phases.launch import start
 from foveal.planning.folder import default_output, folder
 from foveal.runs import Run, load
-from foveal.settings import Hardware
+from foveal.settings import Hardware, LoggerName
 
 _HARDWARE = {field.name for field in fields(Hardware)}
 
 
-def train(data: str | Path, *, output: str | Path | None = None, **options: Any) -> Run:
+def train(
+    data: str | Path,
+    *,
+    output: str | Path | None = None,
+    logger: LoggerName | None = None,
+    **options: Any,
+) -> Run:
     """Train a classifier on your own images and load it.
 
     Args:
         data: a folder with one sub-folder per class, or a CSV with the columns file,label.
         output: folder of the run; None: runs/ and the name of the data.
+        logger: wandb or mlflow, which follow the training; see `foveal.training.loggers`.
         options: the options of `foveal train DATA`, with underscores: `k=6`, `view=(224, 384)`,
             `steps=600`, `accelerator="cpu"`. Of `folds`, one `fold` is trained.
 
@@ -40,4 +47,4 @@ def train(data: str | Path, *, output: str | Path | None = None, **options: Any)
     experiment = folder(data=Path(data), **group_options(folder, options))
     hardware = Hardware(**machine)
     place = default_output(Path(data), options.get("fold")) if output is None else Path(output)
-    return load(start(experiment, place, hardware).path)
+    return load(start(experiment, place, hardware, logger=logger).path)

@@ -22,6 +22,7 @@ from foveal._files import explained, write_all
 from foveal._progress import duration
 from foveal.errors import UserError
 from foveal.report.learning import Learning
+from foveal.report.text import LOOKS
 from foveal.report.training_curves import plot_training
 
 EMBEDDED = 300
@@ -177,6 +178,7 @@ def _render(
         threshold=UNSURE,
         confusions=_confusions(summary),
         curves=_curves(metrics_rows, learning),
+        looks_meanings=LOOKS,
         learning=learning,
         boxed=[pair for pair in learning.pairs if pair.hit_before is not None],
     )

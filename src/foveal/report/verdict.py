@@ -40,6 +40,11 @@ def verdict(
             f"It looks at a box in {report.hit_rate:.0%} of the images that have one "
             f"({report.chance_hit_rate:.0%} by chance)."
         )
+        if (possible := report.possible_hit_rate) is not None and possible < 1:
+            lines.append(
+                f"More than {possible:.0%} is impossible: boxes of the other images are larger "
+                "than two windows, which show a part of them (--patch: larger windows)."
+            )
     if mixture is not None and mixture["view"] > 0:
         lines.append(
             f"The answer adds what the windows say (weight {mixture['windows']:.2f}) and what the "

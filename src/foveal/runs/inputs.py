@@ -1,4 +1,4 @@
-"""The images that a run is asked to predict, from paths, folders, patterns and pixels."""
+"""The images that a run predicts: from paths, folders, patterns and pixels, or its own."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import numpy as np
 import PIL.Image
 from torch import Tensor
 
+from foveal.data import Dataset
 from foveal.data.folder.listing import list_folder
 from foveal.data.folder.tree import list_entries
 from foveal.errors import UserError
+from foveal.experiment import Experiment
 from foveal.images import FileImage, Image, ImageError
 from foveal.images.conversion import NO_IMAGE, Source, as_image
 
@@ -63,6 +65,21 @@ def list_images(images: Source | Iterable[Source]) -> ImageList:
     listed: list[Listed] = []
     _add(images, listed, notes)
     return ImageList(listed, notes)
+
+
+def own_test_images(experiment: Experiment) -> tuple[Dataset, str]:
+    """The images that an experiment is evaluated on, and a description of them.
+
+    Raises:
+        UserError: the data cannot be read, or the pictures cannot be painted as asked.
+    """
+    try:
+        splits = experiment.splits()
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if splits.test is None:
+        return splits.validation, "its validation images (no test images)"
+    return splits.test, "its test images"
 
 
 def _add(source: Source | Iterable[Source], listed: list[Listed], notes: list[str]) -> None:

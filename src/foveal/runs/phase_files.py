@@ -1,8 +1,8 @@
 """What each phase of a training keeps in its file, as far as others rely on it."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, InstanceOf
+from pydantic import ConfigDict, Field, InstanceOf
 from torch import Tensor
 from typing_extensions import TypedDict
 
@@ -52,6 +52,12 @@ class _Taught(TypedDict):
     model: dict[str, InstanceOf[Tensor]]
 
 
+class _Thresholds(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+    classes: dict[str, Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]]
+    images: Annotated[int, Field(ge=0)]
+
+
 KINDS: dict[str, Any] = {
     "baseline": _Baseline,
     "global_head": _GlobalHead,
@@ -59,5 +65,6 @@ KINDS: dict[str, Any] = {
     "proposals": _Proposals,
     "reranked": _Windows,
     "taught": _Taught,
+    "thresholds": _Thresholds,
     "times": dict[str, float],
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,16 +16,19 @@ from foveal.data import Dataset
 from foveal.data.folder import ImageFiles, read_whole
 from foveal.data.labels import is_multilabel
 from foveal.errors import UserError
-from foveal.evaluation import Input, Report, Result, evaluate, predict, read_input
+from foveal.evaluation import Input, Report, Result, Thresholds, evaluate, predict, read_input
+from foveal.evaluation.evidence import evaluate_looks
 from foveal.experiment import Experiment
 from foveal.images import Image
 from foveal.images.conversion import Source
 from foveal.runs.data_table import overlap
 from foveal.runs.folder import Name, RunFolder
-from foveal.runs.inputs import list_images
+from foveal.runs.inputs import list_images, own_test_images
 from foveal.runs.record import restore
+from foveal.runs.thresholds import Threshold, asked_thresholds, kept_thresholds
+from foveal.runs.untrained import untrained_scorers
 
-__all__ = ["Run", "list_images", "load", "own_test_images"]
+__all__ = ["Run", "list_images", "load"]
 
 if TYPE_CHECKING:
     from foveal.report.looks import Look
@@ -59,12 +63,23 @@ class Run:
         """Whether an image has any number of the classes instead of exactly one."""
         return self.experiment.multilabel
 
+    @property
+    def thresholds(self) -> Thresholds | None:
+        """Those that training chose on the validation images; None if it chose none."""
+        return kept_thresholds(RunFolder(self.path), self.classes)
+
     def to(self, device: str | torch.device) -> Run:
         """Move the model to a device, in place; return the run."""
         self.model.to(device)
         return self
 
-    def predict(self, images: Source | Iterable[Source], *, batch_size: int = 32) -> list[Result]:
+    def predict(
+        self,
+        images: Source | Iterable[Source],
+        *,
+        batch_size: int = 32,
+        threshold: Threshold | None = None,
+    ) -> list[Result]:
         """Predict the classes of images, and where the model looked.
 
         Args:
@@ -72,33 +87,63 @@ class Run:
                 tensors (C, H, W) or (B, C, H, W), uint8 or in [0, 1]; PIL images; NumPy arrays
                 (H, W) or (H, W, C); one, or an iterable of any of them.
             batch_size: images per forward pass; the results do not depend on it.
+            threshold: probability above which a class is predicted, see
+                `foveal.runs.thresholds.asked_thresholds`; "validation": as training chose it.
+                None: the most probable class; of sets, those above one half.
 
         Returns:
             A result per image, in order. An image that cannot be read has an `error`, the others
             are predicted.
 
         Raises:
-            UserError: a folder or pattern without an image.
+            UserError: a folder or pattern without an image, or a threshold without a meaning.
         """
-        return list(self.results(list_images(images), batch_size=batch_size))
+        asked = None if threshold is None else self.thresholds_at(threshold)
+        return list(self.results(list_images(images), batch_size=batch_size, thresholds=asked))
 
-    def results(self, images: Sequence[Image], *, batch_size: int = 32) -> Iterator[Result]:
+    def results(
+        self,
+        images: Sequence[Image],
+        *,
+        batch_size: int = 32,
+        thresholds: Thresholds | None = None,
+    ) -> Iterator[Result]:
         """Predict images one after the other; see `predict` and `list_images`."""
-        return predict(self.model, images, self.classes, batch_size, multilabel=self.multilabel)
+        several = self.multilabel
+        results = predict(self.model, images, self.classes, batch_size, multilabel=several)
+        if thresholds is None:
+            return results
+        return (thresholds.apply(result, multilabel=several) for result in results)
 
-    def evaluate(self, data: str | Path | Dataset | None = None, *, batch_size: int = 32) -> Report:
+    def thresholds_at(self, threshold: Threshold) -> Thresholds:
+        """What a threshold means for each class; see `predict`."""
+        return asked_thresholds(self.path, self.experiment, threshold)
+
+    def evaluate(
+        self,
+        data: str | Path | Dataset | None = None,
+        *,
+        batch_size: int = 32,
+        looks: bool = False,
+    ) -> Report:
         """Evaluate on labelled images.
 
         Args:
             data: a folder or CSV, whose test split is used if it has one, or a data set; None: the
                 test images of the run's own data.
             batch_size: images per forward pass; the report does not depend on it.
+            looks: measure whether the looks matter, in several passes over the images; see
+                `foveal.evaluation.evidence`.
 
         Raises:
-            UserError: the data cannot be read or have unknown classes.
+            UserError: the data cannot be read or have unknown classes; the model has no looks.
         """
         dataset = data if isinstance(data, Dataset) else self.labelled_images(data)[0]
-        return evaluate(self.model, dataset, batch_size, classes=self.classes)
+        thresholds, judge = self.thresholds, evaluate
+        if looks:
+            judge = partial(evaluate_looks, untrained=untrained_scorers(self.model))
+        report = judge(self.model, dataset, batch_size, classes=self.classes)
+        return replace(report, thresholds=thresholds)
 
     def labelled_images(self, data: str | Path | None = None) -> tuple[Dataset, str]:
         """The images to evaluate on, and a description of them; see `evaluate`."""
@@ -204,18 +249,3 @@ def load(path: str | Path, *, device: str | torch.device | None = None) -> Run:
     experiment.model.eval()
     run = Run(folder.path, experiment, checkpoint)
     return run if device is None else run.to(device)
-
-
-def own_test_images(experiment: Experiment) -> tuple[Dataset, str]:
-    """The images that an experiment is evaluated on, and a description of them.
-
-    Raises:
-        UserError: the data cannot be read, or the pictures cannot be painted as asked.
-    """
-    try:
-        splits = experiment.splits()
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    if splits.test is None:
-        return splits.validation, "its validation images (no test images)"
-    return splits.test, "its test images"

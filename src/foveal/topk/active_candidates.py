@@ -5,10 +5,11 @@ relative to the k-th largest score.
 """
 
 import math
-from functools import cache
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from foveal.topk.hard import check_finite
@@ -58,36 +59,66 @@ def find_active(
     )
 
 
+class _Edges(NamedTuple):
+    """What depends on the bins alone, B_n of them.
+
+    Attributes:
+        number: of the edges, 0 to B_n.
+        at: where they lie, in sigmas.
+        tails: the chance to be above 0 of noise around the distance between two edges, which is
+            given as a number of bins plus B_n.
+        above: the same, of each edge seen from the lower and from the upper edge of each bin.
+    """
+
+    number: Int[Tensor, " e"]
+    at: Float[Tensor, " e"]
+    tails: Float[Tensor, " s"]
+    above: tuple[Float[Tensor, "b e"], Float[Tensor, "b e"]]
+
+
+_BINS = 2 * _RANGE * _BINS_PER_SIGMA
+
+
+@lru_cache(maxsize=8)
+def _edges(device: torch.device) -> _Edges:
+    number = torch.arange(_BINS + 1, device=device)
+    steps = torch.arange(-_BINS, _BINS + 1, device=device).double()
+    tails = torch.special.ndtr(steps / _BINS_PER_SIGMA)
+    between = number[:-1, None] - number + _BINS  # from edge to lower edge of bin
+    # the last bin's upper edge is as far from the first edge as there are bins
+    above = tails[between], tails[between + 1]
+    return _Edges(number, (number / _BINS_PER_SIGMA - _RANGE).double(), tails, above)
+
+
+@lru_cache(maxsize=64)
+def _bounds(n: int, k: int, device: torch.device) -> tuple[Int[Tensor, ""], Bool[Tensor, " e"]]:
+    """The last edge that each of the k best exceeds, and the edges that none of all n exceeds."""
+    number, at, _, _ = _edges(device)
+    short = (at <= 0) & (torch.special.ndtr(at) < NEGLIGIBLE / k)
+    none = (number >= _BINS // 2) & (n * torch.special.ndtr(-at) < NEGLIGIBLE)
+    return short.sum() - 1, none
+
+
 def _interval(
     x: Float[Tensor, "B N"], k: int
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"], Float[Tensor, " B"]]:
     """Both ends of the threshold's interval, and the lowest active score, on the edges of bins."""
-    bin_count = 2 * _RANGE * _BINS_PER_SIGMA
-    edges = torch.arange(bin_count + 1, device=x.device)
-    at = (edges / _BINS_PER_SIGMA - _RANGE).double()
-    bins = ((x + _RANGE) * _BINS_PER_SIGMA).floor().clamp(-1, bin_count)
+    number, at, tails, above = _edges(x.device)
+    bins = ((x + _RANGE) * _BINS_PER_SIGMA).floor().clamp(-1, _BINS)
     bins = bins.long() + 1  # 0: below all bins
-    counts = torch.zeros(x.shape[0], bin_count + 2, dtype=x.dtype, device=x.device)
+    counts = x.new_zeros(x.shape[0], _BINS + 2)
     counts.scatter_add_(1, bins, torch.ones_like(x))
-
-    def tail(steps: Tensor) -> Tensor:
-        probability: Tensor = torch.special.ndtr(steps.double() / _BINS_PER_SIGMA)
-        return probability
-
     few, many = improbable_means(k)
     # The mean above each edge if every score lay at the lower or upper edge of its bin.
-    lower, upper = (
-        counts[:, 1:-1] @ tail(edges[:-1, None] + up - edges) + counts[:, -1:] for up in (0, 1)
-    )
-    at_zero = torch.special.ndtr(at)
-    short = (at <= 0) & (at_zero < NEGLIGIBLE / k)  # each of the k best falls below these
-    low = torch.maximum((lower > many).sum(dim=1) - 1, short.sum() - 1)  # (B,)
-    fewer = (edges > low[:, None]) & (upper < few)
-    fewer |= (edges >= bin_count // 2) & (x.shape[1] * torch.special.ndtr(-at) < NEGLIGIBLE)
-    high = fewer.int().argmax(dim=1)
+    lower, upper = (counts[:, 1:-1] @ each + counts[:, -1:] for each in above)
+    least, none = _bounds(x.shape[1], k, x.device)
+    low = torch.maximum((lower > many).sum(dim=1) - 1, least)  # (B,)
+    fewer = (number > low[:, None]) & (upper < few)
+    high = (fewer | none).int().argmax(dim=1)
     # of the bins below, at their upper edge
-    probability = counts[:, :-2] * tail(edges[:-1] - low[:, None])
-    dropped = (probability.cumsum(dim=1) <= NEGLIGIBLE) & (edges[:-1] <= low[:, None])
+    up_to = number[:-1]
+    probability = counts[:, :-2] * tails[up_to - low[:, None] + _BINS]
+    dropped = (probability.cumsum(dim=1) <= NEGLIGIBLE) & (up_to <= low[:, None])
     cut = dropped.sum(dim=1) - 1
     floor = torch.where(cut < 0, -torch.inf, at[cut.clamp(min=0)])
     return at[low.clamp(min=0)], at[high], floor

@@ -1,20 +1,20 @@
-"""`foveal.topk.quadrature` on a GPU with fused recurrences: one launch instead of hundreds.
+"""`foveal.topk.quadrature` on a GPU, all nodes of all images in one launch.
 
-A program passes over the candidates, forwards and backwards, for a few (image, node) pairs; a state
-is a tile of counts x pairs in registers, stored once per candidate. Without Triton, which comes
-with torch's CUDA builds on Linux, or with FOVEAL_TRITON=0 in the environment, `AVAILABLE` is false.
-
-So far tested in Triton's interpreter only, and never timed on a GPU.
+A program passes over an image's candidates, forwards and backwards, for the thresholds of one
+bundle; a state is a tile of counts x thresholds in registers. States are kept at every BLOCK-th
+candidate, and on the way back those between are computed again. Without Triton, which comes with
+torch's CUDA builds on Linux, or with FOVEAL_TRITON=0 in the environment, `AVAILABLE` is false.
 """
 
 import os
 from functools import partial
+from typing import no_type_check
 
-import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from foveal.topk import quadrature
+from foveal.topk.quadrature import LANES, shares
 
 try:
     import triton
@@ -24,135 +24,231 @@ except ImportError:
 else:
     AVAILABLE = os.environ.get("FOVEAL_TRITON") != "0"
 
-PAIRS = 16  # (image, node) pairs per program
+FIRST = 4  # bundles of nodes in the first launch: mostly enough, and a GPU has room for them
+_BLOCK = 16  # candidates between kept states
 
 
-def _weight_integrand(z: Float[Tensor, "M P"], k: int) -> Float[Tensor, "K M P"]:
-    """The integrand of W at each pair's threshold."""
-    p, f = torch.special.ndtr(z).contiguous(), quadrature.density(z).contiguous()
-    counts, states = _workspace(z, k, 2)
-    into = z.new_empty(k, *z.shape)
-    _weight_kernel[states.shape[:1]](p, f, into, states, *z.shape, k, counts, PAIRS)
-    return into
+def _weight_sums(
+    x: Float[Tensor, "B M"],
+    plan: Float[Tensor, "B 4"],
+    images: Int[Tensor, " b"],
+    bundles: range,
+    k: int,
+) -> Float[Tensor, "b K M"]:
+    candidates, programs = x.shape[1], (len(images), len(bundles))
+    into = x.new_empty(*programs, k, candidates)
+    counts, states = _workspace(x, programs, k, kinds=2)
+    _weight_kernel[programs](
+        x, plan, shares(x.device), images, into, states, bundles.start, candidates, k,
+        counts, LANES, _BLOCK, num_warps=_warps(counts),
+    )  # fmt: skip
+    return into.sum(dim=1)
 
 
-def _gradient_integrand(z: Float[Tensor, "M P"], g: Float[Tensor, "K M P"]) -> Float[Tensor, "M P"]:
-    """d<G, W> / dx at each pair's threshold."""
-    p, f = torch.special.ndtr(z).contiguous(), quadrature.density(z).contiguous()
-    counts, states = _workspace(z, g.shape[0], 4)
-    into = torch.empty_like(z, memory_format=torch.contiguous_format)
-    _gradient_kernel[states.shape[:1]](
-        z.contiguous(), p, f, g.contiguous(), into, states, *z.shape, g.shape[0], counts, PAIRS
-    )
-    return into
+def _gradient_sums(
+    x: Float[Tensor, "B M"],
+    plan: Float[Tensor, "B 4"],
+    bundles: Int[Tensor, " B"],
+    incoming: Float[Tensor, "B K M"],
+) -> Float[Tensor, "B M"]:
+    candidates, k = x.shape[1], incoming.shape[1]
+    programs = (len(x), FIRST)  # each for every FIRST-th bundle of an image, however many it has
+    into = x.new_zeros(*programs, candidates)
+    counts, states = _workspace(x, programs, k, kinds=4)
+    _gradient_kernel[programs](
+        x, plan, shares(x.device), bundles.contiguous(), incoming.contiguous(), into, states,
+        candidates, k, counts, LANES, _BLOCK, num_warps=_warps(counts),
+    )  # fmt: skip
+    return into.sum(dim=1)
 
 
-weights = partial(quadrature.weights, integrand=_weight_integrand)
-gradients = partial(quadrature.gradients, integrand=_gradient_integrand)
+weights = partial(quadrature.weights, sum_up=_weight_sums, first=FIRST)
+gradients = partial(quadrature.gradients, sum_up=_gradient_sums)
 
 
-def _workspace(z: Float[Tensor, "M P"], k: int, kinds: int) -> tuple[int, Tensor]:
-    """The number of counts in a tile, and memory for the states before each candidate."""
+def _workspace(x: Tensor, programs: tuple[int, int], k: int, kinds: int) -> tuple[int, Tensor]:
+    """The number of counts in a tile, and memory for states: of one block, and at every block."""
     counts = 1 << max(0, k - 1).bit_length()
-    programs = -(-z.shape[1] // PAIRS)
-    return counts, z.new_empty(programs, z.shape[0], kinds, counts, PAIRS)
+    kept = _BLOCK + -(-x.shape[1] // _BLOCK)
+    return counts, x.new_empty(*programs, kept, kinds, counts, LANES)
+
+
+def _warps(counts: int) -> int:
+    """Threads of a program, in units of 32: four numbers of a tile each."""
+    return max(1, min(8, counts * LANES // 128))
 
 
 if AVAILABLE:
 
     @triton.jit
-    def _entry(state, c):  # type: ignore[no-untyped-def]
-        """Entry c of every column, 0 outside."""
-        held = (c >= 0) & (c < state.shape[0])
-        return tl.where(held, tl.gather(state, tl.where(held, c, 0), 0), 0.0)
+    @no_type_check
+    def _neighbour(state, c, by):
+        """Entry c + by of every column, 0 outside."""
+        held = (c + by >= 0) & (c + by < state.shape[0])
+        return tl.where(held, tl.gather(state, tl.where(held, c + by, 0), 0), 0.0)
 
     @triton.jit
-    def _weight_kernel(  # type: ignore[no-untyped-def]
-        p_at, f_at, into, states, m, n, k, COUNTS: tl.constexpr, PAIRS: tl.constexpr
-    ):
-        pair = tl.program_id(0) * PAIRS + tl.arange(0, PAIRS)
-        c = tl.arange(0, COUNTS)[:, None] + tl.zeros((1, PAIRS), tl.int32)
-        tile = c * PAIRS + tl.arange(0, PAIRS)[None, :]
-        size: tl.constexpr = COUNTS * PAIRS
-        states += tl.program_id(0).to(tl.int64) * m * 2 * size
+    @no_type_check
+    def _at_threshold(x_at, i, t):
+        """z, the chance to be above the threshold and the density at it, of candidate i."""
+        z = tl.load(x_at + i) - t
+        p = 0.5 + 0.5 * tl.erf(z * 0.7071067811865476)
+        return z, p, tl.exp(-0.5 * z * z) * 0.3989422804014327
+
+    @triton.jit
+    @no_type_check
+    def _thresholds(plan_at, shares_at, image, bundle, LANES: tl.constexpr):
+        low, high = tl.load(plan_at + image * 4 + 1), tl.load(plan_at + image * 4 + 2)
+        share = tl.load(shares_at + bundle * LANES + tl.arange(0, LANES))
+        return (low + (high - low) * share)[None, :]
+
+    @triton.jit
+    @no_type_check
+    def _weight_kernel(
+        x_at, plan_at, shares_at, images_at, into, states, first, m, k,
+        COUNTS: tl.constexpr, LANES: tl.constexpr, BLOCK: tl.constexpr,
+    ):  # fmt: skip
+        image = tl.load(images_at + tl.program_id(0))
+        own = (tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)).to(tl.int64)
+        t = _thresholds(plan_at, shares_at, image, first + tl.program_id(1), LANES)
+        c = tl.arange(0, COUNTS)[:, None] + tl.zeros((1, LANES), tl.int32)
+        size: tl.constexpr = COUNTS * LANES
+        tile = c * LANES + tl.arange(0, LANES)[None, :]
+        blocks = tl.cdiv(m, BLOCK)
+        states += own * (BLOCK + blocks) * 2 * size + tile
+        starts = states + BLOCK * 2 * size
+        into += own * k * m
+        x_at += image * m
         a = tl.where(c == 0, 1.0, 0.0).to(tl.float64)
-        d = tl.zeros((COUNTS, PAIRS), tl.float64)
+        d = tl.zeros((COUNTS, LANES), tl.float64)
         for i in range(m):
-            tl.store(states + (i * 2) * size + tile, a)
-            tl.store(states + (i * 2 + 1) * size + tile, d)
-            p = tl.load(p_at + i * n + pair, pair < n, 0.0)[None, :]
-            f = tl.load(f_at + i * n + pair, pair < n, 0.0)[None, :]
-            d += p * (_entry(d, c - 1) - d) + f * a
-            a += p * (_entry(a, c - 1) - a)
+            if i % BLOCK == 0:
+                tl.store(starts + (i // BLOCK) * 2 * size, a)
+                tl.store(starts + ((i // BLOCK) * 2 + 1) * size, d)
+            _, p, f = _at_threshold(x_at, i, t)
+            d += p * (_neighbour(d, c, -1) - d) + f * a
+            a += p * (_neighbour(a, c, -1) - a)
         tl.debug_barrier()
-        b = tl.where(c == 0, 1.0, 0.0).to(tl.float64)
-        e = tl.zeros((COUNTS, PAIRS), tl.float64)
-        for back in range(m):
-            i = m - 1 - back
-            a = tl.load(states + (i * 2) * size + tile)
-            d = tl.load(states + (i * 2 + 1) * size + tile)
-            p = tl.load(p_at + i * n + pair, pair < n, 0.0)[None, :]
-            f = tl.load(f_at + i * n + pair, pair < n, 0.0)[None, :]
-            b_left, e_left = _entry(b, k - 1 - c), _entry(e, k - 2 - c)
-            mass = f * a * b_left + p * (_entry(d, c - 1) * b_left + a * e_left)
-            tl.store(into + (c * m + i) * n + pair[None, :], mass, (c < k) & (pair < n)[None, :])
-            e += p * (_entry(e, c - 1) - e) + f * b
-            b += p * (_entry(b, c - 1) - b)
+        # from the other end, with c others to come before and k - 1 - c after: entry k - 1 first
+        b = tl.where(c == k - 1, 1.0, 0.0).to(tl.float64)
+        e = tl.zeros((COUNTS, LANES), tl.float64)
+        for left in range(blocks):
+            block = blocks - 1 - left
+            begin = block * BLOCK
+            end = tl.minimum(begin + BLOCK, m)
+            a = tl.load(starts + block * 2 * size)
+            d = tl.load(starts + (block * 2 + 1) * size)
+            for i in range(begin, end):
+                tl.store(states + (i - begin) * 2 * size, a)
+                tl.store(states + ((i - begin) * 2 + 1) * size, d)
+                _, p, f = _at_threshold(x_at, i, t)
+                d += p * (_neighbour(d, c, -1) - d) + f * a
+                a += p * (_neighbour(a, c, -1) - a)
+            tl.debug_barrier()
+            for back in range(end - begin):
+                i = end - 1 - back
+                a = tl.load(states + (i - begin) * 2 * size)
+                d = tl.load(states + ((i - begin) * 2 + 1) * size)
+                _, p, f = _at_threshold(x_at, i, t)
+                b1, e1 = _neighbour(b, c, 1), _neighbour(e, c, 1)
+                mass = f * a * b + p * (_neighbour(d, c, -1) * b + a * e1)
+                slot = tl.arange(0, COUNTS)
+                tl.store(into + slot * m + i, tl.sum(mass, axis=1), slot < k)
+                e += p * (e1 - e) + f * b
+                b += p * (b1 - b)
+            tl.debug_barrier()
 
     @triton.jit
-    def _advance(a, v, d, e, p, f, own, before, c):  # type: ignore[no-untyped-def]
-        """The next candidate's states; `own` and `before` are G of the slots after c and c - 1."""
-        a1, v1, d1, e1 = _entry(a, c - 1), _entry(v, c - 1), _entry(d, c - 1), _entry(e, c - 1)
-        e += p * (e1 + own * d1 - e) + f * (v + own * a)
+    @no_type_check
+    def _advance(a, v, d, e, a1, v1, d1, e1, p, f, g, g1):
+        """The next candidate's states from these and their neighbours, with G of the slot that the
+        candidate would fill, after as many as the state has or after those of the neighbour."""
+        e += p * (e1 + g * d1 - e) + f * (v + g * a)
         d += p * (d1 - d) + f * a
-        v += p * (v1 + before * a1 - v)
+        v += p * (v1 + g1 * a1 - v)
         a += p * (a1 - a)
         return a, v, d, e
 
     @triton.jit
-    def _gradient_kernel(  # type: ignore[no-untyped-def]
-        z_at, p_at, f_at, g_at, into, states, m, n, k, COUNTS: tl.constexpr, PAIRS: tl.constexpr
-    ):
-        pair = tl.program_id(0) * PAIRS + tl.arange(0, PAIRS)
-        c = tl.arange(0, COUNTS)[:, None] + tl.zeros((1, PAIRS), tl.int32)
-        tile = c * PAIRS + tl.arange(0, PAIRS)[None, :]
-        size: tl.constexpr = COUNTS * PAIRS
-        here = (pair < n)[None, :]
-        states += tl.program_id(0).to(tl.int64) * m * 4 * size
-        none = tl.zeros((COUNTS, PAIRS), tl.float64)
+    @no_type_check
+    def _forward(a, v, d, e, x_at, g_at, i, t, c, m, k):
+        _, p, f = _at_threshold(x_at, i, t)
+        g = tl.load(g_at + c * m + i, c < k, 0.0)
+        g1 = tl.load(g_at + (c - 1) * m + i, (c > 0) & (c <= k), 0.0)
+        a1, v1 = _neighbour(a, c, -1), _neighbour(v, c, -1)
+        d1, e1 = _neighbour(d, c, -1), _neighbour(e, c, -1)
+        return _advance(a, v, d, e, a1, v1, d1, e1, p, f, g, g1)
+
+    @triton.jit
+    @no_type_check
+    def _add_gradient(
+        x_at, g_at, into, states, t, m, k,
+        COUNTS: tl.constexpr, LANES: tl.constexpr, BLOCK: tl.constexpr,
+    ):  # fmt: skip
+        c = tl.arange(0, COUNTS)[:, None] + tl.zeros((1, LANES), tl.int32)
+        size: tl.constexpr = COUNTS * LANES
+        blocks = tl.cdiv(m, BLOCK)
+        states += c * LANES + tl.arange(0, LANES)[None, :]
+        starts = states + BLOCK * 4 * size
+        none = tl.zeros((COUNTS, LANES), tl.float64)
         a, v, d, e = tl.where(c == 0, 1.0, 0.0).to(tl.float64), none, none, none
         for i in range(m):
-            tl.store(states + (i * 4) * size + tile, a)
-            tl.store(states + (i * 4 + 1) * size + tile, v)
-            tl.store(states + (i * 4 + 2) * size + tile, d)
-            tl.store(states + (i * 4 + 3) * size + tile, e)
-            p = tl.load(p_at + i * n + pair, pair < n, 0.0)[None, :]
-            f = tl.load(f_at + i * n + pair, pair < n, 0.0)[None, :]
-            own = tl.load(g_at + (c * m + i) * n + pair[None, :], (c < k) & here, 0.0)
-            a, v, d, e = _advance(a, v, d, e, p, f, own, _entry(own, c - 1), c)
+            if i % BLOCK == 0:
+                start = starts + (i // BLOCK) * 4 * size
+                tl.store(start, a)
+                tl.store(start + size, v)
+                tl.store(start + 2 * size, d)
+                tl.store(start + 3 * size, e)
+            a, v, d, e = _forward(a, v, d, e, x_at, g_at, i, t, c, m, k)
         tl.debug_barrier()
-        b, u, h, w = tl.where(c == 0, 1.0, 0.0).to(tl.float64), none, none, none
-        for back in range(m):
-            i = m - 1 - back
-            a = tl.load(states + (i * 4) * size + tile)
-            v = tl.load(states + (i * 4 + 1) * size + tile)
-            d = tl.load(states + (i * 4 + 2) * size + tile)
-            e = tl.load(states + (i * 4 + 3) * size + tile)
-            z = tl.load(z_at + i * n + pair, pair < n, 0.0)
-            p = tl.load(p_at + i * n + pair, pair < n, 0.0)[None, :]
-            f = tl.load(f_at + i * n + pair, pair < n, 0.0)[None, :]
-            own = tl.load(g_at + (c * m + i) * n + pair[None, :], (c < k) & here, 0.0)
-            # With i left out, k - 1 - c come after it; with i above the threshold, k - 2 - c.
-            b0, u0 = _entry(b, k - 1 - c), _entry(u, k - 1 - c)
-            h0, w0 = _entry(h, k - 1 - c), _entry(w, k - 1 - c)
-            b1, u1 = _entry(b, k - 2 - c), _entry(u, k - 2 - c)
-            h1, w1 = _entry(h, k - 2 - c), _entry(w, k - 2 - c)
-            upto = v + own * a
-            out = d * u0 + e * b0 + a * w0 + v * h0
-            above = upto * h1 + a * w1 + d * u1 + (e + _entry(own, c + 1) * d) * b1
-            total = tl.sum(above - out - z[None, :] * (upto * b0 + a * u0), axis=0)
-            tl.store(into + i * n + pair, total * tl.sum(f, axis=0), pair < n)
-            mirrored = tl.load(
-                g_at + ((k - 1 - c) * m + i) * n + pair[None, :], (c < k) & here, 0.0
-            )
-            b, u, h, w = _advance(b, u, h, w, p, f, mirrored, _entry(mirrored, c - 1), c)
+        b, u, h, w = tl.where(c == k - 1, 1.0, 0.0).to(tl.float64), none, none, none
+        for left in range(blocks):
+            block = blocks - 1 - left
+            begin = block * BLOCK
+            end = tl.minimum(begin + BLOCK, m)
+            start = starts + block * 4 * size
+            a, v = tl.load(start), tl.load(start + size)
+            d, e = tl.load(start + 2 * size), tl.load(start + 3 * size)
+            for i in range(begin, end):
+                start = states + (i - begin) * 4 * size
+                tl.store(start, a)
+                tl.store(start + size, v)
+                tl.store(start + 2 * size, d)
+                tl.store(start + 3 * size, e)
+                a, v, d, e = _forward(a, v, d, e, x_at, g_at, i, t, c, m, k)
+            tl.debug_barrier()
+            for back in range(end - begin):
+                i = end - 1 - back
+                start = states + (i - begin) * 4 * size
+                a, v = tl.load(start), tl.load(start + size)
+                d, e = tl.load(start + 2 * size), tl.load(start + 3 * size)
+                z, p, f = _at_threshold(x_at, i, t)
+                g = tl.load(g_at + c * m + i, c < k, 0.0)
+                g1 = tl.load(g_at + (c + 1) * m + i, c + 1 < k, 0.0)
+                b1, u1 = _neighbour(b, c, 1), _neighbour(u, c, 1)
+                h1, w1 = _neighbour(h, c, 1), _neighbour(w, c, 1)
+                upto = v + g * a
+                out = d * u + e * b + a * w + v * h
+                above = upto * h1 + a * w1 + d * u1 + (e + g1 * d) * b1
+                total = tl.sum(f * (above - out - z * (upto * b + a * u)), axis=1)
+                tl.store(into + i, tl.load(into + i) + tl.sum(total, axis=0))
+                b, u, h, w = _advance(b, u, h, w, b1, u1, h1, w1, p, f, g, g1)
+            tl.debug_barrier()
+
+    @triton.jit
+    @no_type_check
+    def _gradient_kernel(
+        x_at, plan_at, shares_at, bundles_at, g_at, into, states, m, k,
+        COUNTS: tl.constexpr, LANES: tl.constexpr, BLOCK: tl.constexpr,
+    ):  # fmt: skip
+        image = tl.program_id(0).to(tl.int64)
+        own = image * tl.num_programs(1) + tl.program_id(1)
+        states += own * (BLOCK + tl.cdiv(m, BLOCK)) * 4 * COUNTS * LANES
+        into += own * m
+        x_at += image * m
+        g_at += image * k * m
+        for bundle in range(
+            tl.program_id(1), tl.load(bundles_at + image).to(tl.int32), tl.num_programs(1)
+        ):
+            t = _thresholds(plan_at, shares_at, image, bundle, LANES)
+            _add_gradient(x_at, g_at, into, states, t, m, k, COUNTS, LANES, BLOCK)

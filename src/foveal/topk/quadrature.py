@@ -7,6 +7,7 @@ largest score, and in float64.
 
 import math
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -31,7 +32,8 @@ def weights(
     k: int,
     sigma: float,
     *,
-    integrand: Callable[[Tensor, int], Tensor] | None = None,
+    sum_up: Callable[[Tensor, Tensor, Tensor, range, int], Tensor] | None = None,
+    first: int = 1,
 ) -> tuple[Int[Tensor, "B M"], Float[Tensor, "B K M"], Float[Tensor, "B 4"], Int[Tensor, "B 2"]]:
     """The active candidates, their weights, and what the gradient needs.
 
@@ -39,31 +41,31 @@ def weights(
         scores: finite.
         k: number of slots.
         sigma: standard deviation of the noise.
-        integrand: (x - t (M, P), k) -> (K, M, P) instead of the one in PyTorch.
+        sum_up: instead of `_weight_sums`.
+        first: bundles of nodes to begin with, a power of two.
 
     Returns:
         candidates, weights: of the selection.
         plan: see `find_active`.
         counts: number of active candidates, and of bundles of nodes.
     """
-    integrand = integrand or _weight_integrand
+    sum_up = sum_up or _weight_sums
     candidates, plan, active = find_active(scores, k, sigma)
     x = _active_scores(scores, sigma, candidates, plan, active)
-    sums = torch.zeros(k, x.shape[1], x.shape[0], dtype=x.dtype, device=x.device)
+    sums = x.new_zeros(x.shape[0], k, x.shape[1])
     bundles = torch.zeros_like(active)
     unfinished, done = torch.arange(x.shape[0], device=x.device), 0
     while len(unfinished) and done < BUNDLES:
-        until = max(1, 2 * done)
-        for image, t in _nodes(unfinished, plan, range(done, until), x.shape[1], 2 * k):
-            sums.index_add_(2, image, integrand(x.T[:, image] - t, k))
+        until = max(first, 2 * done)
+        sums[unfinished] += sum_up(x, plan, unfinished, range(done, until), k)
         done = until
         bundles[unfinished] = done
         step = (plan[unfinished, 2] - plan[unfinished, 1]) / (LANES * done)
-        error = (step * sums[..., unfinished].sum(dim=1) - 1).abs().amax(dim=0)  # (b,)
+        error = (step[:, None] * sums[unfinished].sum(dim=2) - 1).abs().amax(dim=1)  # (b,)
         unfinished = unfinished[error >= ROW_SUM_TOLERANCE]
     step = (plan[:, 2] - plan[:, 1]) / (LANES * bundles)
-    value = (sums * step).permute(2, 0, 1)
-    value = value.masked_fill(value < _TINY, 0).to(scores.dtype).contiguous()
+    value = sums * step[:, None, None]
+    value = value.masked_fill(value < _TINY, 0).to(scores.dtype)
     return candidates, value, plan, torch.stack((active, bundles), dim=1)
 
 
@@ -76,31 +78,74 @@ def gradients(
     plan: Float[Tensor, "B 4"],
     counts: Int[Tensor, "B 2"],
     *,
-    integrand: Callable[[Tensor, Tensor], Tensor] | None = None,
+    sum_up: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None = None,
 ) -> tuple[Float[Tensor, "B N"], Float[Tensor, " B"]]:
     """The gradients with respect to the scores, and per image with respect to sigma.
 
-    The arguments after sigma are what `weights` returned; `integrand` is (x - t (M, P), incoming
-    (K, M, P)) -> (M, P) instead of the one in PyTorch.
+    The arguments after sigma are what `weights` returned; `sum_up` takes the place of
+    `_gradient_sums`.
     """
-    integrand = integrand or _gradient_integrand
+    sum_up = sum_up or _gradient_sums
     x = _active_scores(scores, sigma, candidates, plan, counts[:, 0])
     incoming = incoming.double()
     # Rows of W sum to one, so a constant per slot changes nothing but the rounding.
     incoming = incoming - (incoming * weights).sum(dim=2, keepdim=True)
-    incoming = incoming.permute(1, 2, 0)  # (K, M, B)
-    sums = torch.zeros_like(x.T)  # (M, B)
-    bundles = counts[:, 1].tolist()
-    for count in sorted(set(bundles)):
-        same = [image for image, own in enumerate(bundles) if own == count]
-        images = torch.tensor(same, device=x.device)
-        for image, t in _nodes(images, plan, range(count), x.shape[1], 4 * weights.shape[1]):
-            sums.index_add_(1, image, integrand(x.T[:, image] - t, incoming[..., image]))
     step = (plan[:, 2] - plan[:, 1]) / (LANES * counts[:, 1]) / sigma
-    gradient = (sums * step).T  # (B, M)
+    gradient = sum_up(x, plan, counts[:, 1], incoming) * step[:, None]  # (B, M)
     into = torch.zeros(scores.shape, dtype=x.dtype, device=x.device)
     into.scatter_add_(1, candidates, gradient)
     return into.to(scores.dtype), -(gradient * x).sum(dim=1)
+
+
+@cache
+def shares(device: torch.device) -> Float[Tensor, "bundles lanes"]:
+    """The thresholds of all bundles, as parts of the interval from its lower end.
+
+    Bundle 0 has LANES even steps over the interval, bundle 1 the points halfway between, bundles 2
+    and 3 those halfway between all of these, and so on: after each power of two, all thresholds so
+    far form one trapezoidal rule. The integrand vanishes smoothly at both ends, so the rule
+    converges faster than any power (Trefethen & Weideman, SIAM Review 2014).
+    """
+    rows = []
+    for bundle in range(BUNDLES):
+        level = 1 << (max(bundle, 1).bit_length() - 1)  # bundles level .. 2 level - 1 refine
+        step = 1 / (LANES * level)
+        start = {0: step / 2, 1: 0.0}.get(bundle, step / 2 + step * (bundle - level) * LANES)
+        rows.append([start + step * q for q in range(LANES)])
+    return torch.tensor(rows, dtype=torch.float64, device=device)
+
+
+def _weight_sums(
+    x: Float[Tensor, "B M"],
+    plan: Float[Tensor, "B 4"],
+    images: Int[Tensor, " b"],
+    bundles: range,
+    k: int,
+) -> Float[Tensor, "b K M"]:
+    """The integrand of W summed over the nodes of some bundles, for some images."""
+    sums = x.new_zeros(k, x.shape[1], x.shape[0])
+    for image, t in _nodes(images, plan, bundles, x.shape[1], 2 * k):
+        sums.index_add_(2, image, _weight_integrand(x.T[:, image] - t, k))
+    return sums[..., images].permute(2, 0, 1)
+
+
+def _gradient_sums(
+    x: Float[Tensor, "B M"],
+    plan: Float[Tensor, "B 4"],
+    bundles: Int[Tensor, " B"],
+    incoming: Float[Tensor, "B K M"],
+) -> Float[Tensor, "B M"]:
+    """d<incoming, W> / dx summed over the nodes of each image's own number of bundles."""
+    by_candidate = incoming.permute(1, 2, 0)  # (K, M, B)
+    sums = torch.zeros_like(x.T)  # (M, B)
+    counts = bundles.tolist()
+    for count in sorted(set(counts)):
+        same = [image for image, own in enumerate(counts) if own == count]
+        images = torch.tensor(same, device=x.device)
+        for image, t in _nodes(images, plan, range(count), x.shape[1], 4 * incoming.shape[1]):
+            integrand = _gradient_integrand(x.T[:, image] - t, by_candidate[..., image])
+            sums.index_add_(1, image, integrand)
+    return sums.T
 
 
 def _active_scores(
@@ -123,20 +168,8 @@ def _nodes(
     candidates: int,
     state: int,
 ) -> Iterator[tuple[Int[Tensor, " P"], Float[Tensor, " P"]]]:
-    """Pairs of an image and a threshold t, in pieces whose states fit into memory.
-
-    Bundle 0 has LANES even steps over the interval, bundle 1 the points halfway between, bundles 2
-    and 3 those halfway between all of these, and so on: after each power of two, all thresholds so
-    far form one trapezoidal rule. The integrand vanishes smoothly at both ends, so the rule
-    converges faster than any power (Trefethen & Weideman, SIAM Review 2014).
-    """
-    starts = []
-    for bundle in bundles:
-        level = 1 << (max(bundle, 1).bit_length() - 1)  # bundles level .. 2 level - 1 refine
-        step = 1 / (LANES * level)
-        first = {0: step / 2, 1: 0.0}.get(bundle, step / 2 + step * (bundle - level) * LANES)
-        starts += [first + step * q for q in range(LANES)]
-    share = torch.tensor(starts, dtype=plan.dtype, device=plan.device)
+    """Pairs of an image and a threshold t, in pieces whose states fit into memory."""
+    share = shares(plan.device)[bundles.start : bundles.stop].flatten()
     low, high = plan[images, 1:3, None].unbind(dim=1)
     t = low + (high - low) * share  # (b, P / b)
     image = images.repeat_interleave(len(share))

@@ -28,6 +28,7 @@ from foveal.training.devices import Fabric, isolated_randomness, launch_fabric, 
 from foveal.training.diagnostics import Diagnostics
 from foveal.training.interruption import Stopped, stop_on_signal
 from foveal.training.logger import Clock, Logger, log_failure
+from foveal.training.loggers import LightningLogger
 from foveal.training.optimiser import apply_schedules, build_optimiser
 from foveal.training.state import State
 from foveal.training.step import LossModule, Unread, read, training_step
@@ -54,6 +55,7 @@ def fit(
     progress: bool = True,
     validate_first: bool = False,
     title: str = "",
+    loggers: Sequence[LightningLogger] = (),
 ) -> list[Row]:
     """Train a model on the training images and validate it on others.
 
@@ -74,6 +76,7 @@ def fit(
         validate_first: validate before the first step, too: weights that training only makes worse
             are kept as the best.
         title: of the progress, where this is a part of something.
+        loggers: Lightning's, or others of its interface, that get the rows of metrics.csv, too.
 
     Returns:
         The rows of metrics.csv, including those before a resumption.
@@ -104,6 +107,7 @@ def fit(
             progress=progress,
             validate_first=validate_first,
             title=title,
+            loggers=loggers,
         )
 
 
@@ -120,6 +124,7 @@ def _fit(
     progress: bool,
     validate_first: bool,
     title: str,
+    loggers: Sequence[LightningLogger],
 ) -> list[Row]:
     settings = training.optimisation
     # Without the reward for entropy, a step without noise gives the scorer no gradient.
@@ -130,7 +135,9 @@ def _fit(
     checkpointer = Checkpointer(run, fabric, model, optimiser)
     state, rows = checkpointer.restore() if resume else (State(), [])
     diagnostics, clock = Diagnostics(multilabel=is_multilabel(validation.labels)), Clock()
-    logger = Logger(run, rows, settings.steps, state.step, verbose=progress, title=title)
+    logger = Logger(
+        run, rows, settings.steps, state.step, verbose=progress, title=title, loggers=loggers
+    )
     unread = list[Unread]()
     model.train()
     if settings.frozen_norms:

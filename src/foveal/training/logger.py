@@ -1,8 +1,8 @@
-"""What a run reports as it goes: progress bar, metrics.csv, TensorBoard and the run's log."""
+"""What a run reports as it goes: progress bar, metrics.csv, the run's log and other loggers."""
 
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
@@ -13,6 +13,7 @@ from foveal._progress import ProgressLog
 from foveal.errors import Failure, UserError
 from foveal.runs.folder import Row, RunFolder
 from foveal.training.interruption import Stopped
+from foveal.training.loggers import LightningLogger
 from foveal.training.state import State
 
 
@@ -57,6 +58,7 @@ class Logger:
         first: number of steps made already.
         verbose: whether to write to standard error.
         title: of the progress.
+        loggers: others that the rows go to, too; one that fails is left, and training goes on.
     """
 
     def __init__(
@@ -68,12 +70,14 @@ class Logger:
         *,
         verbose: bool,
         title: str = "",
+        loggers: Sequence[LightningLogger] = (),
     ) -> None:
         self._rows, self._steps = rows, steps
         self._run = run if is_rank_zero() else None
         self._progress = ProgressLog(title or "step", first, verbose=verbose and is_rank_zero())
         self._status = "loss -  accuracy -"
         self._board = _tensorboard(self._run, first)
+        self._others = list(loggers) if is_rank_zero() else []
 
     def __enter__(self) -> "Logger":
         return self
@@ -89,6 +93,9 @@ class Logger:
         if self._board is not None:
             with suppress(OSError):  # what is left of the curves; metrics.csv has them
                 self._board.close()
+        for other in self._others:
+            with suppress(Exception):  # of another's package
+                other.finalize("success" if error is None else "failed")
 
     def show_progress(self, step: int, state: State | None = None) -> None:
         """Show how far the run is.
@@ -113,6 +120,7 @@ class Logger:
                 for name, value in row.items():
                     if value is not None and name != "step":
                         self._board.add_scalar(name, value, row["step"])
+        self._add_to_others(row)
         if row["validation_loss"] is not None:
             line = (
                 f"validation at step {row['step']}: loss {row['validation_loss']:.3f}  "
@@ -121,6 +129,19 @@ class Logger:
             )
             hit_rate = row["validation_hit_rate"]
             self.log(line if hit_rate is None else f"{line}  hit rate {hit_rate:.1%}")
+
+    def _add_to_others(self, row: Row) -> None:
+        metrics = {name: v for name, v in row.items() if v is not None and name != "step"}
+        for other in tuple(self._others):
+            try:
+                other.log_metrics(metrics, step=int(row["step"] or 0))
+            except Exception as error:  # of another's package, such as a lost connection
+                self._others.remove(other)
+                reason = " ".join(str(error).split()) or type(error).__name__
+                self.log(
+                    f"warning: {type(other).__name__} gets no more rows ({reason}); metrics.csv has"
+                    " them all"
+                )
 
     def log(self, text: str) -> None:
         """Write a line to standard error and to the run's log."""

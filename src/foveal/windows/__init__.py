@@ -12,11 +12,21 @@ from foveal.windows.geometry import (
     to_xyxy,
 )
 from foveal.windows.grids import centred, grid, regular
-from foveal.windows.overlaps import area, cover_chance, coverage, covers, intersection, iou, nms
+from foveal.windows.overlaps import (
+    area,
+    can_cover,
+    cover_chance,
+    coverage,
+    covers,
+    intersection,
+    iou,
+    nms,
+)
 
 __all__ = [
     "area",
     "by_image_size",
+    "can_cover",
     "centred",
     "centres",
     "coordinates",

@@ -31,6 +31,16 @@ def covers(
     return coverage(windows, boxes) >= fraction
 
 
+def can_cover(window: tuple[int, int], boxes: Int[Tensor, "n 4"]) -> bool:
+    """Whether a window of this height and width covers at least half of some box at its best place.
+
+    >>> can_cover((64, 64), torch.tensor([[0, 0, 114, 114]]))
+    False
+    """
+    common = (boxes[:, 2:] - boxes[:, :2]).minimum(boxes.new_tensor(window)).prod(dim=1)
+    return bool((2 * common >= area(boxes)).any())
+
+
 def cover_chance(
     window: tuple[int, int], boxes: Int[Tensor, "n 4"], image: tuple[int, int]
 ) -> float:

@@ -138,8 +138,9 @@ def _parts(
 ) -> Mapping[str, Callable[[], Any]]:
     """What `PatchClassifier.forward` does, piece by piece; each begins with what is before it."""
     whole, size = sources(images, model.channels), model.patch
-    windows, _ = model.geometry.windows(whole, torch.device("cpu"))
-    centres = relative_centres(windows, [image.size for image in whole]).to(images.device)
+    windows, _ = model.geometry.windows(whole, images.device)
+    sides = model.geometry.sides(whole, images.device)
+    centres = relative_centres(windows, [image.size for image in whole])
 
     def look() -> Tensor:
         return model.geometry.views(whole, images.device)
@@ -150,7 +151,7 @@ def _parts(
     views = look()
     scores = model.scorer(views).flatten(1)
     selection = select(scores)
-    patches = extract(whole, windows, selection, size)
+    patches = extract(whole, windows, selection, size, sides=sides)
     features = encode(model.encoder, patches)
 
     def join(leaf: Tensor) -> Tensor:
@@ -158,7 +159,8 @@ def _parts(
         return torch.nn.functional.cross_entropy(logits.float(), labels)
 
     def cut(leaf: Tensor) -> Tensor:
-        return extract(whole, windows, type(selection)(selection.candidates, leaf), size)
+        looks = type(selection)(selection.candidates, leaf)
+        return extract(whole, windows, looks, size, sides=sides)
 
     def there_and_back(part: Callable[[Tensor], Tensor], start: Tensor) -> None:
         result = part(start.detach().clone().requires_grad_())
