@@ -10,7 +10,7 @@ if [ ! -x .venv/bin/python ]; then
   "$python" -m venv .venv
 fi
 extras=${1:-}
-wanted="$(cat pyproject.toml setup.py constraints.txt src/native/* | cksum)"
+wanted=$(cat pyproject.toml setup.py constraints.txt src/native/* | cksum)
 if [ "$(cat ".venv/installed-$extras" 2>/dev/null)" != "$wanted" ]; then
   .venv/bin/python -m pip install --quiet --disable-pip-version-check \
     -c constraints.txt --editable ".${extras:+[$extras]}"

@@ -85,7 +85,7 @@ PAGES = [
     *([name] for name in cli.COMMANDS),
     *(["train", name] for name in (*_recipes.NAMES, "folder")),
     *(["data", name] for name in (*FIELD, *_recipes.NAMES)),
-    *(["benchmark", name] for name in (*TASKS, "field", "large")),
+    *(["benchmark", name] for name in (*TASKS, "field", "large", "needle")),
     *(["reproduce", name] for name in TABLES),
 ]
 
@@ -140,7 +140,7 @@ def test_help_names_every_command_recipe_task_and_table(said: pytest.CaptureFixt
         ([], cli.COMMANDS),
         (["train"], _recipes.NAMES),
         (["data"], (*FIELD, *_recipes.NAMES)),
-        (["benchmark"], (*TASKS, "field", "large")),
+        (["benchmark"], (*TASKS, "field", "large", "needle")),
         (["reproduce"], TABLES),
     ):
         assert main([*words, "--help"]) == 0

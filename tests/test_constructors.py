@@ -74,6 +74,7 @@ def _classifier() -> nn.Module:
             steps=(normalisations.softmax, partial(normalisations.smoothing, share=0.1)),
         ),
         apart=1,
+        mask="background",
         place=cordonnier_grid,
         global_head=global_head.GlobalHead(scorer.depth, classes=3),
     )

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from foveal.data.folder import read_folder
+from foveal.errors import UserError
 from foveal.field.benchmark.large import large
+from foveal.field.benchmark.needle import needle, write_images
 from foveal.field.gigapixel import Paste, painted_texture, spot, write_pyramid
 from foveal.images import FileImage, TensorImage
 
@@ -75,3 +78,46 @@ def test_what_work_costs_follows_the_view_and_the_patches_not_the_image(tmp_path
         if work == "predict" and big.bytes_read is not None and small.bytes_read is not None:
             assert big.bytes_read < 1.5 * small.bytes_read < small.file_bytes / 3
     assert len(found.summary()["costs"]) == 4
+
+
+def test_half_of_the_needle_images_hold_one_spot_where_the_boxes_say(tmp_path: Path) -> None:
+    labels = write_images(tmp_path, side=1100, count=8, spot=40)
+    splits = read_folder(labels)
+    parts = (splits.train, splits.validation, splits.test)
+    assert [len(part) for part in parts if part is not None] == [4, 2, 2]
+    for part in parts:
+        assert part is not None
+        for example in (part[index] for index in range(len(part))):
+            assert example.image.size == (1100, 1100)
+            is_clean = part.classes[example.label] == "clean"
+            assert (example.boxes is None or len(example.boxes) == 0) == is_clean
+            if not is_clean:
+                assert example.boxes is not None
+                (crop,) = example.image.crops(example.boxes, (40, 40))
+                assert crop[0].mean() > 0.75  # red and white, which no texture is
+
+
+def test_a_needle_is_looked_for_as_in_any_training(tmp_path: Path) -> None:
+    found = needle(
+        megapixels=1,
+        images=8,
+        spot=40,
+        view=(64, 64),
+        encoder="thin",
+        minutes=0.01,
+        folder=tmp_path,
+    )
+    assert found.test_images == 2
+    assert 0 <= found.accuracy <= 1
+    assert 0 <= found.hit_rate <= 1
+    assert 0 < found.chance_hit_rate < 1
+    assert found.view == (64, 64)
+    assert str(found).count("\n| ") == 2
+    assert found.summary()["task"] == "needle"
+    assert (tmp_path / "run" / "model.yaml").is_file()
+
+
+def test_a_needle_that_fits_into_no_image_is_refused(tmp_path: Path) -> None:
+    for options in ({"images": 7}, {"spot": 5000}, {"megapixels": 0}):
+        with pytest.raises(UserError, match="needle needs 8 images"):
+            needle(**{"megapixels": 1, **options}, folder=tmp_path)

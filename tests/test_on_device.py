@@ -14,6 +14,7 @@ import foveal
 import miniatures_field
 from foveal._devices import best_device
 from foveal.evaluation import evaluate
+from foveal.export import export
 from foveal.images import TensorImage
 from foveal.images.augmented import AugmentedImage
 from foveal.nn.encoders import Backbone
@@ -165,3 +166,15 @@ def test_predictions_are_those_of_the_cpu(run: foveal.runs.Run, tmp_path: Path) 
     for one, other in zip(here, there, strict=True):
         assert other.error is None
         assert other.probabilities == pytest.approx(one.probabilities, abs=1e-2)
+
+
+def test_an_exported_file_answers_as_the_run_on_its_device(tmp_path: Path) -> None:
+    model = foveal.models.patch_classifier("thin", classes=3, view=(48, 64), patch=24, k=3)
+    held = model.eval().to(DEVICE)
+    export(held, tmp_path / "a.pt2", size=(60, 90), classes=("a", "b", "c"))
+    images = torch.randint(0, 256, (3, 3, 60, 90), generator=seeded(), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = held(images.to(DEVICE)).logits.softmax(dim=1)
+    found, windows = torch.export.load(tmp_path / "a.pt2").module()(images.to(DEVICE))
+    assert windows.device.type == DEVICE.type
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)

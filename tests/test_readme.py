@@ -62,7 +62,7 @@ def test_the_commands_and_options_named_on_a_page_exist(page, capsys):
     for command in commands(page):
         words = shlex.split(command, comments=True)[1:]
         topics = {"train": recipes.NAMES, "data": (*FIELD, *recipes.NAMES)}
-        topics |= {"benchmark": (*TASKS, "field", "large"), "reproduce": TABLES}
+        topics |= {"benchmark": (*TASKS, "field", "large", "needle"), "reproduce": TABLES}
         topic = [word for word in words[1:2] if word in topics.get(words[0], ())]
         scale = ["--scale", "mini"] if "mini" in words else []
         assert cli.main([words[0], *topic, *scale, "--help"]) == 0, f"{page.name}: {command}"

@@ -55,6 +55,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "foveal.runs.Run.predict": {"images": EMPTY, "batch_size": 32},
     "foveal.runs.Run.evaluate": {"data": None},
     "foveal.runs.Run.explain": {"image": EMPTY},
+    "foveal.runs.Run.export": {"path": EMPTY, "size": None},
     "foveal.runs.Run.to": {"device": EMPTY},
 }
 """Name -> argument -> default; EMPTY: any default or none."""

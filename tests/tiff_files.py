@@ -26,7 +26,8 @@ class Layout:
         extra: ExtraSamples: 0 unspecified, 1 associated alpha, 2 unassociated alpha.
         tile: side of square tiles; 0: strips of 5 rows.
         planes: PlanarConfiguration is 2, one plane per sample.
-        tags: further tags, or others than those written: number -> SHORT values; None: left out.
+        tags: further tags, or others than those written: number -> SHORT values, or text, or
+            fractions; None: left out.
         encode: the bytes of a strip, tile or plane from its values; None: as `compression` says.
     """
 
@@ -42,7 +43,7 @@ class Layout:
     predictor: int = 1
     fill_order: int = 1
     colormap: Sequence[int] = ()
-    tags: dict[int, Sequence[int] | None] = field(default_factory=dict)
+    tags: dict[int, Sequence[int] | str | Sequence[float] | None] = field(default_factory=dict)
     encode: Callable[[Values], bytes] | None = None
 
     @property
@@ -120,7 +121,8 @@ def _directory(values: Values, layout: Layout, offset: int, last: bool) -> bytes
     """A directory at an offset, then its data."""
     order, wide = "><"[not layout.big_endian], layout.bigtiff
     pieces = [_encoded(piece, layout) for piece in _pieces(values, layout)]
-    tags = {n: tuple(v) for n, v in {**_tags(values, layout), **layout.tags}.items() if v}
+    given = {**_tags(values, layout), **layout.tags}
+    tags = {n: v if isinstance(v, str) else tuple(v) for n, v in given.items() if v}
     places, counts = (324, 325) if layout.tile else (273, 279)
     lengths = layout.tags.get(counts) or tuple(map(len, pieces))
     tags |= {places: (0,) * len(pieces), counts: lengths}
@@ -133,8 +135,9 @@ def _directory(values: Values, layout: Layout, offset: int, last: bool) -> bytes
     entries, data = b"", b""
     for number in sorted(tags):
         value = sizes[number]
-        kind = 4 if number in (places, counts, 256, 257) else 3
-        entries += struct.pack(order + "HH" + position, number, kind, len(tags[number]))
+        kind = _kind(tags[number], number)
+        count_of = len(tags[number]) + (kind == ASCII)
+        entries += struct.pack(order + "HH" + position, number, kind, count_of)
         if len(value) > (8 if wide else 4):
             entries += struct.pack(order + position, data_at + len(data))
             data += value
@@ -146,8 +149,21 @@ def _directory(values: Values, layout: Layout, offset: int, last: bool) -> bytes
     return head + entries + struct.pack(order + position, following) + body
 
 
-def _packed(values: Sequence[int], number: int, order: str) -> bytes:
-    kind = "L" if number in (273, 279, 324, 325, 256, 257) else "H"
+ASCII, SHORT, LONG, DOUBLE = 2, 3, 4, 12
+
+
+def _kind(values: Sequence[int] | str, number: int) -> int:
+    if isinstance(values, str):
+        return ASCII
+    if any(isinstance(value, float) for value in values):
+        return DOUBLE
+    return LONG if number in (273, 279, 324, 325, 256, 257) else SHORT
+
+
+def _packed(values: Sequence[int] | str, number: int, order: str) -> bytes:
+    if isinstance(values, str):
+        return values.encode() + b"\0"
+    kind = {SHORT: "H", LONG: "L", DOUBLE: "d"}[_kind(values, number)]
     return struct.pack(f"{order}{len(values)}{kind}", *values)
 
 

@@ -17,6 +17,7 @@ from foveal._checks import (
     check_least,
     check_size,
 )
+from foveal._lengths import parse_length
 from foveal._memory import free_memory, parse_bytes
 
 Size = tuple[int, int]
@@ -26,6 +27,7 @@ Estimator = Literal["exact", "conditional", "score_function", "diagonal", "diago
 Decay = Literal["linear", "cosine", "constant"]
 Schedule = Literal["cosine", "linear", "constant", "multi_step"]
 Optimiser = Literal["adamw", "sgd"]
+Mask = Literal["none", "nodata", "background"]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 CachePlace = Literal["auto", "device", "memory", "none"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
@@ -39,10 +41,13 @@ class Model:
     Attributes:
         view: height and width in pixels of the small view of the whole image that is scored;
             inferred from the images if not given.
-        patch: side of a patch in pixels of the full image; inferred if not given.
+        patch: side of a patch in pixels of the full image, or a length such as 64um or 30m where
+            the images say what a pixel shows; inferred if not given.
         k: number of patches per image; inferred if not given.
         apart: rows and columns of the scorer's cells around a selected one that are not selected
             beside it; inferred if not given: half a patch with pretrained weights, else 0.
+        mask: windows that are never selected: nodata, those without data by a GeoTIFF's own word;
+            background, also those of the plain light or dark background of a slide; or none.
         encoder: timm network that encodes the patches, or "thin" for a small one trained from
             scratch.
         encoder_stage: feature map of the encoder to use: 0 is the finest, -1 the last; inferred if
@@ -65,9 +70,10 @@ class Model:
     """
 
     view: Size | None = None
-    patch: int | None = None
+    patch: int | str | None = None
     k: int | None = None
     apart: int | None = None
+    mask: Mask = "nodata"
     encoder: str = "resnet18"
     encoder_stage: int | None = None
     zoom: float | None = None
@@ -82,7 +88,9 @@ class Model:
     def __post_init__(self) -> None:
         """Check the ranges."""
         check_choices(self)
-        check_least(self, ("patch", "k"), 1)
+        check_least(self, ("k",) if isinstance(self.patch, str) else ("patch", "k"), 1)
+        if isinstance(self.patch, str):
+            parse_length(self.patch)
         check_least(self, ("zoom",), 0.1)
         check_least(self, ("apart",), 0)
         check_size("view", self.view)

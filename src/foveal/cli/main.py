@@ -24,6 +24,7 @@ from foveal.cli.benchmark import benchmark
 from foveal.cli.data import data
 from foveal.cli.evaluate import evaluate
 from foveal.cli.explain import explain
+from foveal.cli.export import export
 from foveal.cli.plan import plan
 from foveal.cli.predict import predict
 from foveal.cli.recipes import recipes
@@ -42,6 +43,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "evaluate": evaluate,
     "predict": predict,
     "explain": explain,
+    "export": export,
     "recipes": recipes,
     "data": data,
     "reproduce": reproduce,
@@ -51,6 +53,7 @@ USAGES = {
     "evaluate": "Usage: foveal evaluate RUN [OPTIONS]",
     "predict": "Usage: foveal predict RUN IMAGES... [OPTIONS]",
     "explain": "Usage: foveal explain RUN [IMAGES...] --output PATH [OPTIONS]",
+    "export": "Usage: foveal export RUN --output FILE [OPTIONS]",
     "recipes": "Usage: foveal recipes",
 }
 USERS_TO_MEND = (

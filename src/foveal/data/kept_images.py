@@ -31,7 +31,8 @@ class KeptImages:
     def __init__(
         self, memory: int, device: torch.device | None = None, tiles: TileCache | None = None
     ) -> None:
-        self.free, self.device, self._kept = memory, device, dict[Hashable, Pixels]()
+        self.free, self.device = memory, device
+        self._kept = dict[Hashable, Pixels | TensorImage]()
         self.tiles = TileCache(PER_IMAGE) if tiles is None else tiles
         self._opened: OrderedDict[Hashable, FileImage] = OrderedDict()
 
@@ -44,14 +45,15 @@ class KeptImages:
         image = pixels(source)
         if isinstance(image, FileImage):
             return self._open(index, image)
-        if not isinstance(image, Tensor):
+        if not isinstance(image, Tensor | TensorImage):
             return image
-        is_there = self.device is None or image.device == self.device
+        held = image.pixels if isinstance(image, TensorImage) else image
+        is_there = self.device is None or held.device == self.device
         if is_there and not isinstance(source, FileImage):
             return image
         with _LOCK:
-            fits = image.nbytes <= self.free
-            self.free -= image.nbytes if fits else 0
+            fits = held.nbytes <= self.free
+            self.free -= held.nbytes if fits else 0
         if fits:
             image = image if self.device is None else image.to(self.device)
             self._kept[index] = image
@@ -81,10 +83,12 @@ def pixels(image: Image) -> Pixels | Image:
     """Return all pixels of an image (C, H, W), or the image itself if it is only read in parts.
 
     A file is read again at every call; nothing of it stays in memory but what is returned. A large
-    file that can be read in parts is not decoded.
+    file that can be read in parts is not decoded. Where a colour means that there is no data, the
+    pixels are a `TensorImage`, which knows it.
     """
     if isinstance(image, TensorImage):
-        return image.pixels
+        return image.pixels if image.nodata() is None else image
     if not isinstance(image, FileImage) or (image.in_parts and image.is_large):
         return image
-    return read(image.path)
+    nodata = image.nodata()
+    return read(image.path) if nodata is None else TensorImage(read(image.path), nodata)

@@ -27,7 +27,7 @@ from foveal.data.kept_images import KeptImages, pixels
 from foveal.data.labels import Labels
 from foveal.data.workers import ignore_signals, iterate
 from foveal.errors import UserError
-from foveal.images import Image, TensorImage
+from foveal.images import Image, TensorImage, nodata_of
 from foveal.images.augmented import AugmentedImage
 from foveal.images.tile_cache import TileCache
 
@@ -181,7 +181,7 @@ def _packed(images: Sequence[Pixels | Image]) -> Sequence[Pixels | Image]:
     copies = stack(decoded)
     rest = iter(copies if isinstance(copies, Tensor) else [each.clone() for each in decoded])
     return [
-        replace(image, source=TensorImage(next(rest).permute(2, 0, 1)))
+        replace(image, source=TensorImage(next(rest).permute(2, 0, 1), nodata_of(image.source)))
         if isinstance(image, AugmentedImage) and each is not None
         else image
         for image, each in zip(images, pixels, strict=True)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from foveal.errors import ImageRefused
 from foveal.images.files import FileImage, read
+from foveal.images.nodata import Colour, nodata_of
 from foveal.images.orientation import Window
 from foveal.images.refusals import ImageError
 from foveal.images.resampling import resampled, resampled_crops
@@ -27,6 +28,7 @@ __all__ = [
     "ImageError",
     "Images",
     "TensorImage",
+    "nodata_of",
     "read",
     "sources",
 ]
@@ -68,13 +70,14 @@ class TensorImage:
     Args:
         pixels: (C, H, W), uint8, or floating point in [0, 1]; any number of channels, any device.
             Floats may leave [0, 1] by up to 0.5, so that colour augmentation need not clip.
+        nodata: colour of pixels without data, in [0, 1]; None: all have data.
 
     Raises:
         TypeError: pixels of another type.
         ValueError: another number of axes, an empty image, or floats outside [-0.5, 1.5].
     """
 
-    def __init__(self, pixels: Tensor) -> None:
+    def __init__(self, pixels: Tensor, nodata: Colour | None = None) -> None:
         if pixels.dtype != torch.uint8 and not pixels.is_floating_point():
             raise TypeError(f"pixels must be uint8 or floating point in [0, 1]: got {pixels.dtype}")
         if pixels.ndim != 3 or pixels.numel() == 0:
@@ -84,6 +87,11 @@ class TensorImage:
         self.pixels = pixels
         self.channels: int = pixels.shape[0]
         self.size: tuple[int, int] = (pixels.shape[1], pixels.shape[2])
+        self._nodata = nodata
+
+    def nodata(self) -> Colour | None:
+        """The colour of pixels without data."""
+        return self._nodata
 
     def to(self, device: torch.device) -> "TensorImage":
         """Return the same image on a device."""
@@ -183,7 +191,12 @@ def _grey(image: Image) -> Image:
     mean = pixels.mean(
         dim=0, keepdim=True, dtype=None if pixels.is_floating_point() else torch.float32
     )
-    return TensorImage(mean if pixels.is_floating_point() else mean.round().to(pixels.dtype))
+    mean = mean if pixels.is_floating_point() else mean.round().to(pixels.dtype)
+    return TensorImage(mean, _grey_colour(image.nodata()))
+
+
+def _grey_colour(colour: Colour | None) -> Colour | None:
+    return None if colour is None else (sum(colour) / len(colour),)
 
 
 class _GreyFile:
@@ -198,6 +211,10 @@ class _GreyFile:
     def size(self) -> tuple[int, int]:
         """Height and width in pixels, upright."""
         return self.file.size
+
+    def nodata(self) -> Colour | None:
+        """As `FileImage.nodata`."""
+        return _grey_colour(self.file.nodata())
 
     def view(self, size: tuple[int, int]) -> Float[Tensor, "1 h w"]:
         """As `FileImage.view`."""

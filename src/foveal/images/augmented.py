@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from foveal.images import Glanceable, Image, TensorImage
+from foveal.images import Glanceable, Image, TensorImage, nodata_of
+from foveal.images.nodata import Colour
 from foveal.images.resampling import resampled_crops
 
 
@@ -71,6 +72,11 @@ class AugmentedImage:
         source = self.source
         floats = isinstance(source, TensorImage) and source.pixels.is_floating_point()
         return Tone(*self.colour) if floats else Tone(*self.colour, 0.0, 1.0)
+
+    def nodata(self) -> Colour | None:
+        """The colour of pixels without data, as it is coloured."""
+        colour = nodata_of(self.source)
+        return None if colour is None else tuple(self.tone(torch.tensor(colour)).tolist())
 
     def to(self, device: torch.device) -> "AugmentedImage":
         """Return the same image with its pixels on a device, if they are a tensor."""

@@ -14,10 +14,12 @@ import numpy as np
 import PIL.Image
 import torch
 from numpy.typing import NDArray
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from foveal.images import FileImage, Image, TensorImage
 from foveal.images.decoding import rgb_pixels
+from foveal.images.nodata import stated_nodata
 from foveal.images.refusals import DAMAGE
 
 Source = str | Path | Tensor | NDArray[Any] | PIL.Image.Image | Image
@@ -45,7 +47,9 @@ def as_image(source: Source) -> Image:
     if isinstance(source, str | Path):
         return FileImage(source)
     if isinstance(source, PIL.Image.Image):
-        return TensorImage(_upright(source))
+        pixels = _upright(source)
+        tags = source.tag_v2 if isinstance(source, TiffImageFile) else None
+        return TensorImage(pixels, None if tags is None else stated_nodata(tags))
     if isinstance(source, np.ndarray):
         source = _channels_first(source)
     if isinstance(source, Tensor):

@@ -17,6 +17,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from foveal.images.decoding import Decoded, opened, stored_layout
+from foveal.images.nodata import Colour
 from foveal.images.refusals import ImageError, reading
 from foveal.images.resampling import resampled_bands
 from foveal.images.tiff_levels import tiff_levels
@@ -30,11 +31,11 @@ _BAND = 2**22  # pixels of rows that are resampled together
 def open_source(path: Path, cache: TileCache) -> "WholeFile | TiledFile":
     """Read the header of a file, and keep in the cache what is decoded of its tiles."""
     with reading(path), path.open("rb") as file:
-        levels, orientation = tiff_levels(file)
+        levels, orientation, nodata = tiff_levels(file)
         if levels:
-            return TiledFile(path, levels, orientation, _Tiles(path, _stamp(file), cache))
+            return TiledFile(levels, orientation, nodata, _Tiles(path, _stamp(file), cache))
     with opened(path) as image:
-        return WholeFile(path, *stored_layout(image))
+        return WholeFile(path, *stored_layout(image), nodata)
 
 
 def area(level: "Level") -> int:
@@ -56,8 +57,10 @@ class WholeFile:
 
     in_parts = False
 
-    def __init__(self, path: Path, size: tuple[int, int], orientation: int) -> None:
-        self.path, self.size, self.orientation = path, size, orientation
+    def __init__(
+        self, path: Path, size: tuple[int, int], orientation: int, nodata: Colour | None
+    ) -> None:
+        self.path, self.size, self.orientation, self.nodata = path, size, orientation, nodata
         self._full: Decoded | None = None
         self._lock = threading.Lock()
 
@@ -81,8 +84,10 @@ class TiledFile:
 
     in_parts = True
 
-    def __init__(self, path: Path, levels: list[Pieces], orientation: int, tiles: "_Tiles") -> None:
-        self.size, self.orientation = levels[0].size, orientation
+    def __init__(
+        self, levels: list[Pieces], orientation: int, nodata: Colour | None, tiles: "_Tiles"
+    ) -> None:
+        self.size, self.orientation, self.nodata = levels[0].size, orientation, nodata
         self._levels = [TiledLevel(number, each, tiles) for number, each in enumerate(levels)]
 
     def level(self, at_least: tuple[int, int]) -> "TiledLevel":

@@ -18,6 +18,7 @@ from foveal.images.file_sources import (
     open_source,
 )
 from foveal.images.limits import check_area
+from foveal.images.nodata import Colour
 from foveal.images.orientation import Window, stored_window, turned_size, turned_upright
 from foveal.images.refusals import reading
 from foveal.images.resampling import (
@@ -74,6 +75,10 @@ class FileImage:
     def is_large(self) -> bool:
         """Whether it has so many pixels that decoding all of them is to be avoided."""
         return self.size[0] * self.size[1] > LARGE
+
+    def nodata(self) -> Colour | None:
+        """The colour of pixels without data, which a GeoTIFF may state."""
+        return self._opened().nodata
 
     def decode(self) -> UInt8[Tensor, "3 H W"]:
         """All pixels; the first call reads the file, and they are kept."""

@@ -25,6 +25,7 @@ _WIDTH, _HEIGHT, _STRIP_AT, _STRIP_ROWS, _STRIP_BYTES = 256, 257, 273, 278, 279
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_AT, _TILE_BYTES = 322, 323, 324, 325
 # what the samples mean and how they are compressed, from BitsPerSample to ReferenceBlackWhite
 _KEPT = (258, 259, 262, 266, 277, 284, 292, 293, 317, 320, 332, 338, 339, 347, 529, 530, 531, 532)
+_MEANING = (258, 262, 277, 320, 338, 339)  # of an uncompressed sample
 _STRIP_GROUP = 2**20  # pixels of neighbouring strips that are decoded together
 
 
@@ -108,6 +109,31 @@ def pieces(directory: ImageFileDirectory_v2, length: int) -> Pieces | None:
         tags={n: directory[n] for n in _KEPT if n in directory} | own,
         order=">" if directory.prefix == b"MM" else "<",
     )
+
+
+def shown(page: ImageFileDirectory_v2, value: int) -> UInt8[Tensor, "3"] | None:
+    """The colour that is read where all samples of a page's colour have a value.
+
+    Args:
+        page: that `tiff.check` has let pass.
+        value: of each sample; extra ones are opaque.
+
+    Returns:
+        None if a sample cannot have this value.
+    """
+    bits, samples, extra = page.get(258, (1,))[0], page.get(277, 1), page.get(338, ())
+    if not 0 <= value < 1 << bits:
+        return None
+    order = ">" if page.prefix == b"MM" else "<"
+    each = [value] * (samples - len(extra)) + [(1 << bits) - 1] * len(extra)
+    each = [value << 8 - bits] if bits < 8 else each
+    pixel = np.array(each, f"{order}u{2 if bits == 16 else 1}").tobytes()
+    tags = {n: page[n] for n in _MEANING if n in page} | {_HEIGHT: 1, _WIDTH: 1, _STRIP_ROWS: 1}
+    if tags[262] == 6:  # YCbCr, which a JPEG turns into RGB
+        tags[262] = 2
+    content = _tiff(order, {**tags, _STRIP_BYTES: (len(pixel),)}, _STRIP_AT, [pixel])
+    with PIL.Image.open(io.BytesIO(content), formats=("TIFF",)) as image:
+        return rgb_pixels(image)[:, 0, 0]
 
 
 def _problem(

@@ -1,11 +1,13 @@
 """The model of the paper (Fig. 2): score a small view, encode K patches, classify once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from foveal._precision import full_precision
 from foveal.images import Images, sources
+from foveal.models.empty_windows import candidates_of, mask_empty
 from foveal.models.part_shapes import aggregate_width, check_encoder
 from foveal.models.view_geometry import ViewGeometry, local_maxima, mask_padding
 from foveal.nn.aggregators import Vote
@@ -16,6 +18,8 @@ from foveal.nn.protocols import Aggregate, Encoder, Place, Scorer, Selector, par
 from foveal.nn.scorers import BackboneScorer, score
 from foveal.patches import extract
 from foveal.prediction import Prediction
+from foveal.settings import Mask
+from foveal.topk import Selection
 from foveal.windows import relative_centres
 
 
@@ -39,6 +43,9 @@ class PatchClassifier(nn.Module):
             `foveal.nn.normalisations`.
         apart: rows and columns of cells around a cell that are not selected beside it, unless they
             score as high; 0: neighbours may be selected.
+        mask: windows that are not selected, as long as there are others: "nodata", those that hold
+            only pixels without data, where an image states their colour; "background", also those
+            that hold only very light or very dark ones; "none".
         place: where the windows lie, from image size, grid size and patch size. Default: around the
             scorer's cells.
         global_head: adds to the logits what the view as a whole says; takes a `BackboneScorer`.
@@ -64,6 +71,7 @@ class PatchClassifier(nn.Module):
         channels: int = 3,
         normalise: Normalisation = min_max,
         apart: int = 0,
+        mask: Mask = "none",
         place: Place | None = None,
         global_head: GlobalHead | None = None,
     ) -> None:
@@ -73,7 +81,7 @@ class PatchClassifier(nn.Module):
         self.scorer, self.select, self.encoder = scorer, select, encoder
         self.aggregate, self.normalise, self.place = aggregate, normalise, place
         self.classes, self.view, self.patch, self.channels = classes, view, patch, channels
-        self.apart, self.global_head = apart, global_head
+        self.apart, self.mask, self.global_head = apart, mask, global_head
         self.geometry = ViewGeometry(
             scorer, view=view, patch=patch, channels=channels, k=select.k, place=place
         )
@@ -94,19 +102,52 @@ class PatchClassifier(nn.Module):
     def forward(self, images: Images) -> Prediction:
         """Classify images (B, C, H, W), uint8 or in [0, 1], or a sequence of images of any
         sizes."""
-        device = next(self.parameters()).device
         whole = sources(images, self.channels)
+        device = next(self.parameters()).device
         windows, inside = self.geometry.windows(whole, device)
-        scores, of_view = self._scored(self.geometry.views(whole, device))  # (B, N), (B, classes)
-        scores = mask_padding(scores, inside)
+        views = self.geometry.views(whole, device)
+        sides = self.geometry.sides(whole, device)
+        return self.look(
+            views,
+            windows,
+            inside,
+            [image.size for image in whole],
+            lambda selection: extract(whole, windows, selection, self.patch, sides=sides),
+            empty=self.geometry.empty(whole, views, windows, self.mask),
+        )
+
+    def look(
+        self,
+        views: Float[Tensor, "B C h w"],
+        windows: Int[Tensor, "*B N 4"],
+        inside: Bool[Tensor, "*B N"],
+        sizes: Sequence[tuple[int, int]],
+        cut: Callable[[Selection], Tensor],
+        *,
+        empty: Bool[Tensor, "B N"] | None = None,
+    ) -> Prediction:
+        """Classify images by their views and by what is cut out of them; all is on one device.
+
+        Args:
+            views: the whole images, small.
+            windows: where the windows lie, (N, 4) where all images have one size.
+            inside: which of them are centred inside the image.
+            sizes: (H, W) of the images; one suffices where all have the same.
+            cut: from a selection to its patches (B, K, C, h, w).
+            empty: which windows hold nothing; None: not asked.
+        """
+        scores, of_view = self._scored(views)  # (B, N), (B, classes)
+        candidates = inside if empty is None else candidates_of(inside, empty)
+        scores = mask_padding(scores, candidates)
 
         peaks = local_maxima(scores, self.grid, self.apart)
+        if empty is not None:
+            peaks = mask_empty(peaks, candidates)
         selection = self.select(self.normalise(peaks))  # (B, M), (B, K, M)
-        sides = self.geometry.sides(whole, device)
-        patches = extract(whole, windows, selection, self.patch, sides=sides)  # (B, K, C, h, w)
+        patches = cut(selection)  # (B, K, C, h, w)
         features = encode(self.encoder, patches)  # (B, K, D)
-        centres = relative_centres(windows, [image.size for image in whole])
-        with full_precision(device):
+        centres = relative_centres(windows, sizes)
+        with full_precision(views.device):
             logits = self.head(self.aggregate(features, selection, centres))
         return Prediction(
             logits=logits if of_view is None else logits + of_view,

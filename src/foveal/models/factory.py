@@ -11,7 +11,7 @@ from foveal.nn.global_head import GlobalHead
 from foveal.nn.protocols import Aggregate, Encoder, Scorer
 from foveal.nn.scorers import BackboneScorer, ConvScorer
 from foveal.nn.selectors import TopK
-from foveal.settings import AnyAggregator, Estimator
+from foveal.settings import AnyAggregator, Estimator, Mask
 
 
 class WeightSource(NamedTuple):
@@ -38,6 +38,7 @@ def patch_classifier(
     freeze_scorer: bool = False,
     scorer_width: int = 0,
     apart: int = 0,
+    mask: Mask = "nodata",
     aggregator: AnyAggregator = "max",
     global_head: bool = False,
     sigma: float = 0.05,
@@ -68,6 +69,7 @@ def patch_classifier(
         freeze_scorer: keep the network of the scorer fixed and train its last layers alone.
         scorer_width: filters between the network of the scorer and its score.
         apart: cells around a selected one that are not selected beside it, see `PatchClassifier`.
+        mask: which windows are never selected, see `PatchClassifier`.
         aggregator: how the features of the patches are combined.
         global_head: let the view as a whole add to the answer, once that is fitted; takes a scorer
             from timm.
@@ -110,6 +112,7 @@ def patch_classifier(
         patch=(patch, patch) if isinstance(patch, int) else patch,
         channels=channels,
         apart=apart,
+        mask=mask,
         global_head=whole,
     )
 

@@ -23,6 +23,8 @@ def from_settings(
         raise ValueError(
             f"view, patch and k must be given: got {model.view}, {model.patch}, {model.k}"
         )
+    if isinstance(model.patch, str):
+        raise ValueError(f"patch must be given in pixels: got {model.patch}")
     if model.aggregator is None or model.encoder_stage is None or model.zoom is None:
         raise ValueError(
             "aggregator, encoder_stage and zoom must be given: got "
@@ -41,6 +43,7 @@ def from_settings(
         encoder_stage=model.encoder_stage,
         zoom=model.zoom,
         apart=model.apart,
+        mask=model.mask,
         scorer=model.scorer or "conv",
         scorer_stage=model.scorer_stage,
         freeze_scorer=model.freeze_scorer,

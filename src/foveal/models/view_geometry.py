@@ -17,10 +17,12 @@ from foveal import windows as places
 from foveal.errors import ImageRefused
 from foveal.images import Image
 from foveal.images.resampling import resampled
+from foveal.models.empty_windows import empty_windows
 from foveal.nn.modes import dry_run
 from foveal.nn.protocols import Place, Scorer
 from foveal.patches import gpu
 from foveal.patches.stored import Side, common_sides
+from foveal.settings import Mask
 
 _SIZES = 8  # of images whose windows are kept
 
@@ -69,12 +71,12 @@ class ViewGeometry:
         views = torch.zeros(len(images), self.channels, *self.view, device=device)
         seen = 0
         for whole in gpu.copies(images, device):
-            height, width = self._fitted((whole.shape[2], whole.shape[3]))[1]
+            height, width = self.fitted((whole.shape[2], whole.shape[3]))[1]
             part = views[seen : seen + len(whole), :, :height, :width]
             part.copy_(resampled(whole, (height, width)))
             seen += len(whole)
         for view, image in zip(views[seen:], images[seen:], strict=True):
-            height, width = self._fitted(image.size)[1]
+            height, width = self.fitted(image.size)[1]
             view[:, :height, :width] = image.view((height, width))
         # Convolutions on a CPU are up to twice as fast with channels last.
         return views.contiguous(memory_format=torch.channels_last)
@@ -109,8 +111,19 @@ class ViewGeometry:
                 self._found[size, device] = known
         return known
 
-    def _fitted(self, size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
-        """The scale from an image to the view, and the pixels of the view that it covers."""
+    def empty(
+        self,
+        images: Sequence[Image],
+        views: Float[Tensor, "B C h w"],
+        windows: Int[Tensor, "*B N 4"],
+        mask: Mask,
+    ) -> Bool[Tensor, "B N"] | None:
+        """Return which windows hold nothing, as their views show; see `empty_windows`."""
+        covered = [self.fitted(image.size)[1] for image in images]
+        return empty_windows(images, views, covered, windows, mask)
+
+    def fitted(self, size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
+        """Return the scale from an image to the view, and the (h, w) of the view that it covers."""
         scale = min(self.view[0] / size[0], self.view[1] / size[1])
         covered = [max(1, round(side * scale)) for side in size]
         return scale, (min(covered[0], self.view[0]), min(covered[1], self.view[1]))
@@ -119,7 +132,7 @@ class ViewGeometry:
         if self.place is not None:
             windows = self.place(size, self.grid, self.patch)
             return windows, torch.ones(len(windows), dtype=torch.bool, device=windows.device)
-        scale, covered = self._fitted(size)
+        scale, covered = self.fitted(size)
         first = torch.full((2,), self.offset, dtype=torch.float64)
         stride = torch.full((2,), self.stride, dtype=torch.float64)
         cells = places.grid(first, stride, self.grid)  # (N, 2), pixels of the view

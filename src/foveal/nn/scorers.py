@@ -7,6 +7,7 @@ patch belong to the same thing.
 """
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from foveal._precision import full_precision, widened
 from foveal.nn.alignment import cell_offset
 from foveal.nn.backbones import Statistic, backbone, feature_map, pixel_statistics
 from foveal.nn.protocols import Scorer
+from foveal.nn.receptive_field import LARGE, Reach, cell_reach, in_strips
 
 
 class ConvScorer(nn.Module):
@@ -59,8 +61,14 @@ class ConvScorer(nn.Module):
 
     def forward(self, view: Float[Tensor, "B C h w"]) -> Float[Tensor, "B rows columns"]:
         """Score every cell."""
+        if self.training:
+            return self._scores(view)[:, 0]
+        reach = Reach(0, 8 + self.pool)
+        return in_strips(self._scores, view, stride=self.stride, reach=reach)[:, 0]
+
+    def _scores(self, view: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 1 rows columns"]:
         scores: Tensor = self.layers(view)
-        return scores[:, 0]
+        return scores
 
 
 class BackboneScorer(nn.Module):
@@ -134,8 +142,18 @@ class BackboneScorer(nn.Module):
         return self.score_features(self.features(view))
 
     def features(self, view: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D rows columns"]:
-        """Return what the network makes of the view, at least as precise as the view."""
-        return widened(feature_map(self.network, view, self.mean, self.std), view)
+        """Return what the network makes of the view, at least as precise as the view.
+
+        A large view is computed in strips, unless the network learns from it.
+        """
+        return widened(self._maps(view), view)
+
+    def _maps(self, view: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D rows columns"]:
+        maps = partial(feature_map, self.network, mean=self.mean, std=self.std)
+        if self.network.training or view.shape[2] * view.shape[3] <= LARGE:
+            return maps(view)
+        reach = cell_reach(self.name, self.stage)
+        return in_strips(maps, view, stride=self.stride, reach=reach)
 
     def score_features(
         self, features: Float[Tensor, "B D rows columns"]

@@ -59,7 +59,7 @@ def infer_networks(model: Model, image: tuple[int, int]) -> Model:
     if model.encoder == SCRATCH:
         stage = -1
     else:
-        assert model.patch is not None
+        assert isinstance(model.patch, int)
         stage = stage_by_stride(model.encoder, model.patch / _CELLS)
     stage = stage if model.encoder_stage is None else model.encoder_stage
     zoom = model.zoom or (_ZOOM if model.pretrained else 1.0)
@@ -80,7 +80,7 @@ def _apart(model: Model, image: tuple[int, int]) -> int:
     if model.apart is not None or not model.pretrained:
         return model.apart or 0
     assert model.view is not None
-    assert model.patch is not None
+    assert isinstance(model.patch, int)
     scale = min(view / side for view, side in zip(model.view, image, strict=True))
     return max(1, round(model.patch * scale / 2 / _SCORER_STRIDE))
 

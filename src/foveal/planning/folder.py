@@ -69,11 +69,14 @@ def folder(
     from foveal.data.folder.fingerprints import leaks
     from foveal.data.labels import is_multilabel
     from foveal.models.from_settings import from_settings
+    from foveal.planning.masking import describe_mask
+    from foveal.planning.units import in_pixels
 
     splits = read_images(data, seed=seed, multilabel=multilabel, **_asked_fold(folds, fold))
     images = splits()
     multilabel = is_multilabel(images.train.labels)
     typical = _check_images(data, images)
+    model, measured = in_pixels(model, images.train)
     source = beginnings.weights_source(model)
     inferred = _infer_model(model, typical, pretrained=source.pretrained)
     if not multilabel:
@@ -93,6 +96,8 @@ def folder(
     notes = (
         _describe(images),
         _describe_model(model, inferred, optimisation, typical),
+        *measured,
+        *describe_mask(network, images.train),
         *beginnings.nothing_to_find(starts),
     )
     return Experiment(
@@ -184,6 +189,7 @@ def _infer_model(model: Model, image: sizing.Size, *, pretrained: bool) -> Model
             f"least {SMALLEST} px, or give --view and --patch"
         )
     patch = sizing.patch(image) if model.patch is None else model.patch
+    assert isinstance(patch, int)
     if patch > min(image):
         raise UserError(
             f"--patch {patch}: a patch must be smaller than the images, which are about "
@@ -255,7 +261,7 @@ def _describe_model(
     inferred from the images: view 224 x 384 (28 % scale), 7 patches of 112 px (8.1 % of the pixels), 1000 steps
     """  # noqa: E501
     assert model.view is not None
-    assert model.patch is not None
+    assert isinstance(model.patch, int)
     assert model.k is not None
     complete = None not in (given.view, given.patch, given.k)
     source = "as given" if complete else "inferred from the images"

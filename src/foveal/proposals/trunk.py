@@ -16,8 +16,7 @@ from torch.nn.functional import pad
 
 from foveal.images import Image
 from foveal.nn.backbones import IMAGENET_MEAN, IMAGENET_STD
-
-_PROBE = 2048  # pixels; a cell that depends on more depends on the whole image
+from foveal.nn.receptive_field import LARGE, receptive_field
 
 
 class Piece(NamedTuple):
@@ -72,7 +71,7 @@ class Trunk(nn.Module):
         *,
         mean: Sequence[float] = IMAGENET_MEAN,
         deviation: Sequence[float] = IMAGENET_STD,
-        pixels: int = 3 * 2**19,
+        pixels: int = LARGE,
     ) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
@@ -81,7 +80,7 @@ class Trunk(nn.Module):
         self.register_buffer("mean", torch.tensor(mean, device=device)[:, None, None])
         self.register_buffer("deviation", torch.tensor(deviation, device=device)[:, None, None])
         self.features, self.stride = self._shape()
-        self.offset, self.reach = self._receptive_field()
+        self.offset, self.reach = receptive_field(self._maps, self.stride, self.mean[:, 0, 0])
 
     def train(self, mode: bool = True) -> "Trunk":
         """Stay in evaluation mode: batch norms keep the statistics of the weights."""
@@ -168,27 +167,6 @@ class Trunk(nn.Module):
                 f"{tuple(maps.shape[2:])} from {side} x {side} pixels"
             )
         return maps.shape[1], int(stride)
-
-    @torch.no_grad()
-    def _receptive_field(self) -> tuple[float, int | None]:
-        """The centre of cell 0 and the reach of any cell, in pixels; reach None: the whole image.
-
-        A row of pixels that is not a number makes every cell that depends on it not a number.
-        """
-        stride, height = self.stride, 32 * self.stride
-        while height <= _PROBE:
-            rows = height // 2 + torch.arange(stride)
-            inputs = self.mean.new_zeros(stride, self.channels, height, max(4 * stride, 32))
-            inputs[torch.arange(stride), :, rows] = torch.nan
-            struck = self._maps(inputs).isnan().any(dim=3).any(dim=1).cpu()  # (stride, cells)
-            first = struck.int().argmax(dim=1)
-            last = struck.shape[1] - 1 - struck.flip(1).int().argmax(dim=1)
-            if not (struck[:, 0].any() or struck[:, -1].any()):
-                centre = rows + 0.5 - stride * (first + last) / 2
-                reach = torch.maximum(rows + 1 - first * stride, last * stride - rows)
-                return float(centre.mean()), int(reach.max())
-            height *= 2
-        return stride / 2, None
 
 
 def _grown(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,26 @@ def own_test_images(experiment: Experiment) -> tuple[Dataset, str]:
     if splits.test is None:
         return splits.validation, "its validation images (no test images)"
     return splits.test, "its test images"
+
+
+def image_size(experiment: Experiment) -> tuple[int, int]:
+    """The (H, W) of the images that an experiment is evaluated on, in pixels.
+
+    Raises:
+        UserError: they differ, or cannot be read.
+    """
+    remedy = "name the height and width of the images to export for with --size"
+    try:
+        images, what = own_test_images(experiment)
+        sizes = Counter(images[index].image.size for index in range(len(images)))
+    except UserError as error:
+        raise UserError(f"{error}; or {remedy}") from error
+    (height, width), count = sizes.most_common(1)[0]
+    if len(sizes) > 1:
+        raise UserError(
+            f"{what} differ in size ({count} of {len(images)} have {height} x {width} px): {remedy}"
+        )
+    return height, width
 
 
 def _add(source: Source | Iterable[Source], listed: list[Listed], notes: list[str]) -> None:

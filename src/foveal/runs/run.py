@@ -23,7 +23,7 @@ from foveal.images import Image
 from foveal.images.conversion import Source
 from foveal.runs.data_table import overlap
 from foveal.runs.folder import Name, RunFolder
-from foveal.runs.inputs import list_images, own_test_images
+from foveal.runs.inputs import image_size, list_images, own_test_images
 from foveal.runs.record import restore
 from foveal.runs.thresholds import Threshold, asked_thresholds, kept_thresholds
 from foveal.runs.untrained import untrained_scorers
@@ -199,6 +199,23 @@ class Run:
         if look.picture is None:
             raise UserError(str(look.result.error))
         return look.picture
+
+    def export(self, path: str | Path, *, size: tuple[int, int] | None = None) -> None:
+        """Write the model to a file that runs without foveal; see `foveal.export`.
+
+        Args:
+            path: a new file that ends in .pt2 (PyTorch) or .onnx (ONNX).
+            size: (H, W) of the images that it will take, in pixels; None: that of the run's test
+                images, if all have one.
+
+        Raises:
+            UserError: the size is not known, the model cannot be exported, or the file cannot be
+                written.
+        """
+        from foveal.export import export
+
+        size = image_size(self.experiment) if size is None else size
+        export(self.model, path, size=size, classes=self.classes, multilabel=self.multilabel)
 
     def look(self, asked: Input) -> Look:
         """Predict one image and draw where the model looked."""

@@ -1,0 +1,60 @@
+"""The examples are programs, and what one serves is what the run answers."""
+
+import asyncio
+import base64
+import importlib.util
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import foveal
+import miniatures
+from fixtures import format1
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+RUN = Path(format1.__file__).parent / "run_format1_folder" / "run"
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_an_example_compiles(path: Path) -> None:
+    compile(path.read_text(), path, "exec")
+
+
+def posted(served: Any, body: bytes) -> Any:
+    """What the server makes of a picture that was dropped on its page."""
+    from fastapi import Request
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body}
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    return asyncio.run(served.predict(request))
+
+
+def test_the_page_answers_with_class_probability_and_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fastapi = pytest.importorskip("fastapi", reason="FastAPI is not installed")
+    monkeypatch.setenv("RUN", str(shutil.copytree(RUN, tmp_path / "run")))
+    spec = importlib.util.spec_from_file_location("serve", EXAMPLES / "serve.py")
+    assert spec is not None
+    assert spec.loader is not None
+    served = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(served)
+    picture = miniatures.write(tmp_path / "a.png", miniatures.pixels(96, 128) // 8)
+    answer = posted(served, picture.read_bytes())
+    (result,) = foveal.load(tmp_path / "run").predict(picture)
+    assert answer["label"] == result.label
+    assert answer["probability"] == pytest.approx(result.probability)
+    shown = Image.open(io.BytesIO(base64.b64decode(answer["picture"].split(",")[1])))
+    assert shown.size == (128, 96)
+    reds = sum(r > 128 > g for r, g, _ in np.asarray(shown).reshape(-1, 3).astype(int))
+    assert reds > 100  # the picture itself is dark
+    with pytest.raises(fastapi.HTTPException) as refusal:
+        posted(served, b"no picture")
+    assert refusal.value.detail.startswith("the picture: not an image")
