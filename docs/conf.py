@@ -46,6 +46,7 @@ CONTENTS = {
         "docs/own_data",
         "docs/data",
         "Large files and formats <docs/formats>",
+        "docs/deployment",
         "docs/troubleshooting",
     ),
     "Understand": (
