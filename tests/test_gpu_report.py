@@ -39,7 +39,9 @@ def test_all_methods_are_compared_in_a_rehearsal(tmp_path: Path) -> None:
     report = (tmp_path / "report.md").read_text()
     for method in ("foveal", "whole-448"):
         assert f"| squares | 0.02 | {method} |" in report
-    assert len((tmp_path / "field.jsonl").read_text().splitlines()) == 2
+    cells = map(json.loads, (tmp_path / "field.jsonl").read_text().splitlines())
+    found = sorted((cell["method"], cell["seed"]) for cell in cells)
+    assert found == [*(("foveal", seed) for seed in range(3)), ("whole-448", 0)]
 
 
 @pytest.mark.usefixtures("scripts")
@@ -67,6 +69,6 @@ def test_what_was_done_elsewhere_is_not_done_again(tmp_path: Path) -> None:
     stage = {"seconds": 1.0, "text": "here"}
     states = {name: stage | {"state": name} for name in ("done", "cut", "failed")}
     (pack / "stages.json").write_text(json.dumps(states))
-    (pack / "field.jsonl").write_text('{"task": "boards", "method": "ips"}\n')
+    (pack / "field.jsonl").write_text('{"task": "boards", "method": "ips", "seed": 1}\n')
     assert list(earlier(folder, pack)) == ["done"]
-    assert finished(folder / "field.jsonl") == {("boards", "ips")}
+    assert finished(folder / "field.jsonl") == {("boards", "ips", 1)}

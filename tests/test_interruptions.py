@@ -245,6 +245,9 @@ def test_the_death_of_a_process_that_loads_images_is_one_line_and_the_run_goes_o
     killer.start()
     assert main([*words, "--workers", "2"]) == 1
     killer.join()
+    deadline = time.monotonic() + 20  # of a busy machine, to end the other one
+    while multiprocessing.active_children() and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert multiprocessing.active_children() == []
     errors = capsys.readouterr().err
     assert "Traceback" not in errors

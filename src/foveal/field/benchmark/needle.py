@@ -6,14 +6,10 @@ Importing this does not import torch.
 import csv
 import math
 import tempfile
-import time
-import traceback
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from foveal._processes import sent_by_fresh
 from foveal.errors import UserError
 from foveal.paper.benchmark import clock
 from foveal.settings import Size
@@ -117,15 +113,19 @@ def needle(
             f"needle needs {2 * len(_PARTS)} images, 1 megapixel, 1 thread and a spot of 1 px or "
             f"more, smaller than an image: got {images}, {megapixels}, {threads} and {spot}"
         )
+    from foveal.field.benchmark import needle_training
+
     settings = {"megapixels": megapixels, "images": images, "spot": spot, "encoder": encoder}
     settings |= {"minutes": minutes, "memory": memory}
     with tempfile.TemporaryDirectory() as temporary:
         place = folder or Path(temporary)
-        order = {"labels": write_images(place, side, images, spot), "output": place / "run"}
+        order: dict[str, Any] = {
+            "labels": write_images(place, side, images, spot),
+            "output": place / "run",
+        }
         options = {"view": view, "encoder": encoder, "weights": weights, "minutes": minutes}
-        found = _in_fresh_process(
-            order | {"options": options | {"memory": memory}, "threads": threads}
-        )
+        order |= {"options": options | {"memory": memory}, "threads": threads}
+        found = needle_training.in_fresh_process(order)
     return Needle(settings=settings, machine=clock.machine(threads, "cpu"), **found)
 
 
@@ -157,54 +157,3 @@ def write_images(folder: Path, side: int, count: int, spot: int) -> Path:
         with (folder / table).open("w", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerows(rows)
     return folder / "labels.csv"
-
-
-def _in_fresh_process(order: dict[str, Any]) -> dict[str, Any]:
-    found, _ = sent_by_fresh(__name__, _report, order)
-    if isinstance(found, UserError):
-        raise found
-    if isinstance(found, dict):
-        return found
-    found = found or "it ended without a result, perhaps for lack of memory"
-    raise RuntimeError(f"the training failed in its own process:\n{found}")
-
-
-def _report(sender: Connection, order: dict[str, Any]) -> None:
-    """Send the figures, or what went wrong."""
-    with sender:
-        try:
-            sender.send(_measure(**order))
-        except UserError as error:
-            sender.send(error)
-        except Exception:
-            sender.send(traceback.format_exc())
-
-
-def _measure(
-    *, labels: Path, output: Path, options: dict[str, Any], threads: int
-) -> dict[str, Any]:
-    import torch
-
-    from foveal.models import PatchClassifier
-    from foveal.paper.benchmark.peak import high_water
-    from foveal.planning.train import train
-
-    torch.set_num_threads(threads)
-    begin = time.perf_counter()
-    run = train(labels, output=output, **options)
-    trained = time.perf_counter()
-    report = run.evaluate()
-    tested = time.perf_counter()
-    assert isinstance(run.model, PatchClassifier)
-    return {
-        "test_images": report.n,
-        "accuracy": report.accuracy,
-        "hit_rate": report.hit_rate,
-        "chance_hit_rate": report.chance_hit_rate,
-        "train_seconds": trained - begin,
-        "test_seconds": (tested - trained) / report.n,
-        "resident_bytes": high_water(),
-        "view": run.model.view,
-        "patch": run.model.patch[0],
-        "k": run.model.select.k,
-    }
