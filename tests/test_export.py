@@ -251,6 +251,9 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path: Path) -
 def test_a_model_that_cannot_be_exported_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "a.pt2"
     refused(path, "WholeImage: only a", WholeImage(encoder=ThinResNet(), classes=3, size=(32, 32)))
+    glass = model()
+    glass.mask = "background"
+    refused(path, "--mask background", glass)
     soft = model()
     soft.select = TopK(3, soft_evaluation=True)
     refused(path, "mixed patches", soft.eval())

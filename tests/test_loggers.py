@@ -25,7 +25,7 @@ PACKAGES = ["wandb", "mlflow"]
 
 
 class Recording(LightningLogger):
-    """Keeps what it is told, and fails from a row on as a service does that is gone."""
+    """Records the logged rows; from one of them on it fails, as if the connection were lost."""
 
     name, version = "recording", 0
 

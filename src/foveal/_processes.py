@@ -4,14 +4,15 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
-from foveal.errors import Failure
+from foveal.errors import Failure, UserError
 
 _RANKS = (
     "SLURM_PROCID",
@@ -68,31 +69,56 @@ def fresh_processes(module: str) -> BaseContext:
     return context
 
 
-def sent_by_fresh(
-    module: str, report: Callable[[Connection, Task], None], order: Task
-) -> tuple[Any, int | None]:
-    """What a function sends from a process of its own, and the exit status of this process.
+class ProcessFailed(RuntimeError):
+    """What went wrong in a process of its own, and its exit status."""
+
+    def __init__(self, message: str, status: int | None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def in_fresh_process(
+    work: Callable[..., Result], order: Mapping[str, Any], *, imports: str | None = None
+) -> Result:
+    """What a function returns in a process of its own, whose memory is that of nothing else.
 
     Args:
-        module: that the function is in.
-        report: sends one thing.
-        order: its argument.
+        work: a function of a module.
+        order: its arguments by name.
+        imports: a module that such processes begin with; None: that of the function.
 
-    Returns:
-        None for what is sent, if the process ended without it.
+    Raises:
+        UserError: the function's own.
+        ProcessFailed: it raised another error, or the process ended without a result.
     """
-    context = fresh_processes(module)
+    context = fresh_processes(imports or work.__module__)
     receiver, sender = multiprocessing.Pipe(duplex=False)
-    process = context.Process(target=report, args=(sender, order))  # type: ignore[attr-defined]
+    process = context.Process(target=_send, args=(sender, work, order))  # type: ignore[attr-defined]
     process.start()
     sender.close()
     with receiver:
         try:
-            found = receiver.recv()
+            result, error = receiver.recv()
         except EOFError:
-            found = None
+            result, error = None, "it ended without a result, perhaps for lack of memory"
     process.join()
-    return found, process.exitcode
+    if isinstance(error, UserError):
+        raise error
+    if error is not None:
+        raise ProcessFailed(error, process.exitcode)
+    found: Result = result
+    return found
+
+
+def _send(sender: Connection, work: Callable[..., Any], order: Mapping[str, Any]) -> None:
+    """Send what the function returns, and None; or None, and what went wrong."""
+    with sender:
+        try:
+            sender.send((work(**order), None))
+        except UserError as error:
+            sender.send((None, error))
+        except Exception:
+            sender.send((None, traceback.format_exc()))
 
 
 def is_rank_zero() -> bool:

@@ -49,8 +49,8 @@ class Report:
         boxed: number of images with boxes, of which the hit rates are shares.
         thresholds: chosen on validation images; `summary` tells what the figures are at them.
         looks: whether the looks matter, if that was measured.
-        possible_hit_rate: hit rate of windows of the same sizes at their best places: of a box
-            larger than two windows none covers half.
+        possible_hit_rate: hit rate of windows of the same sizes at their best places: none covers
+            half of a box that is much larger, or longer.
     """
 
     accuracy: float

@@ -106,8 +106,8 @@ class ViewGeometry:
                 (side,) = common_sides(windows, 1)  # here, where the host need not wait
                 known = windows.to(device), inside.to(device), side
             if not torch.compiler.is_compiling():
-                if len(self._found) >= _SIZES:
-                    del self._found[next(iter(self._found))]
+                for oldest in list(self._found)[: 1 - _SIZES]:
+                    self._found.pop(oldest, None)  # perhaps another thread did
                 self._found[size, device] = known
         return known
 

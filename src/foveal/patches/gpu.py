@@ -132,10 +132,13 @@ def copies(images: Sequence[Image], device: torch.device) -> Iterator[Float[Tens
 
     None at all where they differ in size or cannot be read there.
     """
+    if not suits(device):
+        return
     height, width = images[0].size
     sides = [image.size for image in images]
-    if not (suits(device) and reads(images, sides, (height, width), device)):
+    if not reads(images, sides, (height, width), device):
         return
+
     at_once = max(1, _COPIED // (images[0].channels * height * width))
     for first in range(0, len(images), at_once):
         part = images[first : first + at_once]

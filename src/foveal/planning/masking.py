@@ -12,7 +12,7 @@ _LOOKED_AT = 20  # images
 def describe_mask(model: PatchClassifier, images: Dataset) -> tuple[str, ...]:
     """A remark on the share of the windows that is masked, in up to 20 images.
 
-    Views are read only of images that may have such windows. Nothing is said if none has.
+    Only images that may have such windows are read. Empty if no window is masked.
     """
     shares = masked_shares(model, images)
     if not any(shares):

@@ -6,7 +6,7 @@ from typing import Any
 from foveal.evaluation import Looks, Report
 
 _HIT = "some window covers half of a box or more"
-_LARGE = "boxes of the other images are larger than two windows"
+_LARGE = "no such window covers half of a box of the others"
 _ALL_HIT = "every box is covered by half or more"
 
 

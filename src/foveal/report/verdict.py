@@ -42,8 +42,8 @@ def verdict(
         )
         if (possible := report.possible_hit_rate) is not None and possible < 1:
             lines.append(
-                f"More than {possible:.0%} is impossible: boxes of the other images are larger "
-                "than two windows, which show a part of them (--patch: larger windows)."
+                f"More than {possible:.0%} is impossible: no window of this size covers half of a "
+                "box of the other images (--patch: larger windows)."
             )
     if mixture is not None and mixture["view"] > 0:
         lines.append(

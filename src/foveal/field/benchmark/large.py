@@ -106,7 +106,8 @@ def large(
     """
     if not megapixels or min(*megapixels, patch, k, repeats, threads, *view) < 1:
         raise UserError("megapixels, view, patch, k, repeats and threads must be 1 or more")
-    from foveal.field.benchmark.large_cost import in_fresh_process
+    from foveal._processes import in_fresh_process
+    from foveal.field.benchmark.large_cost import measure
 
     settings: dict[str, Any] = {"view": view, "patch": patch, "k": k}
     model = {"run": run} if run is not None else settings
@@ -119,7 +120,7 @@ def large(
             _write(file, area, board)
             order = {"file": file, "repeats": repeats, "threads": threads} | model
             for work in get_args(Work):
-                costs.append(in_fresh_process(order | {"work": work, "memory": memory}))
+                costs.append(in_fresh_process(measure, order | {"work": work, "memory": memory}))
     return Costs(
         model | {"repeats": repeats, "memory": memory}, clock.machine(threads, "cpu"), tuple(costs)
     )

@@ -2,10 +2,8 @@
 
 import statistics
 import time
-import traceback
 from collections.abc import Iterator
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ import torch
 from torch import nn
 
 from foveal._memory import parse_bytes
-from foveal._processes import sent_by_fresh
 from foveal.data.augmentation import augmentations
 from foveal.data.cache import Cache
 from foveal.data.folder import ImageFiles
@@ -31,33 +28,6 @@ from foveal.runs.inputs import list_images
 from foveal.settings import Augmentation
 
 _COUNTERS = Path("/proc/self/io")
-
-
-def in_fresh_process(order: dict[str, Any]) -> Cost:
-    """What `measure` returns in a process of its own.
-
-    Raises:
-        UserError: the file cannot be predicted.
-        RuntimeError: the process failed.
-    """
-    found, _ = sent_by_fresh(__name__, _report, order)
-    if isinstance(found, UserError):
-        raise found
-    if isinstance(found, Cost):
-        return found
-    found = found or "it ended without a result, perhaps for lack of memory"
-    raise RuntimeError(f"work on {order['file']} failed in its own process:\n{found}")
-
-
-def _report(sender: Connection, order: dict[str, Any]) -> None:
-    """Send the figures, or what went wrong."""
-    with sender:
-        try:
-            sender.send(measure(**order))
-        except UserError as error:
-            sender.send(error)
-        except Exception:
-            sender.send(traceback.format_exc())
 
 
 def measure(

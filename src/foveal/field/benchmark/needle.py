@@ -6,6 +6,7 @@ Importing this does not import torch.
 import csv
 import math
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def needle(
             f"needle needs {2 * len(_PARTS)} images, 1 megapixel, 1 thread and a spot of 1 px or "
             f"more, smaller than an image: got {images}, {megapixels}, {threads} and {spot}"
         )
-    from foveal.field.benchmark import needle_training
+    from foveal._processes import in_fresh_process
 
     settings = {"megapixels": megapixels, "images": images, "spot": spot, "encoder": encoder}
     settings |= {"minutes": minutes, "memory": memory}
@@ -125,7 +126,7 @@ def needle(
         }
         options = {"view": view, "encoder": encoder, "weights": weights, "minutes": minutes}
         order |= {"options": options | {"memory": memory}, "threads": threads}
-        found = needle_training.in_fresh_process(order)
+        found = in_fresh_process(_measure, order)
     return Needle(settings=settings, machine=clock.machine(threads, "cpu"), **found)
 
 
@@ -157,3 +158,33 @@ def write_images(folder: Path, side: int, count: int, spot: int) -> Path:
         with (folder / table).open("w", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerows(rows)
     return folder / "labels.csv"
+
+
+def _measure(
+    *, labels: Path, output: Path, options: dict[str, Any], threads: int
+) -> dict[str, Any]:
+    import torch
+
+    from foveal.models import PatchClassifier
+    from foveal.paper.benchmark.peak import high_water
+    from foveal.planning.train import train
+
+    torch.set_num_threads(threads)
+    begin = time.perf_counter()
+    run = train(labels, output=output, **options)
+    trained = time.perf_counter()
+    report = run.evaluate()
+    tested = time.perf_counter()
+    assert isinstance(run.model, PatchClassifier)
+    return {
+        "test_images": report.n,
+        "accuracy": report.accuracy,
+        "hit_rate": report.hit_rate,
+        "chance_hit_rate": report.chance_hit_rate,
+        "train_seconds": trained - begin,
+        "test_seconds": (tested - trained) / report.n,
+        "resident_bytes": high_water(),
+        "view": run.model.view,
+        "patch": run.model.patch[0],
+        "k": run.model.select.k,
+    }

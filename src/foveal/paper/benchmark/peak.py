@@ -10,14 +10,12 @@ import ctypes
 import gc
 import resource
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from foveal._processes import sent_by_fresh
+from foveal._processes import ProcessFailed, in_fresh_process
 
 # A run that pays once for what torch loads when first needed, before memory is measured.
 _TINY: dict[str, dict[str, Any]] = {
@@ -53,22 +51,14 @@ def fresh(task: str, variant: str, settings: Mapping[str, Any], threads: int) ->
     """
     order: dict[str, Any] = {"task": task, "variant": variant, "settings": dict(settings)}
     order["threads"] = threads
-    found, status = sent_by_fresh("foveal.paper.benchmark.tasks", _report, order)
-    if isinstance(found, int):
-        return found
-    found = found or "it ended without a result"
-    if status == -9 or "allocate memory" in found:  # killed by the system, or refused
-        return None
-    raise RuntimeError(f"{task} with {variant} failed in its own process:\n{found}")
-
-
-def _report(sender: Connection, order: dict[str, Any]) -> None:
-    """Send the bytes, or the traceback of what went wrong."""
-    with sender:
-        try:
-            sender.send(_measure(**order))
-        except Exception:
-            sender.send(traceback.format_exc())
+    try:
+        return in_fresh_process(_measure, order, imports="foveal.paper.benchmark.tasks")
+    except ProcessFailed as failed:
+        if failed.status == -9 or "allocate memory" in str(failed):  # killed, or refused
+            return None
+        raise RuntimeError(
+            f"{task} with {variant} failed in its own process:\n{failed}"
+        ) from failed
 
 
 def _measure(*, task: str, variant: str, settings: dict[str, Any], threads: int) -> int:
