@@ -19,6 +19,7 @@ from foveal.images.file_sources import (
 )
 from foveal.images.limits import check_area
 from foveal.images.nodata import Colour
+from foveal.images.opening import open_special
 from foveal.images.orientation import Window, stored_window, turned_size, turned_upright
 from foveal.images.refusals import reading
 from foveal.images.resampling import (
@@ -160,4 +161,12 @@ def read(path: str | Path) -> UInt8[Tensor, "3 H W"]:
     Raises:
         ImageError: the file is missing, empty, damaged, too large, not an image, or holds several.
     """
-    return decoded(Path(path))
+    path = Path(path)
+    with reading(path):
+        pyramid = open_special(path)
+        if pyramid is not None:
+            check_area(pyramid.levels[0].size, "an image in memory", "read parts", whole=True)
+    if pyramid is None:
+        return decoded(path)
+    level = TiledFile(pyramid, path, TileCache(0)).level(pyramid.levels[0].size)
+    return turned_upright(level.region(0, 0, *level.size), pyramid.orientation)

@@ -7,7 +7,9 @@ from pathlib import Path
 from PIL.TiffImagePlugin import TiffImageFile
 
 from foveal.images.decoding import exif_orientation, opened, raw_mode, stored_layout
+from foveal.images.opening import open_special
 from foveal.images.orientation import turned_size
+from foveal.images.refusals import reading
 
 _COLOURS = {
     **dict.fromkeys(("1", "L", "LA", "La", "I"), "gray"),
@@ -60,6 +62,11 @@ def read_header(path: Path) -> Header:
     Raises:
         ImageError: it cannot be used.
     """
+    with reading(path):
+        pyramid = open_special(path)
+    if pyramid is not None:
+        size = turned_size(pyramid.levels[0].size, pyramid.orientation)
+        return Header(pyramid.format, pyramid.colours, pyramid.bits, size, False, False, False)
     with opened(path) as image:
         form = "JPEG" if image.format == "MPO" else str(image.format)
         mode = "I" if image.mode.startswith("I") else image.mode

@@ -20,6 +20,7 @@ IMAGE_SUFFIXES = frozenset(
     (
         *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff"),
         *(".bmp", ".gif", ".jp2", ".ppm", ".pgm"),
+        *(".bif", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide"),
     )
 )
 """Endings of image files, in lower case."""
