@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def predict(
     run: Path,
-    images: list[Path],
+    images: list[str],
     /,
     *,
     output: Path | None = None,
@@ -32,7 +32,7 @@ def predict(
 
     Args:
         run: folder of the run, as printed by foveal train.
-        images: image files, folders of them, or glob patterns.
+        images: image files, folders of them, glob patterns, or URLs such as https://... and s3://....
         output: a .csv or .jsonl file, to which each row is written as soon as it is known; if not
             given, CSV is printed.
         threshold: probability above which the class that is looked for is predicted, of two, or

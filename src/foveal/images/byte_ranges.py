@@ -1,8 +1,7 @@
 """Parts of a file that must stay the same while it is read."""
 
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from foveal.images.refusals import ImageError
@@ -31,17 +30,17 @@ class LocalRanges:
     """Parts of a file on disk.
 
     Args:
-        path: of the file.
+        open_file: opens it.
         file: the same, open.
     """
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
-        self.path, self.stamp = path, stamp(os.fstat(file.fileno()))
+    def __init__(self, open_file: Callable[[], BinaryIO], file: BinaryIO) -> None:
+        self._open, self._stamp = open_file, stamp(os.fstat(file.fileno()))
 
     def read(self, ranges: Sequence[Range]) -> Iterator[bytes]:
         """See `ByteRanges`."""
-        with self.path.open("rb") as file:
-            if stamp(os.fstat(file.fileno())) != self.stamp:
+        with self._open() as file:
+            if stamp(os.fstat(file.fileno())) != self._stamp:
                 raise ImageError(CHANGED)
             for offset, count in ranges:
                 file.seek(offset)

@@ -7,13 +7,13 @@ or a smaller copy that is large enough for a view. A level gives the pixels of i
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
 from foveal.images.decoding import Decoded, opened, stored_layout
+from foveal.images.locations import Location
 from foveal.images.nodata import Colour
 from foveal.images.opening import open_pyramid
 from foveal.images.pyramid import Level, Place, Pyramid
@@ -25,7 +25,7 @@ LARGE = 2**24  # pixels; of what has more, it is worth to keep a smaller copy
 _BAND = 2**22  # pixels of rows that are resampled together
 
 
-def open_source(path: Path, cache: TileCache) -> "WholeFile | TiledFile":
+def open_source(path: Location, cache: TileCache) -> "WholeFile | TiledFile":
     """Read the header of a file, and keep in the cache what is decoded of its pieces."""
     with reading(path):
         pyramid = open_pyramid(path)
@@ -56,7 +56,7 @@ class WholeFile:
     in_parts = False
 
     def __init__(
-        self, path: Path, size: tuple[int, int], orientation: int, nodata: Colour | None
+        self, path: Location, size: tuple[int, int], orientation: int, nodata: Colour | None
     ) -> None:
         self.path, self.size, self.orientation, self.nodata = path, size, orientation, nodata
         self._full: Decoded | None = None
@@ -82,7 +82,7 @@ class TiledFile:
 
     in_parts = True
 
-    def __init__(self, pyramid: Pyramid, path: Path, cache: TileCache) -> None:
+    def __init__(self, pyramid: Pyramid, path: Location, cache: TileCache) -> None:
         tiles = _Tiles(path, cache)
         self.size, self.orientation = pyramid.levels[0].size, pyramid.orientation
         self.nodata = pyramid.nodata
@@ -172,7 +172,7 @@ AnyLevel = Decoded | TiledLevel | ReducedLevel
 class _Tiles:
     """The pieces of one file, read when they are asked for and kept in a cache."""
 
-    def __init__(self, path: Path, cache: TileCache) -> None:
+    def __init__(self, path: Location, cache: TileCache) -> None:
         self.path, self.cache = path, cache
         self._number = cache.number()
 

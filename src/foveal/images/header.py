@@ -2,11 +2,11 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL.TiffImagePlugin import TiffImageFile
 
 from foveal.images.decoding import exif_orientation, opened, raw_mode, stored_layout
+from foveal.images.locations import Location
 from foveal.images.opening import open_special
 from foveal.images.orientation import turned_size
 from foveal.images.refusals import reading
@@ -56,7 +56,7 @@ class Header:
         return f"{self.bits}-bit {self.colours} {self.format}"
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Location) -> Header:
     """Read the header of a file.
 
     Raises:

@@ -11,12 +11,12 @@ any TIFF           XResolution and YResolution, per inch or centimetre
 import math
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from foveal._lengths import MICROMETRES, show_length
 from foveal.images import tiff
+from foveal.images.locations import Location
 from foveal.images.orientation import swaps_sides
 from foveal.images.refusals import reading
 
@@ -47,18 +47,18 @@ class Resolution:
         return f"{sides[0]} per pixel" if sides[0] == sides[1] else " x ".join(sides)
 
 
-def resolution(path: Path) -> Resolution | None:
+def resolution(path: Location) -> Resolution | None:
     """Read what a pixel of a file shows, upright; None if the file does not say.
 
     Raises:
         ImageError: the file cannot be used.
     """
-    from foveal.images.opening import open_special  # which builds on this module
+    from foveal.images.opening import open_parts, open_special  # which build on this
 
     with reading(path):
         if (special := open_special(path)) is not None:
             return special.resolution
-    with reading(path), path.open("rb") as file:
+    with reading(path), open_parts(path) as (file, _):
         page = next(tiff.directories(file), None) if file.read(4) in tiff.MAGIC else None
         if page is None:
             return None

@@ -16,9 +16,11 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from foveal.images.byte_ranges import CHANGED, stamp
+from foveal.images.copies import Copy, downloaded
 from foveal.images.decoding import rgb_pixels
 from foveal.images.extras import imported
 from foveal.images.limits import check_area
+from foveal.images.locations import Location, RemoteFile
 from foveal.images.pyramid import Place, Pyramid
 from foveal.images.refusals import ImageError
 from foveal.images.resolution import Resolution, positive
@@ -41,6 +43,7 @@ class SlideLevel:
         number: of the level; 0 is the full size.
         size: height and width.
         scale: pixels of the full size for one of the level.
+        copy: of a remote slide, which is deleted when nobody holds it.
     """
 
     path: Path
@@ -48,6 +51,7 @@ class SlideLevel:
     number: int
     size: tuple[int, int]
     scale: float
+    copy: Copy | None = None
 
     @property
     def piece(self) -> tuple[int, int]:
@@ -68,13 +72,15 @@ class SlideLevel:
                 yield rgb_pixels(slide.read_region(at, self.number, (width, height)))
 
 
-def open_slide(path: Path) -> Pyramid:
-    """The levels of a slide, the full size first.
+def open_slide(place: Location) -> Pyramid:
+    """The levels of a slide, the full size first; of a remote one, in a copy.
 
     Raises:
         ImageError: OpenSlide is not installed, or does not read the file.
         OSError: it is damaged.
     """
+    copy = downloaded(place) if isinstance(place, RemoteFile) else None
+    path = Path(place) if copy is None else copy.path
     state = stamp(os.stat(path))
     with _faults():
         slide = _opened(path, state, os.getpid())
@@ -88,18 +94,22 @@ def open_slide(path: Path) -> Pyramid:
     )
     levels = zip(sizes, scales, strict=True)
     return Pyramid(
-        [SlideLevel(path, state, n, size, scale) for n, (size, scale) in enumerate(levels)],
+        [SlideLevel(path, state, n, size, scale, copy) for n, (size, scale) in enumerate(levels)],
         format=f"slide ({properties.get('openslide.vendor', 'unknown')})",
         resolution=_resolution(properties),
     )
 
 
-def is_slide(path: Path) -> bool:
-    """Whether OpenSlide is there and knows the scanner that made a TIFF."""
+def is_slide(path: Location) -> bool:
+    """Whether a TIFF is a slide by its name, or OpenSlide is there and knows its scanner."""
+    if path.suffix.lower() == ".svs":
+        return True
     try:
         openslide = _openslide()
     except ImageError:
-        return path.suffix.lower() == ".svs"  # opening it says what to install
+        return False
+    if isinstance(path, RemoteFile):
+        return False
     return openslide.OpenSlide.detect_format(path) not in (None, "generic-tiff")
 
 
