@@ -120,8 +120,9 @@ def _propose(
 ) -> Proposed:
     if (kept := folder.kept("proposals")) is not None:
         return Proposed.from_state(kept["windows"])
-    trunk = trunk_of_scorer(model)
-    log.begin("proposals", f"what tells the labels, in {len(splits.train)} images")
+    trunk = trunk_of_scorer(model, shrink=max(1, beginning.proposals_shrink))
+    smaller = f", {trunk.shrink} times smaller" if trunk.shrink > 1 else ""
+    log.begin("proposals", f"what tells the labels, in {len(splits.train)} images{smaller}")
     found, proposed = propose(
         splits,
         trunk,
@@ -217,8 +218,12 @@ def _vote(model: PatchClassifier) -> Vote:
     return vote.to(next(model.parameters()).device)
 
 
-def trunk_of_scorer(model: PatchClassifier) -> Trunk:
+def trunk_of_scorer(model: PatchClassifier, shrink: int = 1) -> Trunk:
     """The scorer's frozen network, as a trunk for proposals.
+
+    Args:
+        model: with the scorer.
+        shrink: how many times smaller per side it sees images.
 
     Raises:
         ValueError: the scorer has none.
@@ -226,4 +231,4 @@ def trunk_of_scorer(model: PatchClassifier) -> Trunk:
     scorer = model.scorer
     if not isinstance(scorer, BackboneScorer) or not scorer.frozen:
         raise ValueError("training begins with proposals only with a frozen pretrained scorer")
-    return Trunk(scorer.network, mean=scorer.mean, deviation=scorer.std)
+    return Trunk(scorer.network, mean=scorer.mean, deviation=scorer.std, shrink=shrink)

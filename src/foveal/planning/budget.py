@@ -21,6 +21,8 @@ from foveal.settings import Beginning, Optimisation
 _READ_SHARE = 0.85  # of the time that proposals and teaching leave; looking gets the rest
 _CROPS, _IMAGES = 32, 2  # of a measured step on the CPU
 _MINING = 0.15  # seconds per training image, after the features
+_MINING_SHARE = 1 / 3  # of the minutes
+_LEAST_PATCH = 32  # pixels of a shrunk image that a patch has
 _VALIDATIONS = 20  # of a training end to end
 _FEWEST, _MOST = 4, 120  # passes over the images
 
@@ -101,10 +103,12 @@ def fit_minutes(
     *,
     images: int,
     validation: int,
+    patch: int,
 ) -> tuple[Beginning | None, Optimisation]:
     """Choose the steps of reading and looking so that all phases take so many minutes.
 
-    Steps that are given stay. Proposals and teaching take what they take: where they leave nothing,
+    Steps that are given stay. Proposals that would take more than a third of the time look at
+    smaller images, as far as a patch still has 32 px. Where proposals and teaching leave nothing,
     a few passes are made all the same.
     """
     least, most = (passes * images / optimisation.batch for passes in (_FEWEST, _MOST))
@@ -118,6 +122,8 @@ def fit_minutes(
     if beginning is None:
         steps = max(rest_of(None) / (costs.look * optimisation.batch), least)
         return None, replace(optimisation, steps=optimisation.steps or max(1, round(steps)))
+    counts = {"images": images, "validation": validation}
+    beginning = _shrunk(minutes, costs, beginning, patch=patch, **counts)
     rest = rest_of(replace(beginning, read_steps=0))
     read_step = costs.window * optimisation.batch
     read = min(max(rest * _READ_SHARE / read_step, least), most)
@@ -126,6 +132,33 @@ def fit_minutes(
         replace(beginning, read_steps=beginning.read_steps or max(1, round(read))),
         sizing.last_phase(optimisation, optimisation.steps or max(1, round(look))),
     )
+
+
+def _shrunk(
+    minutes: float,
+    costs: Costs,
+    beginning: Beginning,
+    *,
+    images: int,
+    validation: int,
+    patch: int,
+) -> Beginning:
+    """Proposals that take at most a third of the minutes, as far as that can be."""
+    least, most = (beginning.proposals_shrink,) * 2
+    if not least:
+        least, most = sizing.shrink(patch), sizing.shrink(patch, _LEAST_PATCH)
+    for shrink in range(least, most + 1):
+        beginning = replace(beginning, proposals_shrink=shrink)
+        if _mining(costs, beginning, images, validation) <= 60 * minutes * _MINING_SHARE:
+            break
+    return beginning
+
+
+def _mining(costs: Costs, beginning: Beginning, images: int, validation: int) -> float:
+    """Seconds that proposals take."""
+    shrink = max(1, beginning.proposals_shrink)
+    passes = images + min(images, 64) + validation
+    return passes * costs.features / shrink**2 + images * _MINING
 
 
 def forecast(
@@ -156,7 +189,7 @@ def forecast(
     # Where proposals predict the labels, windows are not re-ranked.
     reranking = (n + validation) * beginning.proposals * costs.window / 3
     return Forecast(
-        ((n + min(n, 64) + validation) * costs.features + n * _MINING + compared) / 60,
+        (_mining(costs, beginning, n, validation) + compared) / 60,
         (beginning.read_steps * batch * costs.window + reranking) / 60,
         n * (costs.view + min(beginning.proposals, TAUGHT) * costs.window / 3) / 60,
         look,

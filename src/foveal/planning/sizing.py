@@ -60,6 +60,15 @@ def patch(image: Size) -> int:
     return min(side, min(image) // 2)
 
 
+def shrink(patch: int, least: int = 64) -> int:
+    """How many times smaller per side an image may be for a patch to have so many pixels.
+
+    >>> shrink(64), shrink(120), shrink(128), shrink(20)
+    (1, 1, 2, 1)
+    """
+    return max(1, patch // least)
+
+
 def k(image: Size, patch: int) -> int:
     """So many patches that they cover about a twelfth of the image, 2 to 10."""
     return min(10, max(2, round(image[0] * image[1] / patch**2 / 12)))
