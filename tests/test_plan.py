@@ -46,6 +46,11 @@ def test_the_forecast_of_a_budget_is_the_budget(minutes: float, begins: bool) ->
     assert looking.steps > 0
     if begins:
         looking = replace(looking, validate_every=max(1, looking.steps // 6))
+        quick = replace(fitted, read_steps=fitted.trusted_read_steps)
+        spared = forecast(COSTS, quick, looking, **IMAGES, reranked=False)
+        most = 120 * 400 / looking.batch  # passes over the images
+        assert quick.read_steps > fitted.read_steps or fitted.read_steps == most
+        assert spared.total == pytest.approx(minutes, rel=0.1) or quick.read_steps == most
     assert forecast(COSTS, fitted, looking, **IMAGES).total == pytest.approx(minutes, rel=0.1)
 
 

@@ -135,6 +135,8 @@ class Beginning:
         read_windows: proposed windows of an image that are read in a step (0: one).
         read_steps: steps of reading if one window of an image is read in a step; if several are,
             as many windows are read in fewer steps (0: inferred from the number of images).
+        trusted_read_steps: the same where proposals predict the labels, so that windows need not be
+            re-ranked first (0: read_steps).
         read_learning_rate: learning rate of the votes while reading.
         read_encoder_lr_scale: factor on it for the encoder.
         nothing: class of images with nothing to find in them, for which no window is evidence ("":
@@ -149,6 +151,7 @@ class Beginning:
     proposals_shrink: int = 0
     read_windows: int = 0
     read_steps: int = 0
+    trusted_read_steps: int = 0
     read_learning_rate: float = 2e-3
     read_encoder_lr_scale: float = 0.3
     nothing: str | None = None
@@ -158,7 +161,9 @@ class Beginning:
     def __post_init__(self) -> None:
         """Check the ranges."""
         check_least(self, ("proposals",), 1)
-        check_least(self, ("proposals_shrink", "read_windows", "read_steps"), 0)
+        check_least(
+            self, ("proposals_shrink", "read_windows", "read_steps", "trusted_read_steps"), 0
+        )
         check_least(self, ("read_learning_rate", "read_encoder_lr_scale"), 0)
 
 

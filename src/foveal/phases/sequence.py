@@ -75,7 +75,7 @@ def begin(
         reader,
         train,
         validation,
-        _read_training(training, beginning, few),
+        _read_training(training, beginning, few, trusted=proposed.trusted),
         windows=few,
         hardware=hardware,
         run=folder.phase("read"),
@@ -171,9 +171,14 @@ def _rerank(
     return reranked.proposed
 
 
-def _read_training(training: Training, beginning: Beginning, windows: int) -> Training:
+def _read_training(
+    training: Training, beginning: Beginning, windows: int, *, trusted: bool
+) -> Training:
     """The training of the phase that reads so many windows of an image a step."""
-    steps = math.ceil(beginning.read_steps / windows)
+    single = beginning.read_steps
+    if trusted:
+        single = beginning.trusted_read_steps or single
+    steps = math.ceil(single / windows)
     settings = replace(
         training.optimisation,
         steps=steps,
