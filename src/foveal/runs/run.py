@@ -201,7 +201,9 @@ class Run:
         return look.picture
 
     def export(self, path: str | Path, *, size: tuple[int, int] | None = None) -> None:
-        """Write the model to a file that runs without foveal; see `foveal.export`.
+        """Write the model, and its thresholds, to a file that runs without foveal.
+
+        See `foveal.export`.
 
         Args:
             path: a new file that ends in .pt2 (PyTorch) or .onnx (ONNX).
@@ -215,7 +217,15 @@ class Run:
         from foveal.export import export
 
         size = image_size(self.experiment) if size is None else size
-        export(self.model, path, size=size, classes=self.classes, multilabel=self.multilabel)
+        kept = self.thresholds
+        export(
+            self.model,
+            path,
+            size=size,
+            classes=self.classes,
+            multilabel=self.multilabel,
+            thresholds=None if kept is None else [kept.classes[name] for name in self.classes],
+        )
 
     def look(self, asked: Input) -> Look:
         """Predict one image and draw where the model looked."""
