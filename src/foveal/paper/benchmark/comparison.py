@@ -92,6 +92,7 @@ def compare(
     *,
     plain: bool = True,
     peers: bool = True,
+    limit: int | None = None,
 ) -> Comparison:
     """Memory first, each variant alone; then the time of those that fit, in turns.
 
@@ -103,6 +104,7 @@ def compare(
         device: cpu or cuda.
         plain: whether the plain version is among the variants.
         peers: whether other packages are.
+        limit: bytes that a variant may take on the processor; None: what the machine has.
     """
     from foveal.paper.benchmark import peak, tasks
 
@@ -114,7 +116,7 @@ def compare(
     memory: dict[str, int | None] = {}
     if device == "cpu":
         memory = {
-            name: peak.fresh(task, name, tasks.alone(task, name, settings), threads)
+            name: peak.fresh(task, name, tasks.alone(task, name, settings), threads, limit)
             for name in names
         }
     with clock.threads(threads):
