@@ -14,7 +14,7 @@ class OperatorCost:
     """What one forward and backward pass takes.
 
     Attributes:
-        seconds: median; None where it was not measured.
+        seconds: median, of the processor; None where it was not measured.
         megabytes: peak memory over its inputs, in 10^6 bytes; None where it was not measured.
         left_out: why it was not: it would not fit into memory, or take too much time.
     """

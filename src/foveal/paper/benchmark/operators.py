@@ -1,6 +1,7 @@
 """Differentiable Top-K operators side by side: cost, gap, training. Does not import torch."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -39,7 +40,8 @@ def operators(
 
     All are as sharp as the exact one with noise sigma on uniform scores, 100 candidates: slots mix
     as many candidates, by their entropy. The gap is the part of a slot that is not its hard choice,
-    on uniform scores, at softnesses where slots mix so many candidates.
+    on uniform scores, at softnesses where slots mix so many candidates. Seconds are those of the
+    processor, forward and backward, so that other work does not count.
 
     Training is foveal reproduce estimators --scale mini with 3 patches: of three softnesses, the
     one that validates best with the first seed is trained with the other seeds, too.
@@ -166,6 +168,7 @@ def _cost(
             settings["threads"],
             "cpu",
             limit=int(settings["gigabytes"] * 1e9),
+            timer=time.process_time,
         )
         (row,) = table.rows
         if row.megabytes is None:

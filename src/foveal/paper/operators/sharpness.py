@@ -13,7 +13,8 @@ from torch import Tensor
 
 from foveal.paper.operators import OPERATORS, OperatorName, select
 
-_SOFTEST, _HARDEST, _HALVINGS = 1e2, 1e-7, 36
+_IMAGES = 4
+_SOFTEST, _HARDEST, _HALVINGS = 1e2, 1e-7, 18
 
 
 def uniform(batch: int, n: int) -> Float[Tensor, "B N"]:
@@ -37,13 +38,13 @@ def gap(name: OperatorName, scores: Float[Tensor, "B N"], k: int, softness: floa
 
 
 @lru_cache(maxsize=256)
-def softness_at(name: OperatorName, wanted: float, n: int, k: int, batch: int = 8) -> float:
+def softness_at(name: OperatorName, wanted: float, n: int, k: int) -> float:
     """The softness at which slots mix so many candidates, of n with uniform scores.
 
     Found by bisection; where noise is drawn, it is the same in every step.
     """
     name = OPERATORS[name].sharp_as or name
-    scores, low, high = uniform(batch, n), math.log(_HARDEST), math.log(_SOFTEST)
+    scores, low, high = uniform(_IMAGES, n), math.log(_HARDEST), math.log(_SOFTEST)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         if mixed(name, scores, k, math.exp(middle)) < wanted:
@@ -57,7 +58,7 @@ def softness_as(name: OperatorName, sigma: float, n: int, k: int) -> float:
     """The softness at which an operator is as sharp as the exact one with noise sigma."""
     if name == "exact":
         return sigma
-    return softness_at(name, mixed("exact", uniform(8, n), k, sigma), n, k)
+    return softness_at(name, mixed("exact", uniform(_IMAGES, n), k, sigma), n, k)
 
 
 def _select(
