@@ -32,14 +32,15 @@ class OperatorRow:
         operator: its name.
         absent: why it cannot be run here; then there are no figures.
         softness: at which its costs were measured.
-        gaps: part of a slot that is not its hard choice, by the number of candidates it mixes.
+        gaps: part of a slot that is not its hard choice, by the number of candidates it mixes; None
+            where it cannot be made to mix so many.
         costs: by the number of candidates N.
     """
 
     operator: OperatorName
     absent: str | None = None
     softness: float | None = None
-    gaps: Mapping[float, float] | None = None
+    gaps: Mapping[float, float | None] | None = None
     costs: Mapping[int, OperatorCost] | None = None
 
     def largest(self, megabytes: float) -> float | None:
@@ -108,7 +109,8 @@ class OperatorFigures:
         lines.append("|---|" + "---:|" * (len(titles) + 1))
         for row in self.rows:
             if row.gaps is not None:
-                gaps = (f"{row.gaps[mixture]:.1%}" for mixture in mixtures)
+                each = (row.gaps[mixture] for mixture in mixtures)
+                gaps = ("not reached" if gap is None else f"{gap:.1%}" for gap in each)
                 lines.append(f"| {row.operator} | {row.softness:.3g} | {' | '.join(gaps)} |")
         return "\n".join(lines)
 

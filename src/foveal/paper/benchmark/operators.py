@@ -114,16 +114,15 @@ def _check(
 
 def _sharpness(
     output: Path, name: OperatorName, settings: dict[str, Any]
-) -> tuple[float, dict[float, float]]:
-    """The softness of the costs, and the gaps by mixture."""
+) -> tuple[float, dict[float, float | None]]:
+    """The softness of the costs, and the gaps by mixture, None where it comes to no such one."""
 
     def measure() -> Any:
         from foveal.paper.operators import sharpness
 
-        k, scores = settings["k"], sharpness.uniform(8, _FEW)
-        soft = sharpness.softness_as(name, settings["sigma"], _FEW, k)
-        at = [sharpness.softness_at(name, each, _FEW, k) for each in settings["mixtures"]]
-        return [soft, [sharpness.gap(name, scores, k, each) for each in at]]
+        soft = sharpness.softness_as(name, settings["sigma"], _FEW, settings["k"])
+        at = [sharpness.gap_at(name, m, _FEW, settings["k"]) for m in settings["mixtures"]]
+        return [soft, at]
 
     asked = {each: settings[each] for each in ("k", "sigma", "mixtures")}
     soft, gaps = _kept(output, {"sharpness": name} | asked, measure)

@@ -61,6 +61,17 @@ def softness_as(name: OperatorName, sigma: float, n: int, k: int) -> float:
     return softness_at(name, mixed("exact", uniform(_IMAGES, n), k, sigma), n, k)
 
 
+def gap_at(name: OperatorName, wanted: float, n: int, k: int) -> float | None:
+    """The gap where slots mix so many candidates; None if the operator comes to no such mixture.
+
+    That is where sweeps end before they have converged, which they do sooner the harder it gets.
+    """
+    soft = softness_at(name, wanted, n, k)
+    sharp = OPERATORS[name].sharp_as or name
+    reached = math.isclose(mixed(sharp, uniform(_IMAGES, n), k, soft), wanted, rel_tol=0.05)
+    return gap(name, uniform(2 * _IMAGES, n), k, soft) if reached else None
+
+
 def _select(
     name: OperatorName, scores: Float[Tensor, "B N"], k: int, softness: float
 ) -> Float[Tensor, "B K N"]:
