@@ -181,3 +181,17 @@ def test_a_verdict_on_few_images_calls_itself_uncertain_and_doubts_nothing_unsur
     lines = verdict(summarise(results(8, 2, certainty=0.6), ("a", "b")), None)
     assert any("only 10 test images" in line for line in lines)
     assert not any("check these labels" in line for line in lines)
+
+
+def test_where_proposals_take_more_than_a_third_large_images_are_shrunk_for_them() -> None:
+    counts = {"images": 60, "validation": 20}
+    for features, megapixels, minutes, expected in (
+        (8.0, 25.0, 60, 32.0),  # 18.7 minutes
+        (8.0, 25.0, 50, 6.25),
+        (8.0, 16.0, 10, 32.0),  # not that large
+        (80.0, 250.0, 12, 15.63),  # 187, 47, 12 minutes
+    ):
+        costs = Costs(features, 0.001, 0.001, 0.001, megapixels)
+        fitted, _ = fit_minutes(minutes, costs, Beginning(), Optimisation(steps=0), **counts)
+        assert fitted is not None
+        assert fitted.proposal_megapixels == expected, (features, minutes)

@@ -130,6 +130,8 @@ class Beginning:
         begin: find windows that may show the evidence, learn to read them, and teach the scorer
             where they are, before training end to end (--no-begin: end to end from the first step).
         proposals: windows per image that are proposed.
+        proposal_megapixels: megapixels of an image, on average, that are searched for proposals:
+            larger images are seen at 1/2, 1/4 ... of their size there.
         read_windows: proposed windows of an image that are read in a step (0: one).
         read_steps: steps of reading if one window of an image is read in a step; if several are,
             as many windows are read in fewer steps (0: inferred from the number of images).
@@ -144,6 +146,7 @@ class Beginning:
 
     begin: bool = True
     proposals: int = 32
+    proposal_megapixels: float = 32.0
     read_windows: int = 0
     read_steps: int = 0
     read_learning_rate: float = 2e-3
@@ -155,6 +158,7 @@ class Beginning:
     def __post_init__(self) -> None:
         """Check the ranges."""
         check_least(self, ("proposals",), 1)
+        check_least(self, ("proposal_megapixels",), 0.1)
         check_least(self, ("read_windows", "read_steps"), 0)
         check_least(self, ("read_learning_rate", "read_encoder_lr_scale"), 0)
 

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from foveal._devices import best_device
 from foveal.data import Splits
+from foveal.data.dataset import sizes
 from foveal.models import PatchClassifier
 from foveal.nn.encoders import encode
 from foveal.nn.modes import evaluation_mode
-from foveal.phases.sequence import TAUGHT, trunk_of_scorer
+from foveal.phases.sequence import TAUGHT, proposal_halvings, trunk_of_scorer
 from foveal.planning import sizing
 from foveal.settings import Beginning, Optimisation
 
@@ -22,6 +23,8 @@ _READ_SHARE = 0.85  # of the time that proposals and teaching leave; looking get
 _CROPS, _IMAGES = 32, 2  # of a measured step on the CPU
 _MINING = 0.15  # seconds per training image, after the features
 _VALIDATIONS = 20  # of a training end to end
+_LONG = 4.0  # seconds
+_PROPOSALS_SHARE, _SHRUNK = 1 / 3, 16.0  # of the minutes at most; megapixels that can be shrunk
 _FEWEST, _MOST = 4, 120  # passes over the images
 
 
@@ -34,12 +37,14 @@ class Costs:
         window: of a window in a step of reading.
         view: of the scorer's features of a view.
         look: of an image in a step of looking.
+        searched: megapixels of an image, on average, that the features are of.
     """
 
     features: float
     window: float
     view: float
     look: float
+    searched: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,9 @@ class Forecast:
         )
 
 
-def measure(model: PatchClassifier, splits: Splits, batch: int, *, begins: bool) -> Costs:
+def measure(
+    model: PatchClassifier, splits: Splits, batch: int, beginning: Beginning | None
+) -> Costs:
     """Time a step of every phase on images of the data, on the GPU if there is one.
 
     On a CPU time grows with the images of a step, and few are timed; a GPU takes about as long for
@@ -73,7 +80,7 @@ def measure(model: PatchClassifier, splits: Splits, batch: int, *, begins: bool)
         model: to be trained.
         splits: its training images.
         batch: images of a step, and windows of a step of reading.
-        begins: whether there are phases before the last; they need a frozen pretrained scorer.
+        beginning: the phases before the last, which need a frozen pretrained scorer; None: none.
     """
     device = best_device()
     model = copy.deepcopy(model).to(device)
@@ -82,15 +89,18 @@ def measure(model: PatchClassifier, splits: Splits, batch: int, *, begins: bool)
     with torch.random.fork_rng():
         model.train()
         look = _timed(lambda: _backward(model(images).logits)) / len(images)
-        if not begins:
+        if beginning is None:
             return Costs(0.0, 0.0, 0.0, look)
         trunk = trunk_of_scorer(model)
+        trunk = trunk.reduced(proposal_halvings(splits.train, trunk, beginning))
+        areas = [height * width / 1e6 for height, width in sizes(splits.train)]
+        searched = sum(areas) / len(areas) / 4**trunk.halvings
         patches = torch.rand(1, crops, model.channels, *model.patch, device=trunk.device)
         window = _timed(lambda: _backward(encode(model.encoder, patches))) / crops
         with torch.no_grad(), evaluation_mode(model):
             features = _timed(lambda: [None for _ in trunk.pieces(images[0])])
             view = model.geometry.views(images[:1], trunk.device)
-            return Costs(features, window, _timed(lambda: model.scorer(view)), look)
+            return Costs(features, window, _timed(lambda: model.scorer(view)), look, searched)
 
 
 def fit_minutes(
@@ -104,9 +114,22 @@ def fit_minutes(
 ) -> tuple[Beginning | None, Optimisation]:
     """Choose the steps of reading and looking so that all phases take so many minutes.
 
-    Steps that are given stay. Proposals and teaching take what they take: where they leave nothing,
-    a few passes are made all the same.
+    Steps that are given stay. Where proposals take more than a third, images of more than 16
+    megapixels are shrunk further for them. Otherwise they take what they take, and so does
+    teaching: where nothing is left, a few passes are made all the same.
+
+    Args:
+        minutes: that all phases may take.
+        costs: see `measure`.
+        beginning: the phases before the last.
+        optimisation: of the last phase.
+        images: number of training images.
+        validation: number of validation images.
     """
+    if beginning is not None:
+        costs, beginning = _in_time(
+            minutes, costs, beginning, optimisation, images=images, validation=validation
+        )
     least, most = (passes * images / optimisation.batch for passes in (_FEWEST, _MOST))
 
     def rest_of(begun: Beginning | None) -> float:
@@ -126,6 +149,25 @@ def fit_minutes(
         replace(beginning, read_steps=beginning.read_steps or max(1, round(read))),
         sizing.last_phase(optimisation, optimisation.steps or max(1, round(look))),
     )
+
+
+def _in_time(
+    minutes: float,
+    costs: Costs,
+    beginning: Beginning,
+    optimisation: Optimisation,
+    **counts: int,
+) -> tuple[Costs, Beginning]:
+    """Shrink large images for the proposals until these take a third of the time."""
+    few = replace(optimisation, steps=1, validate_every=1)
+    while (
+        costs.searched > _SHRUNK
+        and forecast(costs, beginning, few, **counts).proposals > _PROPOSALS_SHARE * minutes
+    ):
+        costs = replace(costs, features=costs.features / 4, searched=costs.searched / 4)
+        shrunk = math.ceil(100 * costs.searched) / 100
+        beginning = replace(beginning, proposal_megapixels=shrunk)
+    return costs, beginning
 
 
 def forecast(
@@ -168,10 +210,11 @@ def _backward(result: Tensor) -> None:
 
 
 def _timed(action: Callable[[], object], repeats: int = 2) -> float:
-    """The fewest seconds of a call, after one to warm up."""
-    action()
-    times = []
-    for _ in range(repeats):
+    """The fewest seconds of a call, after one to warm up; a long one is not repeated."""
+    times = list[float]()
+    for _ in range(1 + repeats):
+        if sum(times) > _LONG:
+            break
         start = time.perf_counter()
         action()
         if torch.cuda.is_available():

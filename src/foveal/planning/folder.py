@@ -99,6 +99,7 @@ def folder(
         *measured,
         *describe_mask(network, images.train),
         *beginnings.nothing_to_find(starts),
+        *beginnings.searched_small(starts, network, images.train),
     )
     return Experiment(
         recipe="folder",
@@ -174,12 +175,13 @@ def _check_images(data: Path, images: "Splits") -> sizing.Size:
     Raises:
         UserError: an image cannot be read.
     """
+    from foveal.data.dataset import sizes
     from foveal.data.folder.summary import DECODED, check
 
     for part in (images.train, images.validation, images.test):
         if part is not None:
             check(part, decode=len(part) <= DECODED)
-    return sizing.median(sizing.sizes(images.train))
+    return sizing.median(sizes(images.train))
 
 
 def _infer_model(model: Model, image: sizing.Size, *, pretrained: bool) -> Model:
@@ -233,7 +235,7 @@ def _infer_steps(
     if minutes is not None and 0 in (read_steps, optimisation.steps):
         from foveal.planning import budget
 
-        costs = budget.measure(model, images, batch, begins=beginning is not None)
+        costs = budget.measure(model, images, batch, beginning)
         return budget.fit_minutes(
             minutes, costs, beginning, optimisation, images=n, validation=len(images.validation)
         )

@@ -19,12 +19,6 @@ LATER_VALIDATIONS = 3  # of a training end to end that comes after other phases
 Size = tuple[int, int]
 
 
-def sizes(images: "Dataset", most: int = 200) -> list[Size]:
-    """Heights and widths of up to 200 images, from their headers."""
-    count = min(len(images), most)
-    return [images[i * len(images) // count].image.size for i in range(count)]
-
-
 def median(sizes: list[Size]) -> Size:
     """The median height and the median width.
 
