@@ -27,11 +27,15 @@ Estimator = Literal["exact", "conditional", "score_function", "diagonal", "diago
 Decay = Literal["linear", "cosine", "constant"]
 Schedule = Literal["cosine", "linear", "constant", "multi_step"]
 Optimiser = Literal["adamw", "sgd"]
+Glances = Literal[1, 2]
 Mask = Literal["none", "nodata", "background"]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 CachePlace = Literal["auto", "device", "memory", "none"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 LoggerName = Literal["wandb", "mlflow"]
+
+
+CLOSER = 4  # resolution of a second glance in that of the view
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,10 @@ class Model:
             beside it; inferred if not given: half a patch with pretrained weights, else 0.
         mask: windows that are never selected: nodata, those without data by a GeoTIFF's own word;
             background, also those of the plain light or dark background of a slide; or none.
+        glances: 1; or 2, for things that are too small to be seen in the view: its best regions are
+            scored again at a higher resolution, and patches are selected in these.
+        closer: resolution of the second glance in that of the view; inferred if not given: 4, or 2
+            where that would exceed the images' own.
         encoder: timm network that encodes the patches, or "thin" for a small one trained from
             scratch.
         encoder_stage: feature map of the encoder to use: 0 is the finest, -1 the last; inferred if
@@ -77,6 +85,8 @@ class Model:
     k: int | None = None
     apart: int | None = None
     mask: Mask = "nodata"
+    glances: Glances = 1
+    closer: int | None = None
     encoder: str = "resnet18"
     encoder_stage: int | None = None
     zoom: float | None = None
@@ -100,6 +110,7 @@ class Model:
                 raise ValueError("give view or view_resolution, not both")
         check_least(self, ("zoom",), 0.1)
         check_least(self, ("apart",), 0)
+        check_least(self, ("closer",), 2)
         check_size("view", self.view)
 
 
