@@ -12,7 +12,8 @@ goes on with the phase it was in.
 import math
 from dataclasses import replace
 
-from foveal.data import Splits
+from foveal.data import Dataset, Splits
+from foveal.data.dataset import sizes
 from foveal.experiment import seeded
 from foveal.models import PatchClassifier
 from foveal.nn.aggregators import Vote
@@ -25,7 +26,7 @@ from foveal.phases.reranking import rerank
 from foveal.phases.strips import Strips
 from foveal.phases.teaching import support_of, target_of, teach
 from foveal.phases.view_classifier import FittedHead, fit_global_head, mix
-from foveal.proposals import Trunk
+from foveal.proposals import Trunk, reduction
 from foveal.runs.folder import RunFolder
 from foveal.settings import Beginning, Hardware, Training
 from foveal.training.devices import configure_fabric
@@ -120,9 +121,10 @@ def _propose(
 ) -> Proposed:
     if (kept := folder.kept("proposals")) is not None:
         return Proposed.from_state(kept["windows"])
-    trunk = trunk_of_scorer(model, shrink=max(1, beginning.proposals_shrink))
-    smaller = f", {trunk.shrink} times smaller" if trunk.shrink > 1 else ""
-    log.begin("proposals", f"what tells the labels, in {len(splits.train)} images{smaller}")
+    trunk = trunk_of_scorer(model)
+    halvings = proposal_halvings(splits.train, trunk, beginning)
+    where = f" at {reduction.describe(halvings)}" if halvings else ""
+    log.begin("proposals", f"what tells the labels, in {len(splits.train)} images{where}")
     found, proposed = propose(
         splits,
         trunk,
@@ -130,6 +132,7 @@ def _propose(
         count=beginning.proposals,
         nothing=_nothing(splits, beginning),
         seed=training.seed,
+        megapixels=_searched(beginning),
         progress=log.count,
     )
     log.end(proposed.summary)
@@ -223,12 +226,18 @@ def _vote(model: PatchClassifier) -> Vote:
     return vote.to(next(model.parameters()).device)
 
 
-def trunk_of_scorer(model: PatchClassifier, shrink: int = 1) -> Trunk:
-    """The scorer's frozen network, as a trunk for proposals.
+def proposal_halvings(images: Dataset, trunk: Trunk, beginning: Beginning) -> int:
+    """How often images are halved before they are searched for proposals."""
+    return reduction.halvings_for(sizes(images), trunk, _searched(beginning))
 
-    Args:
-        model: with the scorer.
-        shrink: how many times smaller per side it sees images.
+
+def _searched(beginning: Beginning) -> float:
+    """Megapixels of an image that are searched for proposals."""
+    return beginning.proposal_megapixels or reduction.MEGAPIXELS
+
+
+def trunk_of_scorer(model: PatchClassifier) -> Trunk:
+    """The scorer's frozen network, as a trunk for proposals.
 
     Raises:
         ValueError: the scorer has none.
@@ -236,4 +245,4 @@ def trunk_of_scorer(model: PatchClassifier, shrink: int = 1) -> Trunk:
     scorer = model.scorer
     if not isinstance(scorer, BackboneScorer) or not scorer.frozen:
         raise ValueError("training begins with proposals only with a frozen pretrained scorer")
-    return Trunk(scorer.network, mean=scorer.mean, deviation=scorer.std, shrink=shrink)
+    return Trunk(scorer.network, mean=scorer.mean, deviation=scorer.std)

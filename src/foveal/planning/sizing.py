@@ -1,5 +1,6 @@
 """How large a view, how many patches of what size and how many steps suit a set of images."""
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,6 @@ ALONE = Optimisation(steps=0, learning_rate=3e-4, weight_decay=1e-4)
 LATER_VALIDATIONS = 3  # of a training end to end that comes after other phases
 
 Size = tuple[int, int]
-
-
-def sizes(images: "Dataset", most: int = 200) -> list[Size]:
-    """Heights and widths of up to 200 images, from their headers."""
-    count = min(len(images), most)
-    return [images[i * len(images) // count].image.size for i in range(count)]
 
 
 def median(sizes: list[Size]) -> Size:
@@ -60,13 +55,21 @@ def patch(image: Size) -> int:
     return min(side, min(image) // 2)
 
 
-def shrink(patch: int, least: int = 64) -> int:
-    """How many times smaller per side an image may be for a patch to have so many pixels.
+def searched(sizes: list[Size], patch: int) -> float:
+    """Megapixels of an image that are searched for proposals: 32, or as few as leave a patch 64 px.
 
-    >>> shrink(64), shrink(120), shrink(128), shrink(20)
-    (1, 1, 2, 1)
+    Images are halved there as often as that takes.
+
+    >>> searched([(800, 1360)], 64), searched([(3000, 4000)], 128)
+    (32.0, 3.0)
     """
-    return max(1, patch // least)
+    from foveal.proposals.reduction import MEGAPIXELS
+
+    mean = sum(height * width for height, width in sizes) / len(sizes) / 1e6
+    halvings = max(0, (patch // 64).bit_length() - 1)
+    if not halvings:
+        return MEGAPIXELS
+    return min(MEGAPIXELS, math.ceil(100 * mean / 4**halvings) / 100)
 
 
 def k(image: Size, patch: int) -> int:
