@@ -172,14 +172,21 @@ def _in_time(
     beginning: Beginning,
     optimisation: Optimisation,
     *,
+    images: int,
+    validation: int,
     patch: int,
-    **counts: int,
 ) -> tuple[Costs, Beginning]:
     """Shrink images for the proposals until these take a third of the time."""
     few = replace(optimisation, steps=1, validate_every=1)
-    while (costs.searched > _LARGE or patch >= 2 * _LEAST_PATCH << costs.halvings) and forecast(
-        costs, beginning, few, **counts
-    ).proposals > _PROPOSALS_SHARE * minutes:
+
+    def too_long() -> bool:
+        taken = forecast(costs, beginning, few, images=images, validation=validation)
+        return taken.proposals > _PROPOSALS_SHARE * minutes
+
+    def can_shrink() -> bool:
+        return costs.searched > _LARGE or patch >= 2 * _LEAST_PATCH << costs.halvings
+
+    while can_shrink() and too_long():
         costs = replace(
             costs,
             features=costs.features / 4,

@@ -69,7 +69,8 @@ def searched(sizes: list[Size], patch: int) -> float:
     halvings = max(0, (patch // 64).bit_length() - 1)
     if not halvings:
         return MEGAPIXELS
-    return min(MEGAPIXELS, math.ceil(100 * mean / 4**halvings) / 100)
+    least: float = math.ceil(100 * mean / 4.0**halvings) / 100
+    return min(MEGAPIXELS, least)
 
 
 def k(image: Size, patch: int) -> int:
