@@ -27,11 +27,15 @@ Estimator = Literal["exact", "conditional", "score_function", "diagonal", "diago
 Decay = Literal["linear", "cosine", "constant"]
 Schedule = Literal["cosine", "linear", "constant", "multi_step"]
 Optimiser = Literal["adamw", "sgd"]
+Glances = Literal[1, 2]
 Mask = Literal["none", "nodata", "background"]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 CachePlace = Literal["auto", "device", "memory", "none"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 LoggerName = Literal["wandb", "mlflow"]
+
+
+CLOSER = 4  # resolution of a second glance in that of the view
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +54,16 @@ class Model:
             beside it; inferred if not given: half a patch with pretrained weights, else 0.
         mask: windows that are never selected: nodata, those without data by a GeoTIFF's own word;
             background, also those of the plain light or dark background of a slide; or none.
+        glances: 1; or 2, for things that are too small to be seen in the view: its best regions are
+            scored again at a higher resolution, and patches are selected in these.
+        closer: resolution of the second glance in that of the view; inferred if not given: 4, or 2
+            where that would exceed the images' own.
         encoder: timm network that encodes the patches, or "thin" for a small one trained from
             scratch.
         encoder_stage: feature map of the encoder to use: 0 is the finest, -1 the last; inferred if
-            not given: the deepest that still has 4 x 4 cells in a patch.
+            not given: the deepest that still has 4 x 4 cells in a patch and that --weights hold.
         zoom: patches are enlarged by this factor before a timm network encodes them; inferred if
-            not given: 1.5 with pretrained weights, else 1.
+            not given: with pretrained weights to 96 px, by 1.5 at most; else 1.
         scorer: timm network whose early stages score the view, or conv for four convolutions
             trained from scratch; if not given, the pretrained encoder's, frozen, else conv.
         scorer_stage: feature map of the scorer to use; 2 has a stride of 8 pixels in a ResNet.
@@ -77,6 +85,8 @@ class Model:
     k: int | None = None
     apart: int | None = None
     mask: Mask = "nodata"
+    glances: Glances = 1
+    closer: int | None = None
     encoder: str = "resnet18"
     encoder_stage: int | None = None
     zoom: float | None = None
@@ -100,6 +110,7 @@ class Model:
                 raise ValueError("give view or view_resolution, not both")
         check_least(self, ("zoom",), 0.1)
         check_least(self, ("apart",), 0)
+        check_least(self, ("closer",), 2)
         check_size("view", self.view)
 
 
@@ -130,9 +141,14 @@ class Beginning:
         begin: find windows that may show the evidence, learn to read them, and teach the scorer
             where they are, before training end to end (--no-begin: end to end from the first step).
         proposals: windows per image that are proposed.
+        proposal_megapixels: megapixels of an image, on average, that are searched for proposals:
+            larger images are seen at 1/2, 1/4 ... of their size there (0: 32 at most, and as few as
+            leave a patch 64 px; fewer still to save minutes).
         read_windows: proposed windows of an image that are read in a step (0: one).
         read_steps: steps of reading if one window of an image is read in a step; if several are,
             as many windows are read in fewer steps (0: inferred from the number of images).
+        trusted_read_steps: the same where proposals predict the labels, so that windows need not be
+            re-ranked first (0: read_steps).
         read_learning_rate: learning rate of the votes while reading.
         read_encoder_lr_scale: factor on it for the encoder.
         nothing: class of images with nothing to find in them, for which no window is evidence ("":
@@ -144,8 +160,10 @@ class Beginning:
 
     begin: bool = True
     proposals: int = 32
+    proposal_megapixels: float = 0.0
     read_windows: int = 0
     read_steps: int = 0
+    trusted_read_steps: int = 0
     read_learning_rate: float = 2e-3
     read_encoder_lr_scale: float = 0.3
     nothing: str | None = None
@@ -155,7 +173,8 @@ class Beginning:
     def __post_init__(self) -> None:
         """Check the ranges."""
         check_least(self, ("proposals",), 1)
-        check_least(self, ("read_windows", "read_steps"), 0)
+        check_least(self, ("proposal_megapixels", "read_windows"), 0)
+        check_least(self, ("read_steps", "trusted_read_steps"), 0)
         check_least(self, ("read_learning_rate", "read_encoder_lr_scale"), 0)
 
 

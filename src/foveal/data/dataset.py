@@ -55,3 +55,9 @@ class Splits:
     train: Dataset
     validation: Dataset
     test: Dataset | None = None
+
+
+def sizes(images: Dataset, most: int = 200) -> list[tuple[int, int]]:
+    """Heights and widths of up to 200 images, of files from their headers."""
+    count = min(len(images), most)
+    return [images[i * len(images) // count].image.size for i in range(count)]

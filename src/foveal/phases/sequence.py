@@ -12,7 +12,8 @@ goes on with the phase it was in.
 import math
 from dataclasses import replace
 
-from foveal.data import Splits
+from foveal.data import Dataset, Splits
+from foveal.data.dataset import sizes
 from foveal.experiment import seeded
 from foveal.models import PatchClassifier
 from foveal.nn.aggregators import Vote
@@ -25,7 +26,7 @@ from foveal.phases.reranking import rerank
 from foveal.phases.strips import Strips
 from foveal.phases.teaching import support_of, target_of, teach
 from foveal.phases.view_classifier import FittedHead, fit_global_head, mix
-from foveal.proposals import Trunk
+from foveal.proposals import Trunk, reduction
 from foveal.runs.folder import RunFolder
 from foveal.settings import Beginning, Hardware, Training
 from foveal.training.devices import configure_fabric
@@ -75,7 +76,7 @@ def begin(
         reader,
         train,
         validation,
-        _read_training(training, beginning, few),
+        _read_training(training, beginning, few, trusted=proposed.trusted),
         windows=few,
         hardware=hardware,
         run=folder.phase("read"),
@@ -121,7 +122,9 @@ def _propose(
     if (kept := folder.kept("proposals")) is not None:
         return Proposed.from_state(kept["windows"])
     trunk = trunk_of_scorer(model)
-    log.begin("proposals", f"what tells the labels, in {len(splits.train)} images")
+    halvings = proposal_halvings(splits.train, trunk, beginning)
+    where = f" at {reduction.describe(halvings)}" if halvings else ""
+    log.begin("proposals", f"what tells the labels, in {len(splits.train)} images{where}")
     found, proposed = propose(
         splits,
         trunk,
@@ -129,6 +132,7 @@ def _propose(
         count=beginning.proposals,
         nothing=_nothing(splits, beginning),
         seed=training.seed,
+        megapixels=_searched(beginning),
         progress=log.count,
     )
     log.end(proposed.summary)
@@ -170,9 +174,14 @@ def _rerank(
     return reranked.proposed
 
 
-def _read_training(training: Training, beginning: Beginning, windows: int) -> Training:
+def _read_training(
+    training: Training, beginning: Beginning, windows: int, *, trusted: bool
+) -> Training:
     """The training of the phase that reads so many windows of an image a step."""
-    steps = math.ceil(beginning.read_steps / windows)
+    single = beginning.read_steps
+    if trusted:
+        single = beginning.trusted_read_steps or single
+    steps = math.ceil(single / windows)
     settings = replace(
         training.optimisation,
         steps=steps,
@@ -215,6 +224,16 @@ def _vote(model: PatchClassifier) -> Vote:
         return model.aggregate
     vote = Vote(model.encoder.features, classes=model.classes)
     return vote.to(next(model.parameters()).device)
+
+
+def proposal_halvings(images: Dataset, trunk: Trunk, beginning: Beginning) -> int:
+    """How often images are halved before they are searched for proposals."""
+    return reduction.halvings_for(sizes(images), trunk, _searched(beginning))
+
+
+def _searched(beginning: Beginning) -> float:
+    """Megapixels of an image that are searched for proposals."""
+    return beginning.proposal_megapixels or reduction.MEGAPIXELS
 
 
 def trunk_of_scorer(model: PatchClassifier) -> Trunk:

@@ -99,6 +99,7 @@ def folder(
         *measured,
         *describe_mask(network, images.train),
         *beginnings.nothing_to_find(starts),
+        *beginnings.searched_small(starts, network, images.train),
     )
     return Experiment(
         recipe="folder",
@@ -174,12 +175,13 @@ def _check_images(data: Path, images: "Splits") -> sizing.Size:
     Raises:
         UserError: an image cannot be read.
     """
+    from foveal.data.dataset import sizes
     from foveal.data.folder.summary import DECODED, check
 
     for part in (images.train, images.validation, images.test):
         if part is not None:
             check(part, decode=len(part) <= DECODED)
-    return sizing.median(sizing.sizes(images.train))
+    return sizing.median(sizes(images.train))
 
 
 def _infer_model(model: Model, image: sizing.Size, *, pretrained: bool) -> Model:
@@ -228,14 +230,26 @@ def _infer_steps(
     minutes: float | None,
 ) -> tuple[Beginning | None, Optimisation]:
     """Fill in the steps that are not given, by the minutes if these are, else by the images."""
-    n, batch = len(images.train), optimisation.batch
+    from foveal.data.dataset import sizes
+
+    n, batch, side = len(images.train), optimisation.batch, min(model.patch)
     read_steps = 1 if beginning is None else beginning.read_steps
+    given = beginning is not None and beginning.proposal_megapixels > 0
+    if beginning is not None and not given:
+        searched = sizing.searched(sizes(images.train), side)
+        beginning = replace(beginning, proposal_megapixels=searched)
     if minutes is not None and 0 in (read_steps, optimisation.steps):
         from foveal.planning import budget
 
-        costs = budget.measure(model, images, batch, begins=beginning is not None)
+        costs = budget.measure(model, images, batch, beginning)
         return budget.fit_minutes(
-            minutes, costs, beginning, optimisation, images=n, validation=len(images.validation)
+            minutes,
+            costs,
+            beginning,
+            optimisation,
+            images=n,
+            validation=len(images.validation),
+            patch=None if given else side,
         )
     if beginning is None:
         return None, replace(optimisation, steps=optimisation.steps or sizing.steps(n, batch))
