@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from foveal.errors import UserError
 from foveal.images import Image
 
 
@@ -55,3 +56,15 @@ class Splits:
     train: Dataset
     validation: Dataset
     test: Dataset | None = None
+
+
+def no_images() -> Splits:
+    """The splits of a run that was shared: its images stay with who trained it.
+
+    Raises:
+        UserError: always.
+    """
+    raise UserError(
+        "the run was shared without its images: name others, as in foveal evaluate RUN --data PATH "
+        "or foveal explain RUN IMAGES"
+    )
