@@ -74,13 +74,23 @@ def began(folder: Path, output: Path) -> subprocess.Popen[str]:
     )
 
 
-def wait_for_rows(process: subprocess.Popen[str], lines: Path, count: int) -> int:
-    """Wait for some rows; how many there are then."""
-    while process.poll() is None:
-        if lines.exists() and (found := lines.read_bytes().count(b"\n")) >= count:
-            return found
-        time.sleep(0.005)
-    raise AssertionError(process.communicate()[1])
+def begun_with_rows(
+    folder: Path, output: Path, lines: Path, count: int
+) -> tuple[subprocess.Popen[str], int]:
+    """A command that has written some rows, and how many.
+
+    Ray gives up where it cannot start within half a minute, as on a machine that is busy with other
+    tests: then the command is begun again.
+    """
+    for _ in range(4):
+        process = began(folder, output)
+        while process.poll() is None:
+            if lines.exists() and (found := lines.read_bytes().count(b"\n")) >= count:
+                return process, found
+            time.sleep(0.005)
+        _, said = process.communicate()
+        assert "timed out during startup" in said, said
+    raise AssertionError(said)
 
 
 def workers(ancestor: int) -> Iterator[int]:
@@ -103,8 +113,7 @@ def a_killed_worker_costs_nothing(folder: Path, count: int, side: int) -> None:
     images, output, local = folder / "images", folder / "found.jsonl", folder / "local.jsonl"
     images.mkdir()
     paint(images, count, side)
-    process = began(images, output)
-    before = wait_for_rows(process, output, count // 10)
+    process, before = begun_with_rows(images, output, output, count // 10)
     victim, *others = workers(process.pid)
     os.kill(victim, signal.SIGKILL)
     assert before < count
@@ -142,8 +151,8 @@ def test_what_was_stopped_on_ray_is_continued_here(
     images, output, local = tmp_path / "images", tmp_path / "found.parquet", tmp_path / "l.parquet"
     images.mkdir()
     paint(images, 300, 1200)
-    process = began(images, output)
-    wait_for_rows(process, output.with_name("found.parquet.jsonl"), 1)
+    lines = output.with_name("found.parquet.jsonl")
+    process, _ = begun_with_rows(images, output, lines, 1)
     process.terminate()
     _, said = process.communicate()
     assert process.returncode == 143, said

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from torch import nn
-
 from foveal import __version__
 from foveal.models import PatchClassifier
 from foveal.report.text import format_report
@@ -92,7 +90,7 @@ def _facts(run: "Run") -> dict[str, str]:
     }
 
 
-def _network(part: nn.Module) -> str:
+def _network(part: object) -> str:
     """What a network is called by timm, or its class."""
     name = getattr(part, "name", None)
     return name if isinstance(name, str) else type(part).__name__

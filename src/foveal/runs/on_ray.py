@@ -156,7 +156,7 @@ def _predicted(
 
     room = ray.cluster_resources()
     gpus = int(room.get("GPU", 0))
-    workers = workers or gpus or int(room["CPU"])
+    workers = workers or gpus or int(room.get("CPU", 0)) or 1
     size = max(1, min(_GROUP, len(images) // (_GROUPS_OF_A_WORKER * workers)))
     groups = [
         {"images": pickle.dumps(images[first : first + size])}

@@ -47,7 +47,7 @@ class Run:
 
     path: Path
     experiment: Experiment
-    checkpoint: str
+    checkpoint: Name
 
     @property
     def model(self) -> nn.Module:

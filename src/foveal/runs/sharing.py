@@ -110,7 +110,7 @@ def downloaded(address: str | Path) -> Path:
 @contextmanager
 def _one_line(what: str, remedy: str) -> Iterator[None]:
     """Turn the errors of the hub's client into one line."""
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     try:
         yield
