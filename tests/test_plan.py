@@ -13,13 +13,14 @@ from foveal.cli.main import main
 from foveal.errors import UserError
 from foveal.evaluation import Result, summarise
 from foveal.nn.encoders import Backbone
-from foveal.planning import beginnings
+from foveal.planning import beginnings, sizing
 from foveal.planning.budget import Costs, fit_minutes, forecast
 from foveal.report.verdict import verdict
 from foveal.settings import Beginning, Model, Optimisation
 
 COSTS = Costs(features=0.4, window=0.01, view=0.1, look=0.2)
-COUNTS = {"images": 400, "validation": 60}
+IMAGES = {"images": 400, "validation": 60}
+COUNTS = {**IMAGES, "patch": 64}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,12 @@ def test_the_forecast_of_a_budget_is_the_budget(minutes: float, begins: bool) ->
     assert looking.steps > 0
     if begins:
         looking = replace(looking, validate_every=max(1, looking.steps // 6))
-    assert forecast(COSTS, fitted, looking, **COUNTS).total == pytest.approx(minutes, rel=0.1)
+        quick = replace(fitted, read_steps=fitted.trusted_read_steps)
+        spared = forecast(COSTS, quick, looking, **IMAGES, reranked=False)
+        most = 120 * 400 / looking.batch  # passes over the images
+        assert quick.read_steps > fitted.read_steps or fitted.read_steps == most
+        assert spared.total == pytest.approx(minutes, rel=0.1) or quick.read_steps == most
+    assert forecast(COSTS, fitted, looking, **IMAGES).total == pytest.approx(minutes, rel=0.1)
 
 
 def test_steps_that_are_given_stay_and_a_tiny_budget_still_reads_a_little() -> None:
@@ -64,19 +70,37 @@ def test_a_tiny_budget_for_few_images_still_makes_a_step_of_each_phase(
     images: int, begins: bool
 ) -> None:
     beginning = Beginning() if begins else None
-    counts = {"images": images, "validation": 2}
+    counts = {"images": images, "validation": 2, "patch": 64}
     fitted, looking = fit_minutes(0.02, COSTS, beginning, Optimisation(steps=0), **counts)
     assert looking.steps >= 1
     assert fitted is None or fitted.read_steps >= 1
 
 
-def test_more_minutes_never_mean_fewer_steps() -> None:
-    steps = []
-    for minutes in (5, 10, 20, 40, 80):
+def test_more_minutes_mean_finer_proposals_or_more_steps() -> None:
+    done = []
+    for minutes in (5, 8, 10, 12, 15, 20, 40, 80):
         fitted, looking = fit_minutes(minutes, COSTS, Beginning(), Optimisation(steps=0), **COUNTS)
         assert fitted is not None
-        steps.append((fitted.read_steps, looking.steps))
-    assert steps == sorted(steps)
+        done.append((-fitted.proposals_shrink, fitted.read_steps, looking.steps))
+    assert done == sorted(done)
+    assert {shrink for shrink, _, _ in done} == {-2, -1}
+
+
+@pytest.mark.parametrize("patch", [24, 64, 80, 128])
+def test_proposals_of_many_large_images_fit_into_the_minutes(patch: int) -> None:
+    slow = replace(COSTS, features=2.0)
+    beginning = Beginning()
+    many = {"images": 1000, "validation": 200, "patch": patch}
+    fitted, _ = fit_minutes(20, slow, beginning, Optimisation(steps=0), **many)
+    assert fitted is not None
+    assert fitted.proposals_shrink == sizing.shrink(patch, 32)  # as far as a patch stays 32 px wide
+    unhurried, _ = fit_minutes(1000, slow, beginning, Optimisation(steps=0), **many)
+    assert unhurried is not None
+    assert unhurried.proposals_shrink == sizing.shrink(patch)
+    given = replace(beginning, proposals_shrink=1)
+    kept, _ = fit_minutes(20, slow, given, Optimisation(steps=0), **many)
+    assert kept is not None
+    assert kept.proposals_shrink == 1
 
 
 def test_a_plan_says_what_training_would_do_and_leaves_nothing_behind(
@@ -181,3 +205,16 @@ def test_a_verdict_on_few_images_calls_itself_uncertain_and_doubts_nothing_unsur
     lines = verdict(summarise(results(8, 2, certainty=0.6), ("a", "b")), None)
     assert any("only 10 test images" in line for line in lines)
     assert not any("check these labels" in line for line in lines)
+
+
+@pytest.mark.parametrize("held", [0, 1, 2, 3])
+def test_the_encoder_goes_as_deep_as_the_weights_do(held: int, tmp_path: Path) -> None:
+    file = tmp_path / "cut.pt"
+    torch.save(Backbone("test_resnet", stage=held).network.state_dict(), file)
+    model = Model(view=(64, 64), patch=256, k=2, encoder="test_resnet", weights=file)
+    inferred = beginnings.infer_networks(model, (512, 512))
+    assert inferred.encoder_stage == held
+    assert inferred.scorer_stage == min(held, inferred.scorer_stage)
+    whole = beginnings.infer_networks(replace(model, weights=None), (512, 512))
+    assert whole.encoder_stage is not None
+    assert whole.encoder_stage >= held

@@ -125,6 +125,23 @@ def test_features_in_pieces_are_those_of_the_whole_image(name, size):
     torch.testing.assert_close(assembled(trunk, image, margin=2), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("shrink", [2, 3])
+@pytest.mark.parametrize("size", [(203, 317), (96, 450)])
+def test_shrunk_features_are_those_of_the_shrunk_image(shrink, size):
+    encoder = Backbone("test_resnet", stage=1)
+    fine = trunk_of(encoder)
+    trunk = Trunk(encoder.network, mean=encoder.mean, deviation=encoder.std, shrink=shrink)
+    assert (trunk.stride, trunk.offset) == (shrink * fine.stride, shrink * fine.offset)
+    image = torch.rand(3, *size)
+    padded = nn.functional.pad(image, (0, -size[1] % shrink, 0, -size[0] % shrink))
+    small = TensorImage(padded).view((padded.shape[1] // shrink, padded.shape[2] // shrink))
+    expected = fine(small[None])[0]
+    torch.testing.assert_close(assembled(trunk, image), expected, rtol=1e-4, atol=1e-5)
+    trunk.pixels = 30_000
+    assert len(list(trunk.pieces(TensorImage(image)))) > 1
+    torch.testing.assert_close(assembled(trunk, image, 2), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_the_receptive_field_is_what_a_pixel_can_reach():
     trunk = small_trunk()
     # 5 and 3 wide with strides 2 and 2: 2 + 2 x 1 pixels to either side of pixel 4 i

@@ -75,7 +75,7 @@ def begin(
         reader,
         train,
         validation,
-        _read_training(training, beginning, few),
+        _read_training(training, beginning, few, trusted=proposed.trusted),
         windows=few,
         hardware=hardware,
         run=folder.phase("read"),
@@ -120,8 +120,9 @@ def _propose(
 ) -> Proposed:
     if (kept := folder.kept("proposals")) is not None:
         return Proposed.from_state(kept["windows"])
-    trunk = trunk_of_scorer(model)
-    log.begin("proposals", f"what tells the labels, in {len(splits.train)} images")
+    trunk = trunk_of_scorer(model, shrink=max(1, beginning.proposals_shrink))
+    smaller = f", {trunk.shrink} times smaller" if trunk.shrink > 1 else ""
+    log.begin("proposals", f"what tells the labels, in {len(splits.train)} images{smaller}")
     found, proposed = propose(
         splits,
         trunk,
@@ -170,9 +171,14 @@ def _rerank(
     return reranked.proposed
 
 
-def _read_training(training: Training, beginning: Beginning, windows: int) -> Training:
+def _read_training(
+    training: Training, beginning: Beginning, windows: int, *, trusted: bool
+) -> Training:
     """The training of the phase that reads so many windows of an image a step."""
-    steps = math.ceil(beginning.read_steps / windows)
+    single = beginning.read_steps
+    if trusted:
+        single = beginning.trusted_read_steps or single
+    steps = math.ceil(single / windows)
     settings = replace(
         training.optimisation,
         steps=steps,
@@ -217,8 +223,12 @@ def _vote(model: PatchClassifier) -> Vote:
     return vote.to(next(model.parameters()).device)
 
 
-def trunk_of_scorer(model: PatchClassifier) -> Trunk:
+def trunk_of_scorer(model: PatchClassifier, shrink: int = 1) -> Trunk:
     """The scorer's frozen network, as a trunk for proposals.
+
+    Args:
+        model: with the scorer.
+        shrink: how many times smaller per side it sees images.
 
     Raises:
         ValueError: the scorer has none.
@@ -226,4 +236,4 @@ def trunk_of_scorer(model: PatchClassifier) -> Trunk:
     scorer = model.scorer
     if not isinstance(scorer, BackboneScorer) or not scorer.frozen:
         raise ValueError("training begins with proposals only with a frozen pretrained scorer")
-    return Trunk(scorer.network, mean=scorer.mean, deviation=scorer.std)
+    return Trunk(scorer.network, mean=scorer.mean, deviation=scorer.std, shrink=shrink)

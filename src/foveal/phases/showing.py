@@ -33,7 +33,8 @@ def learning(
     found = (folder.kept("proposals") or {}).get("found")
     if found is None or not isinstance(model, PatchClassifier):
         return Learning()
-    proposals = Proposals.from_state(found, trunk_of_scorer(model))
+    trunk = trunk_of_scorer(model, shrink=found.get("shrink", 1))
+    proposals = Proposals.from_state(found, trunk)
     exemplars: dict[str, list[object]] = {}
     for each in proposals.exemplars:
         exemplars.setdefault(each.question, []).append(rgb(each.crop / 255))

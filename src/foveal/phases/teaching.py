@@ -1,7 +1,8 @@
 """Teach: a scorer learns from the votes of windows where to look in the small view.
 
-The network of the scorer is frozen, so its features are computed once per image. The target of an
-image is a distribution over the cells of its view,
+The network of the scorer is frozen, so its features are computed once per image; of so many images
+as memory holds them, those first whose windows differ most. The target of an image is a
+distribution over the cells of its view,
 
     target_n  ~  sum over windows q about cell n of softmax(support)_q
 
@@ -28,6 +29,7 @@ from foveal.schedules import cosine
 from foveal.windows import centres
 
 _PASSES, _BATCH, _LEARNING_RATE = 12, 16, 2e-3
+_FEWEST = 64  # images to teach with, whatever memory they take
 
 
 def support_of(votes: Float[Tensor, "Q classes"], label: int | Tensor) -> Float[Tensor, " Q"]:
@@ -104,16 +106,22 @@ def teach(
         targets: of each image.
         seed: of the order.
         passes: over the images.
-        memory: bytes of features to keep, in half precision; others are computed again.
+        memory: bytes of features to keep, in half precision. Where the images need more, those that
+            say least about where to look are left out.
         progress: called with the number of steps done, and of all.
     """
     scorer = model.scorer
     assert isinstance(scorer, BackboneScorer)
-    kept = _KeptFeatures(model, scorer, images, memory)
+    kept = _KeptFeatures(model, scorer, images)
+    most = max(_FEWEST, memory // kept[0].nbytes)
+    decided = torch.tensor([target.decided for target in targets])
+    chosen = decided.argsort(descending=True, stable=True)[:most].sort().values
     optimiser = AdamW(scorer.score.parameters(), lr=_LEARNING_RATE, weight_decay=0.01)
-    steps, done = passes * math.ceil(len(images) / _BATCH), 0
+    steps, done = passes * math.ceil(len(chosen) / _BATCH), 0
     for number in range(passes):
-        order = torch.randperm(len(images), generator=derived_generator(seed, ORDER, number))
+        order = chosen[
+            torch.randperm(len(chosen), generator=derived_generator(seed, ORDER, number))
+        ]
         for some in torch.split(order, _BATCH):
             for group in optimiser.param_groups:
                 group["lr"] = _LEARNING_RATE * cosine(done / steps)
@@ -135,22 +143,17 @@ def _loss(scores: Float[Tensor, "B N"], targets: Sequence[Target]) -> Float[Tens
 
 
 class _KeptFeatures:
-    """What the frozen network of the scorer makes of the views, kept as long as memory lasts."""
+    """What the frozen network of the scorer makes of the views, computed once."""
 
-    def __init__(
-        self, model: PatchClassifier, scorer: BackboneScorer, images: Dataset, memory: int
-    ) -> None:
+    def __init__(self, model: PatchClassifier, scorer: BackboneScorer, images: Dataset) -> None:
         self.model, self.scorer, self.images = model, scorer, images
         self.device = next(scorer.parameters()).device
-        self._free, self._kept = memory, dict[int, Tensor]()
+        self._kept = dict[int, Tensor]()
 
     @torch.no_grad()
     def __getitem__(self, index: int) -> Float16[Tensor, "1 D rows columns"]:
         if index in self._kept:
             return self._kept[index]
         view = self.model.geometry.views([self.images[index].image], self.device)
-        features = self.scorer.features(view).half()
-        if features.nbytes <= self._free:
-            self._kept[index] = features
-            self._free -= features.nbytes
-        return features
+        self._kept[index] = self.scorer.features(view).half()
+        return self._kept[index]

@@ -21,8 +21,11 @@ from foveal.settings import Beginning, Optimisation
 _READ_SHARE = 0.85  # of the time that proposals and teaching leave; looking gets the rest
 _CROPS, _IMAGES = 32, 2  # of a measured step on the CPU
 _MINING = 0.15  # seconds per training image, after the features
+_MINING_SHARE = 1 / 3  # of the minutes
+_LEAST_PATCH = 32  # pixels of a shrunk image that a patch has
 _VALIDATIONS = 20  # of a training end to end
 _FEWEST, _MOST = 4, 120  # passes over the images
+_ENOUGH = 10  # passes of reading; where there are fewer, looking is validated at its end only
 
 
 @dataclass(frozen=True)
@@ -101,31 +104,71 @@ def fit_minutes(
     *,
     images: int,
     validation: int,
+    patch: int,
 ) -> tuple[Beginning | None, Optimisation]:
     """Choose the steps of reading and looking so that all phases take so many minutes.
 
-    Steps that are given stay. Proposals and teaching take what they take: where they leave nothing,
-    a few passes are made all the same.
+    Steps that are given stay. Proposals that would take more than a third of the time look at
+    smaller images, as far as a patch still has 32 px. Where there is little time to read, looking
+    is validated once; where there is none, a few passes are made all the same. Reading has more
+    steps where proposals predict the labels, so that windows are not re-ranked.
     """
     least, most = (passes * images / optimisation.batch for passes in (_FEWEST, _MOST))
 
-    def rest_of(begun: Beginning | None) -> float:
-        count = _VALIDATIONS if begun is None else sizing.LATER_VALIDATIONS
-        few = replace(optimisation, steps=count, validate_every=1)
-        taken = forecast(costs, begun, few, images=images, validation=validation)
-        return 60 * (minutes - taken.total) + count * optimisation.batch * costs.look
+    counts = {"images": images, "validation": validation}
+
+    def rest_of(begun: Beginning | None, validated: int, *, reranked: bool = True) -> float:
+        few = replace(optimisation, steps=validated, validate_every=1)
+        taken = forecast(costs, begun, few, reranked=reranked, **counts)
+        return 60 * (minutes - taken.total) + validated * optimisation.batch * costs.look
 
     if beginning is None:
-        steps = max(rest_of(None) / (costs.look * optimisation.batch), least)
+        steps = max(rest_of(None, _VALIDATIONS) / (costs.look * optimisation.batch), least)
         return None, replace(optimisation, steps=optimisation.steps or max(1, round(steps)))
-    rest = rest_of(replace(beginning, read_steps=0))
-    read_step = costs.window * optimisation.batch
+    beginning = _shrunk(minutes, costs, beginning, patch=patch, **counts)
+    unread, read_step = replace(beginning, read_steps=0), costs.window * optimisation.batch
+    validations = sizing.LATER_VALIDATIONS
+    if (rest := rest_of(unread, validations)) < _ENOUGH * images * costs.window:
+        rest, validations = rest_of(unread, 1), 1
     read = min(max(rest * _READ_SHARE / read_step, least), most)
-    look = min(max((rest - read * read_step) / (costs.look * optimisation.batch), least / 10), most)
+    look_step = costs.look * optimisation.batch
+    look = min(max((rest - read * read_step) / look_step, least / 10), most)
+    rest = rest_of(unread, validations, reranked=False)
+    trusted = min(max((rest - look * look_step) / read_step, read), most)
+    if not beginning.read_steps:
+        steps, trusted_steps = (max(1, round(each)) for each in (read, trusted))
+        beginning = replace(beginning, read_steps=steps, trusted_read_steps=trusted_steps)
     return (
-        replace(beginning, read_steps=beginning.read_steps or max(1, round(read))),
-        sizing.last_phase(optimisation, optimisation.steps or max(1, round(look))),
+        beginning,
+        sizing.last_phase(optimisation, optimisation.steps or max(1, round(look)), validations),
     )
+
+
+def _shrunk(
+    minutes: float,
+    costs: Costs,
+    beginning: Beginning,
+    *,
+    images: int,
+    validation: int,
+    patch: int,
+) -> Beginning:
+    """Proposals that take at most a third of the minutes, as far as that can be."""
+    least, most = (beginning.proposals_shrink,) * 2
+    if not least:
+        least, most = sizing.shrink(patch), sizing.shrink(patch, _LEAST_PATCH)
+    for shrink in range(least, most + 1):
+        beginning = replace(beginning, proposals_shrink=shrink)
+        if _mining(costs, beginning, images, validation) <= 60 * minutes * _MINING_SHARE:
+            break
+    return beginning
+
+
+def _mining(costs: Costs, beginning: Beginning, images: int, validation: int) -> float:
+    """Seconds that proposals take."""
+    shrink = max(1, beginning.proposals_shrink)
+    passes = images + min(images, 64) + validation
+    return passes * costs.features / shrink**2 + images * _MINING
 
 
 def forecast(
@@ -135,6 +178,7 @@ def forecast(
     *,
     images: int,
     validation: int,
+    reranked: bool = True,
 ) -> Forecast:
     """Say how long the phases take.
 
@@ -144,6 +188,7 @@ def forecast(
         optimisation: with the steps of looking.
         images: number of training images.
         validation: number of validation images.
+        reranked: whether windows are, as where proposals do not predict the labels.
     """
     n, batch = images, optimisation.batch
     validations = math.ceil(optimisation.steps / optimisation.validation_interval) + 1
@@ -153,10 +198,9 @@ def forecast(
         return Forecast(0.0, 0.0, 0.0, look)
     with_head = beginning.baseline or beginning.global_head
     compared = costs.view * (n + validation) if with_head else 0.0
-    # Where proposals predict the labels, windows are not re-ranked.
-    reranking = (n + validation) * beginning.proposals * costs.window / 3
+    reranking = (n + validation) * beginning.proposals * costs.window / 3 if reranked else 0.0
     return Forecast(
-        ((n + min(n, 64) + validation) * costs.features + n * _MINING + compared) / 60,
+        (_mining(costs, beginning, n, validation) + compared) / 60,
         (beginning.read_steps * batch * costs.window + reranking) / 60,
         n * (costs.view + min(beginning.proposals, TAUGHT) * costs.window / 3) / 60,
         look,

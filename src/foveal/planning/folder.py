@@ -235,12 +235,22 @@ def _infer_steps(
 
         costs = budget.measure(model, images, batch, begins=beginning is not None)
         return budget.fit_minutes(
-            minutes, costs, beginning, optimisation, images=n, validation=len(images.validation)
+            minutes,
+            costs,
+            beginning,
+            optimisation,
+            images=n,
+            validation=len(images.validation),
+            patch=min(model.patch),
         )
     if beginning is None:
         return None, replace(optimisation, steps=optimisation.steps or sizing.steps(n, batch))
     return (
-        replace(beginning, read_steps=read_steps or sizing.read_steps(n, batch)),
+        replace(
+            beginning,
+            read_steps=read_steps or sizing.read_steps(n, batch),
+            proposals_shrink=beginning.proposals_shrink or sizing.shrink(min(model.patch)),
+        ),
         sizing.last_phase(optimisation, optimisation.steps or sizing.look_steps(n, batch)),
     )
 

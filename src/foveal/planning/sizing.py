@@ -60,6 +60,15 @@ def patch(image: Size) -> int:
     return min(side, min(image) // 2)
 
 
+def shrink(patch: int, least: int = 64) -> int:
+    """How many times smaller per side an image may be for a patch to have so many pixels.
+
+    >>> shrink(64), shrink(120), shrink(128), shrink(20)
+    (1, 1, 2, 1)
+    """
+    return max(1, patch // least)
+
+
 def k(image: Size, patch: int) -> int:
     """So many patches that they cover about a twelfth of the image, 2 to 10."""
     return min(10, max(2, round(image[0] * image[1] / patch**2 / 12)))
@@ -80,7 +89,9 @@ def look_steps(images: int, batch: int) -> int:
     return min(2_000, max(30, round(2 * images / batch / 10) * 10))
 
 
-def last_phase(optimisation: Optimisation, steps: int) -> Optimisation:
+def last_phase(
+    optimisation: Optimisation, steps: int, validations: int = LATER_VALIDATIONS
+) -> Optimisation:
     """The optimisation of so many steps after the other phases, with few validations.
 
     What was given otherwise than `ALONE` stays. The encoder reads already, so steps are smaller.
@@ -91,7 +102,7 @@ def last_phase(optimisation: Optimisation, steps: int) -> Optimisation:
     return replace(
         optimisation,
         steps=steps,
-        validate_every=optimisation.validate_every or max(1, steps // LATER_VALIDATIONS),
+        validate_every=optimisation.validate_every or max(1, steps // validations),
         learning_rate=3e-5 if rate == ALONE.learning_rate else rate,
         entropy=0.0 if entropy == ALONE.entropy else entropy,
         frozen_norms=True,

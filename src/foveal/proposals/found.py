@@ -147,6 +147,7 @@ class Proposals(nn.Module):
         """
         return {
             "patch": list(self.patch),
+            "shrink": self.trunk.shrink,
             "complete": self.complete,
             "tensors": {
                 name: tensor.cpu()
