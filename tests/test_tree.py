@@ -127,7 +127,7 @@ def test_training_evaluation_prediction_and_explanation_see_the_same_files(
     assert evaluated.images == trained.images
     listed = list_images(root)
     assert listed.sources == [image.path for image in trained.images]
-    explained = explain._list_inputs(run, [root], most=1)
+    explained = explain._list_inputs(run, [str(root)], most=1)
     assert explained.labelled
     assert [each.file for each in explained.inputs] == [image.file for image in trained.images]
     ignored = [note for note in trained.notes if note.startswith("ignored ")]

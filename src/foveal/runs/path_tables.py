@@ -8,13 +8,14 @@ from pathlib import Path
 
 from foveal.data.folder import table
 from foveal.errors import UserError
+from foveal.images.locations import Location
 from foveal.report.parquet import SUFFIX, check_pyarrow
 
 TABLES = (".csv", ".tsv", SUFFIX)
 _COLUMN = "file"
 
 
-def listed_files(path: Path) -> list[Path]:
+def listed_files(path: Path) -> list[Location]:
     """The files that a table names, in its order; whether they exist is not looked at.
 
     Raises:
