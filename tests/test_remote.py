@@ -249,7 +249,7 @@ def test_bad_files_cost_their_own_rows(server: FileServer, tmp_path: Path) -> No
 
 
 def test_the_command_predicts_urls_and_continues(server: FileServer, tmp_path: Path) -> None:
-    run = Path(__file__).parent / "fixtures" / "run_format1_folder"
+    run = Path(__file__).parent / "fixtures" / "run_format1_folder" / "run"
     shutil.copytree(run, tmp_path / "run")
     urls = [server.put("a.tif", tiled()), f"{server.url}/none.tif"]
     output = tmp_path / "rows.csv"

@@ -1,6 +1,7 @@
 """Slides that OpenSlide reads: the pixels that were written, from the level that suffices."""
 
 import multiprocessing
+import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from foveal.images.resolution import resolution
 from foveal.images.tile_cache import TileCache
 from mutated import fault_of
 from slide_files import aperio, generic
-from test_lazy_files import LEVEL, WINDOWS, assert_crops_are_those_of_the_whole, crops
+from test_lazy_files import LEVEL, PEAK, WINDOWS, assert_crops_are_those_of_the_whole, crops
 
 pytest.importorskip("openslide", reason="the extra slides is not installed")
 pytest.importorskip("tifffile", reason="tifffile, which writes slides, is missing")
@@ -215,3 +216,18 @@ def test_only_so_many_slides_stay_open(tmp_path: Path) -> None:
     for number in (0, len(images) - 1):
         crop = images[number].crops(torch.tensor([[0, 0, 64, 64]]), (64, 64))[0]
         assert torch.equal(crop, miniatures.pixels(64, 64, seed=number) / 255)
+
+
+@pytest.mark.slow
+def test_the_peak_memory_of_a_slide_does_not_follow_its_size(tmp_path: Path) -> None:
+    row = np.tile(array(picture(512, 512)), (1, 24, 1))
+    tiles = (row[:, at : at + 512] for _ in range(20) for at in range(0, 12288, 512))
+    path = generic(
+        tmp_path / "a.bif", tiles, shape=(10240, 12288, 3), dtype=np.uint8, tile=(512, 512)
+    )
+    command = [sys.executable, "-c", PEAK, str(path)]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=True)
+    pixels, megabytes = map(int, outcome.stdout.split())
+    assert pixels == 10240 * 12288
+    # 64 that OpenSlide keeps, 64 of pieces, 50 of a band; 378 if it were decoded whole
+    assert megabytes < 250

@@ -44,7 +44,7 @@ class ArrayLevel:
 
     def pieces(self, places: Sequence[Place]) -> Iterator[UInt8[Tensor, "3 _h _w"]]:
         """Read parts of the array."""
-        array = self.opened() if places else None
+        array: Any = self.opened() if places else None
         for row, column in places:
             top, left = row * self.piece[0], column * self.piece[1]
             here = {
@@ -92,13 +92,13 @@ def array_level(
     return ArrayLevel(axes, (sizes["y"], sizes["x"]), (height, width), opened)
 
 
-def bits_of(dtype: object) -> int:
+def bits_of(dtype: Any) -> int:
     """Bits of a sample.
 
     Raises:
         ImageError: its range is not known.
     """
-    found = np.dtype(dtype) if not isinstance(dtype, np.dtype) else dtype
+    found = np.dtype(dtype)
     if found.kind != "u" or found.itemsize > 2:
         raise ImageError(
             f"an array of {found}, whose range is unknown, is not supported; save it as uint8 or"

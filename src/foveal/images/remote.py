@@ -207,15 +207,15 @@ def tried(call: Callable[[], T]) -> T:
         except Exception as failure:  # each store has its own
             # fsspec calls everything that keeps a server from answering a missing file
             is_missing = isinstance(failure, FileNotFoundError)
-            error = failure.__cause__ if is_missing and failure.__cause__ else failure
-            status = getattr(error, "status", None)
-            if status == 404 or (error is failure and is_missing):
+            cause = failure.__cause__ if is_missing and failure.__cause__ else failure
+            status = getattr(cause, "status", None)
+            if status == 404 or (is_missing and cause is failure):
                 raise FileNotFoundError from None
             if pause is None or status in _FINAL:
-                reason = " ".join(str(error).split()) or type(error).__name__
+                reason = " ".join(str(cause).split()) or type(cause).__name__
                 raise ImageError(
                     f"cannot be read from where it is stored ({reason}); check the address, and "
                     "that you may read it, and try again"
-                ) from error
+                ) from failure
             time.sleep(pause)
     raise AssertionError("the last try returns or raises")
