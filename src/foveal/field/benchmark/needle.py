@@ -120,7 +120,12 @@ def needle(
         )
     from foveal._processes import in_fresh_process
 
-    settings = {"megapixels": megapixels, "images": images, "spot": spot, "glances": glances}
+    settings: dict[str, Any] = {
+        "megapixels": megapixels,
+        "images": images,
+        "spot": spot,
+        "glances": glances,
+    }
     settings |= {"encoder": encoder, "minutes": minutes, "memory": memory}
     with tempfile.TemporaryDirectory() as temporary:
         place = folder or Path(temporary)
