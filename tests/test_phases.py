@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 import foveal
 import miniatures
-from foveal.data import Splits
+from foveal.data import Example, Splits
 from foveal.data.folder import read_folder
 from foveal.errors import UserError
 from foveal.evaluation import read_input
@@ -267,6 +267,32 @@ def test_teaching_changes_the_last_layers_only_and_scores_what_it_was_told(
             inside = foveal.windows.covers(best[None], images[index].boxes)
             hits.append(bool(inside.any()))
     assert sum(hits) > 0.9 * len(hits)
+
+
+def test_teaching_keeps_the_views_that_say_most_about_where_to_look(
+    photos: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foveal.phases.teaching._FEWEST", 3)
+    model, images, seen = classifier(weights), read_folder(photos, seed=0).train, list[int]()
+    windows = torch.tensor([[0, 0, 32, 32], [96, 128, 128, 160]])
+    targets = [
+        target_of(model, images[index].image, windows, torch.tensor([index / 10, 0.0]))
+        for index in range(len(images))
+    ]
+
+    class Counted:
+        classes, labels = images.classes, images.labels
+
+        def __len__(self) -> int:
+            return len(images)
+
+        def __getitem__(self, index: int) -> Example:
+            seen.append(index)
+            return images[index]
+
+    teach(model, Counted(), targets, seed=0, passes=2, memory=0)
+    last = len(images) - 1
+    assert sorted(seen) == [0, last - 2, last - 1, last]  # once each; 0 tells how large they are
 
 
 @pytest.fixture

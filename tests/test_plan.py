@@ -18,8 +18,9 @@ from foveal.planning.budget import Costs, fit_minutes, forecast
 from foveal.report.verdict import verdict
 from foveal.settings import Beginning, Model, Optimisation
 
-COSTS = Costs(features=0.4, window=0.01, view=0.1, look=0.2)
-COUNTS = {"images": 400, "validation": 60}
+COSTS = Costs(features=0.4, window=0.01, view=0.1, look=0.2, searched=1.08)
+IMAGES = {"images": 400, "validation": 60}
+COUNTS = {**IMAGES, "patch": 64}
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +42,18 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("begins", [True, False])
 def test_the_forecast_of_a_budget_is_the_budget(minutes: float, begins: bool) -> None:
     beginning = Beginning() if begins else None
-    fitted, looking = fit_minutes(minutes, COSTS, beginning, Optimisation(steps=0), **COUNTS)
+    fitted, looking = fit_minutes(
+        minutes, COSTS, beginning, Optimisation(steps=0), **IMAGES, patch=None
+    )
     assert looking.steps > 0
     if begins:
         looking = replace(looking, validate_every=max(1, looking.steps // 6))
-    assert forecast(COSTS, fitted, looking, **COUNTS).total == pytest.approx(minutes, rel=0.1)
+        quick = replace(fitted, read_steps=fitted.trusted_read_steps)
+        spared = forecast(COSTS, quick, looking, **IMAGES, reranked=False)
+        most = 120 * 400 / looking.batch  # passes over the images
+        assert quick.read_steps > fitted.read_steps or fitted.read_steps == most
+        assert spared.total == pytest.approx(minutes, rel=0.1) or quick.read_steps == most
+    assert forecast(COSTS, fitted, looking, **IMAGES).total == pytest.approx(minutes, rel=0.1)
 
 
 def test_steps_that_are_given_stay_and_a_tiny_budget_still_reads_a_little() -> None:
@@ -64,19 +72,46 @@ def test_a_tiny_budget_for_few_images_still_makes_a_step_of_each_phase(
     images: int, begins: bool
 ) -> None:
     beginning = Beginning() if begins else None
-    counts = {"images": images, "validation": 2}
+    counts = {"images": images, "validation": 2, "patch": 64}
     fitted, looking = fit_minutes(0.02, COSTS, beginning, Optimisation(steps=0), **counts)
     assert looking.steps >= 1
     assert fitted is None or fitted.read_steps >= 1
 
 
-def test_more_minutes_never_mean_fewer_steps() -> None:
-    steps = []
-    for minutes in (5, 10, 20, 40, 80):
+def test_more_minutes_mean_finer_proposals_or_more_steps() -> None:
+    done = []
+    for minutes in (5, 8, 10, 12, 15, 20, 40, 80):
         fitted, looking = fit_minutes(minutes, COSTS, Beginning(), Optimisation(steps=0), **COUNTS)
         assert fitted is not None
-        steps.append((fitted.read_steps, looking.steps))
-    assert steps == sorted(steps)
+        done.append((fitted.proposal_megapixels or 32, fitted.read_steps, looking.steps))
+    assert done == sorted(done)
+    assert {searched for searched, _, _ in done} == {0.27, 32}
+
+
+@pytest.mark.parametrize(
+    ("features", "searched", "patch", "minutes", "expected"),
+    [
+        (1.0, 1.0, 64, 90, 0),  # 21 minutes for 1264 images, and 5 that stay
+        (1.0, 1.0, 64, 20, 0.25),
+        (1.0, 1.0, 63, 20, 0),  # a patch would have less than 32 px
+        (8.0, 8.0, 64, 20, 2.0),
+        (8.0, 8.0, 128, 20, 0.5),
+        (20.0, 20.0, 40, 20, 5.0),  # more than 16 megapixels, whatever the patch
+        (80.0, 250.0, 40, 20, 15.63),
+    ],
+)
+def test_images_are_shrunk_for_proposals_that_take_more_than_a_third(
+    features: float, searched: float, patch: int, minutes: float, expected: float
+) -> None:
+    costs = replace(COSTS, features=features, searched=searched)
+    many = {"images": 1000, "validation": 200}
+    beginning, few = Beginning(), Optimisation(steps=0)
+    fitted, _ = fit_minutes(minutes, costs, beginning, few, **many, patch=patch)
+    assert fitted is not None
+    assert fitted.proposal_megapixels == expected
+    as_given, _ = fit_minutes(minutes, costs, beginning, few, **many, patch=None)
+    assert as_given is not None
+    assert as_given.proposal_megapixels == 0
 
 
 def test_a_plan_says_what_training_would_do_and_leaves_nothing_behind(
@@ -183,15 +218,14 @@ def test_a_verdict_on_few_images_calls_itself_uncertain_and_doubts_nothing_unsur
     assert not any("check these labels" in line for line in lines)
 
 
-def test_where_proposals_take_more_than_a_third_large_images_are_shrunk_for_them() -> None:
-    counts = {"images": 60, "validation": 20}
-    for features, megapixels, minutes, expected in (
-        (8.0, 25.0, 60, 32.0),  # 18.7 minutes
-        (8.0, 25.0, 50, 6.25),
-        (8.0, 16.0, 10, 32.0),  # not that large
-        (80.0, 250.0, 12, 15.63),  # 187, 47, 12 minutes
-    ):
-        costs = Costs(features, 0.001, 0.001, 0.001, megapixels)
-        fitted, _ = fit_minutes(minutes, costs, Beginning(), Optimisation(steps=0), **counts)
-        assert fitted is not None
-        assert fitted.proposal_megapixels == expected, (features, minutes)
+@pytest.mark.parametrize("held", [0, 1, 2, 3])
+def test_the_encoder_goes_as_deep_as_the_weights_do(held: int, tmp_path: Path) -> None:
+    file = tmp_path / "cut.pt"
+    torch.save(Backbone("test_resnet", stage=held).network.state_dict(), file)
+    model = Model(view=(64, 64), patch=256, k=2, encoder="test_resnet", weights=file)
+    inferred = beginnings.infer_networks(model, (512, 512))
+    assert inferred.encoder_stage == held
+    assert inferred.scorer_stage == min(held, inferred.scorer_stage)
+    whole = beginnings.infer_networks(replace(model, weights=None), (512, 512))
+    assert whole.encoder_stage is not None
+    assert whole.encoder_stage >= held

@@ -61,9 +61,9 @@ class Model:
         encoder: timm network that encodes the patches, or "thin" for a small one trained from
             scratch.
         encoder_stage: feature map of the encoder to use: 0 is the finest, -1 the last; inferred if
-            not given: the deepest that still has 4 x 4 cells in a patch.
+            not given: the deepest that still has 4 x 4 cells in a patch and that --weights hold.
         zoom: patches are enlarged by this factor before a timm network encodes them; inferred if
-            not given: 1.5 with pretrained weights, else 1.
+            not given: with pretrained weights to 96 px, by 1.5 at most; else 1.
         scorer: timm network whose early stages score the view, or conv for four convolutions
             trained from scratch; if not given, the pretrained encoder's, frozen, else conv.
         scorer_stage: feature map of the scorer to use; 2 has a stride of 8 pixels in a ResNet.
@@ -142,10 +142,13 @@ class Beginning:
             where they are, before training end to end (--no-begin: end to end from the first step).
         proposals: windows per image that are proposed.
         proposal_megapixels: megapixels of an image, on average, that are searched for proposals:
-            larger images are seen at 1/2, 1/4 ... of their size there.
+            larger images are seen at 1/2, 1/4 ... of their size there (0: 32 at most, and as few as
+            leave a patch 64 px; fewer still to save minutes).
         read_windows: proposed windows of an image that are read in a step (0: one).
         read_steps: steps of reading if one window of an image is read in a step; if several are,
             as many windows are read in fewer steps (0: inferred from the number of images).
+        trusted_read_steps: the same where proposals predict the labels, so that windows need not be
+            re-ranked first (0: read_steps).
         read_learning_rate: learning rate of the votes while reading.
         read_encoder_lr_scale: factor on it for the encoder.
         nothing: class of images with nothing to find in them, for which no window is evidence ("":
@@ -157,9 +160,10 @@ class Beginning:
 
     begin: bool = True
     proposals: int = 32
-    proposal_megapixels: float = 32.0
+    proposal_megapixels: float = 0.0
     read_windows: int = 0
     read_steps: int = 0
+    trusted_read_steps: int = 0
     read_learning_rate: float = 2e-3
     read_encoder_lr_scale: float = 0.3
     nothing: str | None = None
@@ -169,8 +173,8 @@ class Beginning:
     def __post_init__(self) -> None:
         """Check the ranges."""
         check_least(self, ("proposals",), 1)
-        check_least(self, ("proposal_megapixels",), 0.1)
-        check_least(self, ("read_windows", "read_steps"), 0)
+        check_least(self, ("proposal_megapixels", "read_windows"), 0)
+        check_least(self, ("read_steps", "trusted_read_steps"), 0)
         check_least(self, ("read_learning_rate", "read_encoder_lr_scale"), 0)
 
 

@@ -79,8 +79,13 @@ def show(
     splits, beginning = experiment.splits(), experiment.beginning
     batch = experiment.training.optimisation.batch
     costs = budget.measure(experiment.model, splits, batch, beginning)
-    counts = {"images": len(splits.train), "validation": len(splits.validation)}
-    expected = budget.forecast(costs, beginning, experiment.training.optimisation, **counts)
+    expected = budget.forecast(
+        costs,
+        beginning,
+        experiment.training.optimisation,
+        images=len(splits.train),
+        validation=len(splits.validation),
+    )
     device = configure_fabric(hardware).device
     gigabytes, cache = decoded_bytes(splits.train) / 1e9, plan_cache(splits.train, hardware, device)
     say(f"decoded images: {gigabytes:.2g} GB, {cache}", expected)

@@ -78,16 +78,22 @@ def _create(name: str, **options: Any) -> Any:
         return timm.create_model(name, features_only=True, **options)
 
 
-def stage_by_stride(name: str, stride: float) -> int:
+def stage_by_stride(name: str, stride: float, weights: Path | None = None) -> int:
     """Return the number of a network's deepest feature map with at most this stride, in pixels.
 
-    The finest map where all have a larger one.
+    The finest map where all have a larger one. Where a file of weights ends before that map, the
+    deepest one that it has the weights of; where it has those of none, the map of the stride.
 
     Raises:
-        UserError: there is no such network, or it has no feature maps.
+        UserError: there is no such network, it has no feature maps, or the file cannot be read.
     """
     layers = backbone(name, 0).feature_info.info
-    return max((i for i, layer in enumerate(layers) if layer["reduction"] <= stride), default=0)
+    deepest = max((i for i, layer in enumerate(layers) if layer["reduction"] <= stride), default=0)
+    if weights is None:
+        return deepest
+    state = read_weights(weights)
+    held = (i for i in range(deepest, -1, -1) if not _missing(backbone(name, i), state))
+    return next(held, deepest)
 
 
 def feature_map(
@@ -185,10 +191,15 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def _missing(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
+    """The tensors of the network that a file of weights lacks."""
+    own = network.state_dict()
+    return [key for key in own if key not in state and "num_batches" not in key]
+
+
 def _load(network: nn.Module, state: dict[str, Tensor], source: str) -> None:
     """Load the weights that the network has; there may be more (later stages, a classifier)."""
-    own = network.state_dict()
-    missing = [key for key in own if key not in state and "num_batches" not in key]
+    own, missing = network.state_dict(), _missing(network, state)
     if missing:
         raise UserError(
             f"the weights in {source} lack {len(missing)} of {len(own)} tensors of the network, "

@@ -73,7 +73,7 @@ def begin(
     few = max(1, beginning.read_windows)
     if not proposed.trusted:
         proposed = _rerank(reader, proposed, splits, training, folder, log)
-    memory = min(2**30, hardware.kept_bytes())  # of what each phase keeps of the images
+    memory = min(2**30, hardware.kept_bytes())
     train, validation = strips_of(
         splits, proposed, patch=model.patch[0], validated=few, memory=memory
     )
@@ -82,14 +82,14 @@ def begin(
         reader,
         train,
         validation,
-        _read_training(training, beginning, few),
+        _read_training(training, beginning, few, trusted=proposed.trusted),
         windows=few,
         hardware=hardware,
         run=folder.phase("read"),
         progress=log.verbose,
     )
     log.end("the encoder reads proposed windows")
-    _teach(model, reader, splits, train, training, memory, log)
+    _teach(model, reader, splits, train, training, log)
     if fitted is not None and (mixture := mix(model, fitted, splits.validation)) is not None:
         folder.keep("mixture", vars(mixture))
         log.log(f"  {mixture}")
@@ -138,7 +138,7 @@ def _propose(
         count=beginning.proposals,
         nothing=_nothing(splits, beginning),
         seed=training.seed,
-        megapixels=beginning.proposal_megapixels,
+        megapixels=_searched(beginning),
         progress=log.count,
     )
     log.end(proposed.summary)
@@ -180,9 +180,14 @@ def _rerank(
     return reranked.proposed
 
 
-def _read_training(training: Training, beginning: Beginning, windows: int) -> Training:
+def _read_training(
+    training: Training, beginning: Beginning, windows: int, *, trusted: bool
+) -> Training:
     """The training of the phase that reads so many windows of an image a step."""
-    steps = math.ceil(beginning.read_steps / windows)
+    single = beginning.read_steps
+    if trusted:
+        single = beginning.trusted_read_steps or single
+    steps = math.ceil(single / windows)
     settings = replace(
         training.optimisation,
         steps=steps,
@@ -204,7 +209,6 @@ def _teach(
     splits: Splits,
     strips: Strips,
     training: Training,
-    memory: int,
     log: PhaseLog,
 ) -> None:
     log.begin("teach", "the scorer, where the windows lie that tell the labels")
@@ -216,7 +220,7 @@ def _teach(
         supports.append(support_of(votes[index], example.label))
         found = target_of(model, example.image, windows[:TAUGHT], supports[-1])
         targets.append(found._replace(places=found.places.to_sparse()))  # most are 0
-    teach(model, splits.train, targets, seed=training.seed, memory=memory, progress=log.count)
+    teach(model, splits.train, targets, seed=training.seed, progress=log.count)
     if model.second is not None:
         closer = [
             closer_target_of(
@@ -229,7 +233,6 @@ def _teach(
             splits.train,
             targets,
             seed=training.seed,
-            memory=memory // 2,
             closer=closer,
             progress=log.count,
         )
@@ -246,7 +249,12 @@ def _vote(model: PatchClassifier) -> Vote:
 
 def proposal_halvings(images: Dataset, trunk: Trunk, beginning: Beginning) -> int:
     """How often images are halved before they are searched for proposals."""
-    return reduction.halvings_for(sizes(images), trunk, beginning.proposal_megapixels)
+    return reduction.halvings_for(sizes(images), trunk, _searched(beginning))
+
+
+def _searched(beginning: Beginning) -> float:
+    """Megapixels of an image that are searched for proposals."""
+    return beginning.proposal_megapixels or reduction.MEGAPIXELS
 
 
 def trunk_of_scorer(model: PatchClassifier) -> Trunk:

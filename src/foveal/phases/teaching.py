@@ -1,7 +1,8 @@
 """Teach: a scorer learns from the votes of windows where to look in the small view.
 
-The network of the scorer is frozen, so its features are computed once per image. The loss is the
-cross-entropy of the scores' softmax to the targets of `foveal.phases.targets`.
+The network of the scorer is frozen, so its features are computed once per image; of so many images
+as memory holds them, those first whose windows differ most. The loss is the cross-entropy of the
+scores' softmax to the targets of `foveal.phases.targets`.
 
 Where the model glances twice, the same layers then learn from both resolutions: from the view, and
 from the closer view of the regions that the scorer would look at again and of those that hold the
@@ -25,6 +26,7 @@ from foveal.phases.targets import CloserTarget, Target
 from foveal.schedules import cosine
 
 _PASSES, _BATCH, _LEARNING_RATE = 12, 16, 2e-3
+_FEWEST = 64  # images to teach with, whatever memory they take
 _CELLS_AT_ONCE = 2**18  # whose features are in single precision together
 _OUTSIDE = -1e4  # score of what cannot be selected
 
@@ -48,18 +50,24 @@ def teach(
         targets: of each image.
         seed: of the order.
         passes: over the images.
-        memory: bytes of features to keep, in half precision; others are computed again.
+        memory: bytes of features to keep, in half precision. Where the images need more, those that
+            say least about where to look are left out.
         closer: of each image, if the scorer is to learn from a second glance, too.
         progress: called with the number of steps done, and of all.
     """
     scorer = model.scorer
     assert isinstance(scorer, BackboneScorer)
-    views = _View(model, scorer, images, targets, memory)
-    sights = [views, _CloserView(model, scorer, images, closer, memory)] if closer else [views]
+    views = _View(model, scorer, images, targets)
+    sights = [views, _CloserView(model, scorer, images, closer)] if closer else [views]
+    most = max(_FEWEST, memory // sum(sight[0].nbytes for sight in sights))
+    decided = torch.tensor([target.decided for target in targets])
+    chosen = decided.argsort(descending=True, stable=True)[:most].sort().values
     optimiser = AdamW(scorer.score.parameters(), lr=_LEARNING_RATE, weight_decay=0.01)
-    steps, done = passes * math.ceil(len(images) / _BATCH), 0
+    steps, done = passes * math.ceil(len(chosen) / _BATCH), 0
     for number in range(passes):
-        order = torch.randperm(len(images), generator=derived_generator(seed, ORDER, number))
+        order = chosen[
+            torch.randperm(len(chosen), generator=derived_generator(seed, ORDER, number))
+        ]
         for some in torch.split(order, _BATCH):
             for group in optimiser.param_groups:
                 group["lr"] = _LEARNING_RATE * cosine(done / steps)
@@ -72,7 +80,7 @@ def teach(
 
 
 class _View:
-    """What the frozen network of the scorer makes of the views, kept as long as memory lasts."""
+    """What the frozen network of the scorer makes of the views, computed once."""
 
     def __init__(
         self,
@@ -80,11 +88,10 @@ class _View:
         scorer: BackboneScorer,
         images: Dataset,
         targets: Sequence[Target],
-        memory: int,
     ) -> None:
         self.model, self.scorer, self.images, self.targets = model, scorer, images, targets
         self.device = next(scorer.parameters()).device
-        self._free, self._kept = memory, dict[int, Tensor]()
+        self._kept = dict[int, Tensor]()
 
     def learn(self, some: list[int], share: float) -> None:
         """Add to the gradient of the scorer's last layers what the images with these numbers say.
@@ -117,11 +124,8 @@ class _View:
     def __getitem__(self, index: int) -> Float16[Tensor, "_b D rows columns"]:
         if index in self._kept:
             return self._kept[index]
-        features = self.scorer.features(self.inputs(index)).half()
-        if features.nbytes <= self._free:
-            self._kept[index] = features
-            self._free -= features.nbytes
-        return features
+        self._kept[index] = self.scorer.features(self.inputs(index)).half()
+        return self._kept[index]
 
 
 class _CloserView(_View):
@@ -133,9 +137,8 @@ class _CloserView(_View):
         scorer: BackboneScorer,
         images: Dataset,
         closer: Sequence[CloserTarget],
-        memory: int,
     ) -> None:
-        super().__init__(model, scorer, images, [each.target for each in closer], memory)
+        super().__init__(model, scorer, images, [each.target for each in closer])
         self.closer = closer
 
     def scores(self, some: list[int]) -> Float[Tensor, "B N"]:

@@ -16,6 +16,7 @@ _CELLS = 4  # of an encoder's last map along a side of a patch
 _SCORER_STRIDE = 8  # pixels of the view
 _SCORER_WIDTH = 64
 _ZOOM = 1.5
+_SEEN = 96  # pixels of an enlarged patch from which on it is not enlarged further
 
 
 @dataclass(frozen=True)
@@ -61,23 +62,32 @@ def infer_networks(model: Model, image: tuple[int, int]) -> Model:
     """
     from foveal.nn.backbones import stage_by_stride
 
-    if model.encoder == SCRATCH:
+    assert isinstance(model.patch, int)
+    stage = model.encoder_stage
+    if stage is None and model.encoder == SCRATCH:
         stage = -1
-    else:
-        assert isinstance(model.patch, int)
-        stage = stage_by_stride(model.encoder, model.patch / _CELLS)
-    stage = stage if model.encoder_stage is None else model.encoder_stage
-    zoom = model.zoom or (_ZOOM if model.pretrained else 1.0)
+    elif stage is None:
+        stage = stage_by_stride(model.encoder, model.patch / _CELLS, model.weights)
+    zoom = model.zoom or (_zoom(model.patch) if model.pretrained else 1.0)
     model = replace(model, encoder_stage=stage, zoom=zoom, apart=_apart(model, image))
     if not model.pretrained or model.scorer is not None:
         return model
     return replace(
         model,
         scorer=model.encoder,
-        scorer_stage=stage_by_stride(model.encoder, _SCORER_STRIDE),
+        scorer_stage=stage_by_stride(model.encoder, _SCORER_STRIDE, model.weights),
         scorer_width=_SCORER_WIDTH,
         freeze_scorer=True,
     )
+
+
+def _zoom(patch: int) -> float:
+    """Pretrained networks expect things larger; what is large already only takes more time.
+
+    >>> _zoom(64), _zoom(80), _zoom(128)
+    (1.5, 1.2, 1.0)
+    """
+    return round(min(_ZOOM, max(1.0, _SEEN / patch)), 2)
 
 
 def _apart(model: Model, image: tuple[int, int]) -> int:

@@ -24,8 +24,10 @@ _CROPS, _IMAGES = 32, 2  # of a measured step on the CPU
 _MINING = 0.15  # seconds per training image, after the features
 _VALIDATIONS = 20  # of a training end to end
 _LONG = 4.0  # seconds
-_PROPOSALS_SHARE, _SHRUNK = 1 / 3, 16.0  # of the minutes at most; megapixels that can be shrunk
+_PROPOSALS_SHARE = 1 / 3  # of the minutes at most
+_LARGE, _LEAST_PATCH = 16.0, 32  # megapixels that can be shrunk; pixels that a patch keeps else
 _FEWEST, _MOST = 4, 120  # passes over the images
+_ENOUGH = 10  # passes of reading; where there are fewer, looking is validated at its end only
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Costs:
         view: of the scorer's features of a view.
         look: of an image in a step of looking.
         searched: megapixels of an image, on average, that the features are of.
+        halvings: of its sides, before it is searched.
     """
 
     features: float
@@ -45,6 +48,7 @@ class Costs:
     view: float
     look: float
     searched: float = 0.0
+    halvings: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,8 @@ def measure(
         with torch.no_grad(), evaluation_mode(model):
             features = _timed(lambda: [None for _ in trunk.pieces(images[0])])
             view = model.geometry.views(images[:1], trunk.device)
-            return Costs(features, window, _timed(lambda: model.scorer(view)), look, searched)
+            seconds = _timed(lambda: model.scorer(view))
+            return Costs(features, window, seconds, look, searched, trunk.halvings)
 
 
 def fit_minutes(
@@ -111,12 +116,15 @@ def fit_minutes(
     *,
     images: int,
     validation: int,
+    patch: int | None,
 ) -> tuple[Beginning | None, Optimisation]:
     """Choose the steps of reading and looking so that all phases take so many minutes.
 
-    Steps that are given stay. Where proposals take more than a third, images of more than 16
-    megapixels are shrunk further for them. Otherwise they take what they take, and so does
-    teaching: where nothing is left, a few passes are made all the same.
+    Steps that are given stay. Where proposals would take more than a third of the time, images are
+    shrunk for them, as far as a patch keeps 32 px or images have more than 16 megapixels. Where
+    there is little time to read, looking is validated once; where there is none, a few passes are
+    made all the same. Reading has more steps where proposals predict the labels, so that windows
+    are not re-ranked.
 
     Args:
         minutes: that all phases may take.
@@ -125,29 +133,36 @@ def fit_minutes(
         optimisation: of the last phase.
         images: number of training images.
         validation: number of validation images.
+        patch: side of a patch in pixels; None: images are searched as they were measured.
     """
-    if beginning is not None:
-        costs, beginning = _in_time(
-            minutes, costs, beginning, optimisation, images=images, validation=validation
-        )
     least, most = (passes * images / optimisation.batch for passes in (_FEWEST, _MOST))
+    counts = {"images": images, "validation": validation}
+    if beginning is not None and patch is not None:
+        costs, beginning = _in_time(minutes, costs, beginning, optimisation, patch=patch, **counts)
 
-    def rest_of(begun: Beginning | None) -> float:
-        count = _VALIDATIONS if begun is None else sizing.LATER_VALIDATIONS
-        few = replace(optimisation, steps=count, validate_every=1)
-        taken = forecast(costs, begun, few, images=images, validation=validation)
-        return 60 * (minutes - taken.total) + count * optimisation.batch * costs.look
+    def rest_of(begun: Beginning | None, validated: int, *, reranked: bool = True) -> float:
+        few = replace(optimisation, steps=validated, validate_every=1)
+        taken = forecast(costs, begun, few, reranked=reranked, **counts)
+        return 60 * (minutes - taken.total) + validated * optimisation.batch * costs.look
 
     if beginning is None:
-        steps = max(rest_of(None) / (costs.look * optimisation.batch), least)
+        steps = max(rest_of(None, _VALIDATIONS) / (costs.look * optimisation.batch), least)
         return None, replace(optimisation, steps=optimisation.steps or max(1, round(steps)))
-    rest = rest_of(replace(beginning, read_steps=0))
-    read_step = costs.window * optimisation.batch
+    unread, read_step = replace(beginning, read_steps=0), costs.window * optimisation.batch
+    validations = sizing.LATER_VALIDATIONS
+    if (rest := rest_of(unread, validations)) < _ENOUGH * images * costs.window:
+        rest, validations = rest_of(unread, 1), 1
     read = min(max(rest * _READ_SHARE / read_step, least), most)
-    look = min(max((rest - read * read_step) / (costs.look * optimisation.batch), least / 10), most)
+    look_step = costs.look * optimisation.batch
+    look = min(max((rest - read * read_step) / look_step, least / 10), most)
+    rest = rest_of(unread, validations, reranked=False)
+    trusted = min(max((rest - look * look_step) / read_step, read), most)
+    if not beginning.read_steps:
+        steps, trusted_steps = (max(1, round(each)) for each in (read, trusted))
+        beginning = replace(beginning, read_steps=steps, trusted_read_steps=trusted_steps)
     return (
-        replace(beginning, read_steps=beginning.read_steps or max(1, round(read))),
-        sizing.last_phase(optimisation, optimisation.steps or max(1, round(look))),
+        beginning,
+        sizing.last_phase(optimisation, optimisation.steps or max(1, round(look)), validations),
     )
 
 
@@ -156,15 +171,21 @@ def _in_time(
     costs: Costs,
     beginning: Beginning,
     optimisation: Optimisation,
+    *,
+    patch: int,
     **counts: int,
 ) -> tuple[Costs, Beginning]:
-    """Shrink large images for the proposals until these take a third of the time."""
+    """Shrink images for the proposals until these take a third of the time."""
     few = replace(optimisation, steps=1, validate_every=1)
-    while (
-        costs.searched > _SHRUNK
-        and forecast(costs, beginning, few, **counts).proposals > _PROPOSALS_SHARE * minutes
-    ):
-        costs = replace(costs, features=costs.features / 4, searched=costs.searched / 4)
+    while (costs.searched > _LARGE or patch >= 2 * _LEAST_PATCH << costs.halvings) and forecast(
+        costs, beginning, few, **counts
+    ).proposals > _PROPOSALS_SHARE * minutes:
+        costs = replace(
+            costs,
+            features=costs.features / 4,
+            searched=costs.searched / 4,
+            halvings=costs.halvings + 1,
+        )
         shrunk = math.ceil(100 * costs.searched) / 100
         beginning = replace(beginning, proposal_megapixels=shrunk)
     return costs, beginning
@@ -177,6 +198,7 @@ def forecast(
     *,
     images: int,
     validation: int,
+    reranked: bool = True,
 ) -> Forecast:
     """Say how long the phases take.
 
@@ -186,6 +208,7 @@ def forecast(
         optimisation: with the steps of looking.
         images: number of training images.
         validation: number of validation images.
+        reranked: whether windows are, as where proposals do not predict the labels.
     """
     n, batch = images, optimisation.batch
     validations = math.ceil(optimisation.steps / optimisation.validation_interval) + 1
@@ -195,8 +218,7 @@ def forecast(
         return Forecast(0.0, 0.0, 0.0, look)
     with_head = beginning.baseline or beginning.global_head
     compared = costs.view * (n + validation) if with_head else 0.0
-    # Where proposals predict the labels, windows are not re-ranked.
-    reranking = (n + validation) * beginning.proposals * costs.window / 3
+    reranking = (n + validation) * beginning.proposals * costs.window / 3 if reranked else 0.0
     return Forecast(
         ((n + min(n, 64) + validation) * costs.features + n * _MINING + compared) / 60,
         (beginning.read_steps * batch * costs.window + reranking) / 60,

@@ -233,14 +233,26 @@ def _infer_steps(
     minutes: float | None,
 ) -> tuple[Beginning | None, Optimisation]:
     """Fill in the steps that are not given, by the minutes if these are, else by the images."""
-    n, batch = len(images.train), optimisation.batch
+    from foveal.data.dataset import sizes
+
+    n, batch, side = len(images.train), optimisation.batch, min(model.patch)
     read_steps = 1 if beginning is None else beginning.read_steps
+    given = beginning is not None and beginning.proposal_megapixels > 0
+    if beginning is not None and not given:
+        searched = sizing.searched(sizes(images.train), side)
+        beginning = replace(beginning, proposal_megapixels=searched)
     if minutes is not None and 0 in (read_steps, optimisation.steps):
         from foveal.planning import budget
 
         costs = budget.measure(model, images, batch, beginning)
         return budget.fit_minutes(
-            minutes, costs, beginning, optimisation, images=n, validation=len(images.validation)
+            minutes,
+            costs,
+            beginning,
+            optimisation,
+            images=n,
+            validation=len(images.validation),
+            patch=None if given else side,
         )
     if beginning is None:
         return None, replace(optimisation, steps=optimisation.steps or sizing.steps(n, batch))

@@ -1,5 +1,6 @@
 """How large a view, how many patches of what size and how many steps suit a set of images."""
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,23 @@ def patch(image: Size) -> int:
     return min(side, min(image) // 2)
 
 
+def searched(sizes: list[Size], patch: int) -> float:
+    """Megapixels of an image that are searched for proposals: 32, or as few as leave a patch 64 px.
+
+    Images are halved there as often as that takes.
+
+    >>> searched([(800, 1360)], 64), searched([(3000, 4000)], 128)
+    (32.0, 3.0)
+    """
+    from foveal.proposals.reduction import MEGAPIXELS
+
+    mean = sum(height * width for height, width in sizes) / len(sizes) / 1e6
+    halvings = max(0, (patch // 64).bit_length() - 1)
+    if not halvings:
+        return MEGAPIXELS
+    return min(MEGAPIXELS, math.ceil(100 * mean / 4**halvings) / 100)
+
+
 def k(image: Size, patch: int) -> int:
     """So many patches that they cover about a twelfth of the image, 2 to 10."""
     return min(10, max(2, round(image[0] * image[1] / patch**2 / 12)))
@@ -85,7 +103,9 @@ def look_steps(images: int, batch: int) -> int:
     return min(2_000, max(30, round(2 * images / batch / 10) * 10))
 
 
-def last_phase(optimisation: Optimisation, steps: int) -> Optimisation:
+def last_phase(
+    optimisation: Optimisation, steps: int, validations: int = LATER_VALIDATIONS
+) -> Optimisation:
     """The optimisation of so many steps after the other phases, with few validations.
 
     What was given otherwise than `ALONE` stays. The encoder reads already, so steps are smaller.
@@ -96,7 +116,7 @@ def last_phase(optimisation: Optimisation, steps: int) -> Optimisation:
     return replace(
         optimisation,
         steps=steps,
-        validate_every=optimisation.validate_every or max(1, steps // LATER_VALIDATIONS),
+        validate_every=optimisation.validate_every or max(1, steps // validations),
         learning_rate=3e-5 if rate == ALONE.learning_rate else rate,
         entropy=0.0 if entropy == ALONE.entropy else entropy,
         frozen_norms=True,

@@ -24,7 +24,7 @@ def trunk_by_name(
     Raises:
         UserError: no such network, or the weights do not fit or cannot be had.
     """
-    stage = stage_by_stride(name, min(patch) / _CELLS_PER_PATCH)
+    stage = stage_by_stride(name, min(patch) / _CELLS_PER_PATCH, weights)
     return trunk_of(
         Backbone(name, stage=stage, weights=weights, pretrained=weights is None, channels=channels)
     )
