@@ -1,6 +1,7 @@
 """A page to drop a picture on, which answers with its class and shows where the model looked.
 
 RUN=runs/mine uvicorn serve:app --app-dir examples    # takes the packages fastapi and uvicorn
+RUN=runs/mine THRESHOLD=0.2 uvicorn ...               # or THRESHOLD=validation
 """
 
 import base64
@@ -22,6 +23,8 @@ document.ondrop = async e => { e.preventDefault(); says.textContent = "...";
     {detail, label, probability, picture} = await reply.json(); seen.src = picture ?? "";
   says.textContent = detail ?? `${label}: ${(100 * probability).toFixed(1)} %`; }</script>"""
 app, run = FastAPI(), foveal.load(os.environ["RUN"])
+asked = os.getenv("THRESHOLD")
+threshold = asked if asked in (None, "validation") else float(asked)
 app.get("/", response_class=HTMLResponse)(lambda: PAGE)
 
 
@@ -30,7 +33,7 @@ async def predict(request: Request) -> dict[str, object]:
     with tempfile.NamedTemporaryFile() as file:
         file.write(await request.body())
         file.flush()
-        if (result := run.predict(file.name)[0]).error:
+        if (result := run.predict(file.name, threshold=threshold)[0]).error:
             raise HTTPException(422, result.error.replace(file.name, "the picture"))
         picture = Image.fromarray(foveal.images.read(file.name).movedim(0, 2).numpy())
     for top, left, bottom, right in result.windows:

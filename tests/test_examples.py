@@ -36,19 +36,23 @@ def posted(served: Any, body: bytes) -> Any:
     return asyncio.run(served.predict(request))
 
 
-def test_the_page_answers_with_class_probability_and_windows(
+def test_the_page_answers_with_class_probability_and_windows_at_the_threshold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fastapi = pytest.importorskip("fastapi", reason="FastAPI is not installed")
-    monkeypatch.setenv("RUN", str(shutil.copytree(RUN, tmp_path / "run")))
+    picture = miniatures.write(tmp_path / "a.png", miniatures.pixels(96, 128) // 8)
+    run = foveal.load(shutil.copytree(RUN, tmp_path / "run"))
+    (usual,) = run.predict(picture)
+    always = {threshold: run.predict(picture, threshold=threshold)[0] for threshold in (0.0, 1.0)}
+    ((asked, result),) = [each for each in always.items() if each[1].label != usual.label]
+    monkeypatch.setenv("RUN", str(run.path))
+    monkeypatch.setenv("THRESHOLD", str(asked))
     spec = importlib.util.spec_from_file_location("serve", EXAMPLES / "serve.py")
     assert spec is not None
     assert spec.loader is not None
     served = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(served)
-    picture = miniatures.write(tmp_path / "a.png", miniatures.pixels(96, 128) // 8)
     answer = posted(served, picture.read_bytes())
-    (result,) = foveal.load(tmp_path / "run").predict(picture)
     assert answer["label"] == result.label
     assert answer["probability"] == pytest.approx(result.probability)
     shown = Image.open(io.BytesIO(base64.b64decode(answer["picture"].split(",")[1])))

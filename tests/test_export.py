@@ -1,6 +1,7 @@
 """An exported file answers as the run does, and is written whole or not at all."""
 
 import json
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -18,7 +19,7 @@ import foveal
 import miniatures
 from foveal.cli.main import main
 from foveal.errors import ImageRefused, UserError
-from foveal.evaluation import predict
+from foveal.evaluation import Thresholds, predict
 from foveal.export import METADATA, export
 from foveal.export.program import Program
 from foveal.images import TensorImage
@@ -26,6 +27,8 @@ from foveal.models import PatchClassifier, WholeImage, patch_classifier
 from foveal.nn.encoders import ThinResNet
 from foveal.nn.selectors import Sinkhorn, TopK
 from foveal.runs import Run
+from foveal.runs.folder import RunFolder
+from foveal.runs.thresholds import keep_thresholds
 from foveal.windows import regular
 from full_disk import disk_full_after
 
@@ -129,9 +132,34 @@ def test_a_pt2_answers_as_the_run_where_foveal_is_not(run: Run, tmp_path: Path) 
         "foveal": foveal.__version__,
         "classes": ["ant", "bee"],
         "multilabel": False,
+        "thresholds": list(run.thresholds.classes.values()) if run.thresholds else None,
         "image_size": list(SIZE),
         "channels": 3,
     }
+
+
+def test_a_file_carries_the_thresholds_and_what_the_page_does_with_them_is_what_predict_does(
+    folder: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(folder, tmp_path / "run")
+    images, run = batch(), foveal.load(copy)
+    shares = sorted(result.probabilities["bee"] for result in run.predict(images))
+    threshold = (shares[0] + shares[1]) / 2  # between the images, so that it matters
+    keep_thresholds(RunFolder(copy), Thresholds({"ant": 1 - threshold, "bee": threshold}, 4))
+    run.export(tmp_path / "a.pt2")
+    extra = {METADATA: ""}
+    program = torch.export.load(tmp_path / "a.pt2", extra_files=extra).module()
+    about = json.loads(extra[METADATA])
+    assert about["thresholds"] == [1 - threshold, threshold]
+    margins = program(images)[0] - torch.tensor(about["thresholds"])
+    labels = [result.label for result in run.predict(images, threshold="validation")]
+    assert [about["classes"][index] for index in margins.argmax(dim=1)] == labels
+    assert sorted(labels) == ["ant", "bee", "bee"]
+
+    (copy / "phases" / "thresholds.pt").unlink()  # as if training had chosen none
+    run.export(tmp_path / "b.pt2")
+    torch.export.load(tmp_path / "b.pt2", extra_files=extra)
+    assert json.loads(extra[METADATA])["thresholds"] is None
 
 
 def loaded(path: Path) -> Any:

@@ -13,12 +13,12 @@ from foveal.cli.main import main
 from foveal.errors import UserError
 from foveal.evaluation import Result, summarise
 from foveal.nn.encoders import Backbone
-from foveal.planning import beginnings, sizing
+from foveal.planning import beginnings
 from foveal.planning.budget import Costs, fit_minutes, forecast
 from foveal.report.verdict import verdict
 from foveal.settings import Beginning, Model, Optimisation
 
-COSTS = Costs(features=0.4, window=0.01, view=0.1, look=0.2)
+COSTS = Costs(features=0.4, window=0.01, view=0.1, look=0.2, searched=1.08)
 IMAGES = {"images": 400, "validation": 60}
 COUNTS = {**IMAGES, "patch": 64}
 
@@ -42,7 +42,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("begins", [True, False])
 def test_the_forecast_of_a_budget_is_the_budget(minutes: float, begins: bool) -> None:
     beginning = Beginning() if begins else None
-    fitted, looking = fit_minutes(minutes, COSTS, beginning, Optimisation(steps=0), **COUNTS)
+    fitted, looking = fit_minutes(
+        minutes, COSTS, beginning, Optimisation(steps=0), **IMAGES, patch=None
+    )
     assert looking.steps > 0
     if begins:
         looking = replace(looking, validate_every=max(1, looking.steps // 6))
@@ -81,26 +83,35 @@ def test_more_minutes_mean_finer_proposals_or_more_steps() -> None:
     for minutes in (5, 8, 10, 12, 15, 20, 40, 80):
         fitted, looking = fit_minutes(minutes, COSTS, Beginning(), Optimisation(steps=0), **COUNTS)
         assert fitted is not None
-        done.append((-fitted.proposals_shrink, fitted.read_steps, looking.steps))
+        done.append((fitted.proposal_megapixels or 32, fitted.read_steps, looking.steps))
     assert done == sorted(done)
-    assert {shrink for shrink, _, _ in done} == {-2, -1}
+    assert {searched for searched, _, _ in done} == {0.27, 32}
 
 
-@pytest.mark.parametrize("patch", [24, 64, 80, 128])
-def test_proposals_of_many_large_images_fit_into_the_minutes(patch: int) -> None:
-    slow = replace(COSTS, features=2.0)
-    beginning = Beginning()
-    many = {"images": 1000, "validation": 200, "patch": patch}
-    fitted, _ = fit_minutes(20, slow, beginning, Optimisation(steps=0), **many)
+@pytest.mark.parametrize(
+    ("features", "searched", "patch", "minutes", "expected"),
+    [
+        (1.0, 1.0, 64, 90, 0),  # 21 minutes for 1264 images, and 5 that stay
+        (1.0, 1.0, 64, 20, 0.25),
+        (1.0, 1.0, 63, 20, 0),  # a patch would have less than 32 px
+        (8.0, 8.0, 64, 20, 2.0),
+        (8.0, 8.0, 128, 20, 0.5),
+        (20.0, 20.0, 40, 20, 5.0),  # more than 16 megapixels, whatever the patch
+        (80.0, 250.0, 40, 20, 15.63),
+    ],
+)
+def test_images_are_shrunk_for_proposals_that_take_more_than_a_third(
+    features: float, searched: float, patch: int, minutes: float, expected: float
+) -> None:
+    costs = replace(COSTS, features=features, searched=searched)
+    many = {"images": 1000, "validation": 200}
+    beginning, few = Beginning(), Optimisation(steps=0)
+    fitted, _ = fit_minutes(minutes, costs, beginning, few, **many, patch=patch)
     assert fitted is not None
-    assert fitted.proposals_shrink == sizing.shrink(patch, 32)  # as far as a patch stays 32 px wide
-    unhurried, _ = fit_minutes(1000, slow, beginning, Optimisation(steps=0), **many)
-    assert unhurried is not None
-    assert unhurried.proposals_shrink == sizing.shrink(patch)
-    given = replace(beginning, proposals_shrink=1)
-    kept, _ = fit_minutes(20, slow, given, Optimisation(steps=0), **many)
-    assert kept is not None
-    assert kept.proposals_shrink == 1
+    assert fitted.proposal_megapixels == expected
+    as_given, _ = fit_minutes(minutes, costs, beginning, few, **many, patch=None)
+    assert as_given is not None
+    assert as_given.proposal_megapixels == 0
 
 
 def test_a_plan_says_what_training_would_do_and_leaves_nothing_behind(

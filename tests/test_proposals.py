@@ -13,6 +13,7 @@ from foveal.proposals import Proposals, Trunk, mine
 from foveal.proposals.background import fit_background
 from foveal.proposals.exemplars import Question, Trial
 from foveal.proposals.ranking import auc, purity, stratified_folds
+from foveal.proposals.reduction import halvings_for
 from foveal.proposals.survey import Survey, survey_image
 from foveal.proposals.trunk_choice import trunk_by_name, trunk_of
 from foveal.windows import covers, iou
@@ -123,23 +124,6 @@ def test_features_in_pieces_are_those_of_the_whole_image(name, size):
     assert len(list(trunk.pieces(TensorImage(image)))) > 1
     # in float32 the order of sums differs from one size of convolution to another
     torch.testing.assert_close(assembled(trunk, image, margin=2), expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("shrink", [2, 3])
-@pytest.mark.parametrize("size", [(203, 317), (96, 450)])
-def test_shrunk_features_are_those_of_the_shrunk_image(shrink, size):
-    encoder = Backbone("test_resnet", stage=1)
-    fine = trunk_of(encoder)
-    trunk = Trunk(encoder.network, mean=encoder.mean, deviation=encoder.std, shrink=shrink)
-    assert (trunk.stride, trunk.offset) == (shrink * fine.stride, shrink * fine.offset)
-    image = torch.rand(3, *size)
-    padded = nn.functional.pad(image, (0, -size[1] % shrink, 0, -size[0] % shrink))
-    small = TensorImage(padded).view((padded.shape[1] // shrink, padded.shape[2] // shrink))
-    expected = fine(small[None])[0]
-    torch.testing.assert_close(assembled(trunk, image), expected, rtol=1e-4, atol=1e-5)
-    trunk.pixels = 30_000
-    assert len(list(trunk.pieces(TensorImage(image)))) > 1
-    torch.testing.assert_close(assembled(trunk, image, 2), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_receptive_field_is_what_a_pixel_can_reach():
@@ -586,3 +570,48 @@ def test_arguments_that_do_not_fit_are_refused(change, message):
     arguments = {"labels": data.labels, "trunk": small_trunk(), **change}
     with pytest.raises(ValueError, match=message):
         mine(data.images, **arguments)
+
+
+# very large images
+
+
+def test_a_reduced_trunk_is_the_trunk_on_the_shrunk_image():
+    image = TensorImage(torch.rand(3, 260, 333))
+    trunk = small_trunk()
+    reduced = trunk.reduced(2)
+    assert (reduced.stride, reduced.offset) == (4 * trunk.stride, 4 * trunk.offset)
+    small = TensorImage(image.crops(torch.tensor([[0, 0, 260, 332]]), (65, 83))[0])
+    assert reduced.grid(image.size) == trunk.grid(small.size)
+    (piece,), (expected,) = reduced.pieces(image), trunk.pieces(small)
+    torch.testing.assert_close(piece.features, expected.features)
+    assert trunk.halvings == 0
+
+
+def test_images_are_halved_until_they_have_the_megapixels_on_average():
+    trunk = small_trunk()
+    for sizes, megapixels, halvings in (
+        ([(1000, 1000)], 1.0, 0),
+        ([(1000, 1001)], 1.0, 1),
+        ([(4000, 1000)], 1.0, 1),
+        ([(4001, 1000)], 1.0, 2),
+        ([(100, 100), (2000, 1000)], 1.01, 0),
+        ([(40_000, 40_000)], 32.0, 3),
+    ):
+        assert halvings_for(sizes, trunk, megapixels) == halvings, sizes
+    trunk.reach = None  # in one piece, so its memory grows with the largest
+    assert halvings_for([(4000, 4000), (10, 10)], trunk, 32.0) == 1
+
+
+def test_windows_of_shrunk_images_hit_the_planted_thing_at_full_size(mined):
+    data = painted(60, seed=1)
+    large = [each.repeat_interleave(2, 1).repeat_interleave(2, 2) for each in data.images]
+    area = 4 * SIZE[0] * SIZE[1] / 1e6
+    found = mine(large, data.labels, trunk=small_trunk(), patch=2 * PATCH, megapixels=area / 4)
+    assert (mined[0].halvings, found.halvings) == (0, 1)
+    boxes = [2 * box for box in data.places]
+    for windows in (found.mined, [found.windows(image, 3) for image in large]):
+        assert hit_rate([some[:3] for some in windows], boxes) >= 0.9
+        assert all((some[:, 2:] - some[:, :2] == 2 * PATCH).all() for some in windows)
+    again = Proposals.from_state(found.state(), small_trunk())
+    assert torch.equal(again.windows(large[1], 3), found.windows(large[1], 3))
+    assert again.evidence(large[0]).shape == mined[0].evidence(data.images[0]).shape

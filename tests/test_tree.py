@@ -179,11 +179,6 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
         list_images(tmp_path)
 
 
-def test_a_table_is_not_an_image(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a table, not an image"):
-        list_images(miniatures.labels_csv(tmp_path))
-
-
 def test_a_pattern_lists_every_image_once(tmp_path: Path) -> None:
     miniatures.class_folders(tmp_path)
     assert len(list_images(str(tmp_path / "**"))) == 10

@@ -21,7 +21,7 @@ def check_choices(settings: Any) -> None:
             kind = get_args(kind)[0]
         choices = get_args(kind)
         if get_origin(kind) is Literal and value not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(choices)}: got {value!r}")
+            raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}: got {value!r}")
 
 
 def check_least(settings: Any, names: Iterable[str], least: float) -> None:

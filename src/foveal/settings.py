@@ -27,11 +27,15 @@ Estimator = Literal["exact", "conditional", "score_function", "diagonal", "diago
 Decay = Literal["linear", "cosine", "constant"]
 Schedule = Literal["cosine", "linear", "constant", "multi_step"]
 Optimiser = Literal["adamw", "sgd"]
+Glances = Literal[1, 2]
 Mask = Literal["none", "nodata", "background"]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 CachePlace = Literal["auto", "device", "memory", "none"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 LoggerName = Literal["wandb", "mlflow"]
+
+
+CLOSER = 4  # resolution of a second glance in that of the view
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,10 @@ class Model:
             beside it; inferred if not given: half a patch with pretrained weights, else 0.
         mask: windows that are never selected: nodata, those without data by a GeoTIFF's own word;
             background, also those of the plain light or dark background of a slide; or none.
+        glances: 1; or 2, for things that are too small to be seen in the view: its best regions are
+            scored again at a higher resolution, and patches are selected in these.
+        closer: resolution of the second glance in that of the view; inferred if not given: 4, or 2
+            where that would exceed the images' own.
         encoder: timm network that encodes the patches, or "thin" for a small one trained from
             scratch.
         encoder_stage: feature map of the encoder to use: 0 is the finest, -1 the last; inferred if
@@ -77,6 +85,8 @@ class Model:
     k: int | None = None
     apart: int | None = None
     mask: Mask = "nodata"
+    glances: Glances = 1
+    closer: int | None = None
     encoder: str = "resnet18"
     encoder_stage: int | None = None
     zoom: float | None = None
@@ -100,6 +110,7 @@ class Model:
                 raise ValueError("give view or view_resolution, not both")
         check_least(self, ("zoom",), 0.1)
         check_least(self, ("apart",), 0)
+        check_least(self, ("closer",), 2)
         check_size("view", self.view)
 
 
@@ -130,8 +141,9 @@ class Beginning:
         begin: find windows that may show the evidence, learn to read them, and teach the scorer
             where they are, before training end to end (--no-begin: end to end from the first step).
         proposals: windows per image that are proposed.
-        proposals_shrink: proposals are looked for in images so many times smaller per side; at 2
-            this takes a quarter of the time (0: a patch has 64 px there, or less to save minutes).
+        proposal_megapixels: megapixels of an image, on average, that are searched for proposals:
+            larger images are seen at 1/2, 1/4 ... of their size there (0: 32 at most, and as few as
+            leave a patch 64 px; fewer still to save minutes).
         read_windows: proposed windows of an image that are read in a step (0: one).
         read_steps: steps of reading if one window of an image is read in a step; if several are,
             as many windows are read in fewer steps (0: inferred from the number of images).
@@ -148,7 +160,7 @@ class Beginning:
 
     begin: bool = True
     proposals: int = 32
-    proposals_shrink: int = 0
+    proposal_megapixels: float = 0.0
     read_windows: int = 0
     read_steps: int = 0
     trusted_read_steps: int = 0
@@ -161,9 +173,8 @@ class Beginning:
     def __post_init__(self) -> None:
         """Check the ranges."""
         check_least(self, ("proposals",), 1)
-        check_least(
-            self, ("proposals_shrink", "read_windows", "read_steps", "trusted_read_steps"), 0
-        )
+        check_least(self, ("proposal_megapixels", "read_windows"), 0)
+        check_least(self, ("read_steps", "trusted_read_steps"), 0)
         check_least(self, ("read_learning_rate", "read_encoder_lr_scale"), 0)
 
 

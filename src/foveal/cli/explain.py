@@ -34,7 +34,7 @@ def explain(
     Beside the page is windows.geojson, the windows in pixels of the images, for QuPath and QGIS.
 
     Args:
-        run: folder of the run, as printed by foveal train.
+        run: folder of the run, as printed by foveal train, or hf-hub:org/name.
         images: files, folders, glob patterns, URLs or labelled CSVs (default: the run's test
             images).
         output: folder of the page.

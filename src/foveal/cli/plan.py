@@ -78,7 +78,7 @@ def show(
     assert isinstance(experiment.model, PatchClassifier)
     splits, beginning = experiment.splits(), experiment.beginning
     batch = experiment.training.optimisation.batch
-    costs = budget.measure(experiment.model, splits, batch, begins=beginning is not None)
+    costs = budget.measure(experiment.model, splits, batch, beginning)
     expected = budget.forecast(
         costs,
         beginning,

@@ -37,6 +37,7 @@ def export(
     size: tuple[int, int],
     classes: Sequence[str],
     multilabel: bool = False,
+    thresholds: Sequence[float] | None = None,
 ) -> None:
     """Write a model to a file that runs without foveal; the model is left as it is.
 
@@ -48,6 +49,8 @@ def export(
         size: (H, W) of the images, in pixels.
         classes: names of the classes, in the order of the logits.
         multilabel: whether an image has any number of the classes.
+        thresholds: of the classes, in their order, see `foveal.evaluation.Thresholds`; None: the
+            file has none. They are metadata: the probabilities do not depend on them.
 
     Raises:
         UserError: there is something at the path or another ending, a package is missing, the
@@ -70,6 +73,7 @@ def export(
         "foveal": __version__,
         "classes": list(classes),
         "multilabel": multilabel,
+        "thresholds": None if thresholds is None else list(thresholds),
         "image_size": list(size),
         "channels": model.channels,
     }

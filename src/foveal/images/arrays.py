@@ -104,7 +104,7 @@ def bits_of(dtype: Any) -> int:
             f"an array of {found}, whose range is unknown, is not supported; save it as uint8 or"
             " uint16"
         )
-    return 8 * found.itemsize
+    return int(8 * found.itemsize)
 
 
 def guessed_axes(shape: Sequence[int]) -> str:

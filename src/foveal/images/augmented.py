@@ -13,6 +13,7 @@ from torch import Tensor
 
 from foveal.images import Glanceable, Image, TensorImage, nodata_of
 from foveal.images.nodata import Colour
+from foveal.images.orientation import Window
 from foveal.images.resampling import resampled_crops
 
 
@@ -96,20 +97,40 @@ class AugmentedImage:
         Equals the view of a changed copy, but for the rounding of uint8 and for colours that are
         clipped: here their means are, there what they are the means of.
         """
-        whole, stored_size = torch.tensor([[0, 0, *self.size]]), self._untransposed(size)
+        whole = torch.tensor([[0, 0, *self.size]])
         if self.shift == (0, 0):
-            found = self.source.view(stored_size)
+            found = self.source.view(self._untransposed(size))
         elif isinstance(self.source, Glanceable):
-            top, left, bottom, right = self.in_source(whole)[0].tolist()
-            found = self.source.glance((top, left, bottom, right), stored_size)
+            found = self._glanced(whole, size)
         else:
             return self.crops(whole, size)[0]
         seen: Tensor = self.tone(self.oriented(found))
         return seen
 
+    def glance(self, window: Window, size: tuple[int, int]) -> Float[Tensor, "C h w"]:
+        """A window, zero outside the image, resampled to `size` from as few pixels as suffice."""
+        windows = torch.tensor([window])
+        if not isinstance(self.source, Glanceable):
+            return self.crops(windows, size)[0]
+        return self._changed(self._glanced(windows, size)[None], windows, size)[0]
+
+    def _glanced(
+        self, windows: Int[Tensor, "1 4"], size: tuple[int, int]
+    ) -> Float[Tensor, "C h w"]:
+        """What the source shows of a window, small."""
+        assert isinstance(self.source, Glanceable)
+        top, left, bottom, right = self.in_source(windows)[0].tolist()
+        return self.source.glance((top, left, bottom, right), self._untransposed(size))
+
     def crops(self, windows: Int[Tensor, "M 4"], size: tuple[int, int]) -> Float[Tensor, "M C h w"]:
         """Cut out windows, zero outside the image, each resampled to `size` if it differs."""
         found = self.source.crops(self.in_source(windows), self._untransposed(size))
+        return self._changed(found, windows, size)
+
+    def _changed(
+        self, found: Float[Tensor, "M C _h _w"], windows: Int[Tensor, "M 4"], size: tuple[int, int]
+    ) -> Float[Tensor, "M C h w"]:
+        """What the source shows of windows, oriented and coloured as far as it lies inside."""
         scale, offset, low, high = self.tone
         inside = self._inside(windows, size)
         if isinstance(inside, Tensor):

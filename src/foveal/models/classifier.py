@@ -6,9 +6,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from foveal._precision import full_precision
-from foveal.images import Images, sources
+from foveal.images import Image, Images, sources
 from foveal.models.empty_windows import candidates_of, mask_empty
 from foveal.models.part_shapes import aggregate_width, check_encoder
+from foveal.models.second_glance import SecondGlance
 from foveal.models.view_geometry import ViewGeometry, local_maxima, mask_padding
 from foveal.nn.aggregators import Vote
 from foveal.nn.encoders import encode
@@ -49,6 +50,10 @@ class PatchClassifier(nn.Module):
         place: where the windows lie, from image size, grid size and patch size. Default: around the
             scorer's cells.
         global_head: adds to the logits what the view as a whole says; takes a `BackboneScorer`.
+        glances: 1, or 2: windows are selected in the best regions of the view alone, which the
+            scorer scores again at a higher resolution, see `foveal.models.second_glance`.
+        closer: resolution of the second glance in that of the view.
+        regions: the most regions that are looked at again.
 
     Raises:
         ValueError: scorer, encoder or aggregator cannot take what they are given, or the view has
@@ -74,8 +79,13 @@ class PatchClassifier(nn.Module):
         mask: Mask = "none",
         place: Place | None = None,
         global_head: GlobalHead | None = None,
+        glances: int = 1,
+        closer: int = 4,
+        regions: int = 8,
     ) -> None:
         super().__init__()
+        if glances not in (1, 2):
+            raise ValueError(f"glances must be 1 or 2: got {glances}")
         if global_head is not None and not isinstance(scorer, BackboneScorer):
             raise ValueError("a global head needs the features of a BackboneScorer")
         self.scorer, self.select, self.encoder = scorer, select, encoder
@@ -86,8 +96,14 @@ class PatchClassifier(nn.Module):
             scorer, view=view, patch=patch, channels=channels, k=select.k, place=place
         )
         self.grid = self.geometry.grid
+        self.glances, self.closer, self.regions = glances, closer, regions
+        self.second = (
+            SecondGlance(scorer, self.geometry, closer=closer, regions=regions)
+            if glances == 2
+            else None
+        )
         check_encoder(encoder, channels, patch)
-        n = self.grid[0] * self.grid[1]
+        n = self.grid[0] * self.grid[1]  # candidates, of one glance
         width = aggregate_width(aggregate, select.k, n, encoder.features)
         self.head = (
             nn.Identity()  # its votes are the logits
@@ -106,6 +122,9 @@ class PatchClassifier(nn.Module):
         device = next(self.parameters()).device
         windows, inside = self.geometry.windows(whole, device)
         views = self.geometry.views(whole, device)
+        empty = self.geometry.empty(whole, views, windows, self.mask)
+        if self.second is not None:
+            return self._look_closer(self.second, whole, views, inside, empty)
         sides = self.geometry.sides(whole, device)
         return self.look(
             views,
@@ -113,7 +132,7 @@ class PatchClassifier(nn.Module):
             inside,
             [image.size for image in whole],
             lambda selection: extract(whole, windows, selection, self.patch, sides=sides),
-            empty=self.geometry.empty(whole, views, windows, self.mask),
+            empty=empty,
         )
 
     def look(
@@ -126,7 +145,7 @@ class PatchClassifier(nn.Module):
         *,
         empty: Bool[Tensor, "B N"] | None = None,
     ) -> Prediction:
-        """Classify images by their views and by what is cut out of them; all is on one device.
+        """Classify images by one glance and what is cut out of them; all is on one device.
 
         Args:
             views: the whole images, small.
@@ -143,11 +162,51 @@ class PatchClassifier(nn.Module):
         peaks = local_maxima(scores, self.grid, self.apart)
         if empty is not None:
             peaks = mask_empty(peaks, candidates)
+        return self._classify(scores, peaks, windows, sizes, cut, of_view)
+
+    def _look_closer(
+        self,
+        second: SecondGlance,
+        images: Sequence[Image],
+        views: Float[Tensor, "B C h w"],
+        inside: Bool[Tensor, "*B n"],
+        empty: Bool[Tensor, "B n"] | None,
+    ) -> Prediction:
+        """Classify images by what is selected in the best regions of their views."""
+        first, of_view = self._scored(views)  # (B, n), (B, classes)
+        candidates = inside if empty is None else candidates_of(inside, empty)
+        regions = second.choose(images, first, candidates)
+        scores = second.scores(self.scorer, second.boxes(images, regions), regions)  # (B, N)
+        empty = self.geometry.empty(images, views, regions.windows, self.mask)
+        candidates = regions.inside if empty is None else candidates_of(regions.inside, empty)
+        scores = mask_padding(scores, candidates)
+        peaks = mask_empty(second.local_maxima(scores, regions, self.apart), candidates)
+        sizes, sides = [image.size for image in images], [self.patch] * len(images)
+        windows = regions.windows
+        return self._classify(
+            scores,
+            peaks,
+            windows,
+            sizes,
+            lambda selection: extract(images, windows, selection, self.patch, sides=sides),
+            of_view,
+        )
+
+    def _classify(
+        self,
+        scores: Float[Tensor, "B N"],
+        peaks: Float[Tensor, "B N"],
+        windows: Int[Tensor, "*B N 4"],
+        sizes: Sequence[tuple[int, int]],
+        cut: Callable[[Selection], Tensor],
+        of_view: Float[Tensor, "B classes"] | None,
+    ) -> Prediction:
+        """Select by the peaks of the scores, and classify what is cut out."""
         selection = self.select(self.normalise(peaks))  # (B, M), (B, K, M)
         patches = cut(selection)  # (B, K, C, h, w)
         features = encode(self.encoder, patches)  # (B, K, D)
         centres = relative_centres(windows, sizes)
-        with full_precision(views.device):
+        with full_precision(scores.device):
             logits = self.head(self.aggregate(features, selection, centres))
         return Prediction(
             logits=logits if of_view is None else logits + of_view,

@@ -41,6 +41,9 @@ def patch_classifier(
     mask: Mask = "nodata",
     aggregator: AnyAggregator = "max",
     global_head: bool = False,
+    glances: int = 1,
+    closer: int = 4,
+    regions: int = 8,
     sigma: float = 0.05,
     estimator: Estimator = "exact",
     channels: int = 3,
@@ -73,6 +76,10 @@ def patch_classifier(
         aggregator: how the features of the patches are combined.
         global_head: let the view as a whole add to the answer, once that is fitted; takes a scorer
             from timm.
+        glances: 1, or 2: the best regions of the view are scored again, and windows are selected
+            in these, see `PatchClassifier`.
+        closer: resolution of the second glance in that of the view.
+        regions: the most regions that are looked at again.
         sigma: standard deviation of the noise on the scores, which lie in [0, 1].
         estimator: estimator of the gradient of the selection, see `foveal.topk.perturbed`.
         channels: channels of the images.
@@ -114,6 +121,9 @@ def patch_classifier(
         apart=apart,
         mask=mask,
         global_head=whole,
+        glances=glances,
+        closer=closer,
+        regions=regions,
     )
 
 

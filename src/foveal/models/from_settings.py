@@ -3,6 +3,7 @@
 from foveal import settings
 from foveal.models.classifier import PatchClassifier
 from foveal.models.factory import patch_classifier
+from foveal.settings import CLOSER
 
 
 def from_settings(
@@ -50,6 +51,8 @@ def from_settings(
         scorer_width=model.scorer_width,
         aggregator=model.aggregator,
         global_head=global_head,
+        glances=model.glances,
+        closer=model.closer or CLOSER,
         sigma=selection.sigma,
         estimator=selection.estimator,
     )

@@ -124,9 +124,7 @@ class ViewGeometry:
 
     def fitted(self, size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
         """Return the scale from an image to the view, and the (h, w) of the view that it covers."""
-        scale = min(self.view[0] / size[0], self.view[1] / size[1])
-        covered = [max(1, round(side * scale)) for side in size]
-        return scale, (min(covered[0], self.view[0]), min(covered[1], self.view[1]))
+        return fit(self.view, size)
 
     def _windows_in(self, size: tuple[int, int]) -> tuple[Int[Tensor, "N 4"], Bool[Tensor, " N"]]:
         if self.place is not None:
@@ -168,6 +166,13 @@ class ViewGeometry:
                 continue
             return True
         return False
+
+
+def fit(view: tuple[int, int], size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
+    """The scale from an image to a view, and the (h, w) of the view that it covers."""
+    scale = min(view[0] / size[0], view[1] / size[1])
+    covered = [max(1, round(side * scale)) for side in size]
+    return scale, (min(covered[0], view[0]), min(covered[1], view[1]))
 
 
 def local_maxima(

@@ -59,12 +59,16 @@ class ConvScorer(nn.Module):
             nn.MaxPool2d(pool),
         )
 
+    @property
+    def reach(self) -> Reach:
+        """The rows of pixels that a score depends on."""
+        return Reach(0, 8 + self.pool)
+
     def forward(self, view: Float[Tensor, "B C h w"]) -> Float[Tensor, "B rows columns"]:
         """Score every cell."""
         if self.training:
             return self._scores(view)[:, 0]
-        reach = Reach(0, 8 + self.pool)
-        return in_strips(self._scores, view, stride=self.stride, reach=reach)[:, 0]
+        return in_strips(self._scores, view, stride=self.stride, reach=self.reach)[:, 0]
 
     def _scores(self, view: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 1 rows columns"]:
         scores: Tensor = self.layers(view)
@@ -136,6 +140,14 @@ class BackboneScorer(nn.Module):
         if self.frozen:
             self.network.eval()
         return self
+
+    @property
+    def reach(self) -> Reach | None:
+        """The rows of pixels that a score depends on; None: all of the view."""
+        reach = cell_reach(self.name, self.stage)
+        if reach is None:
+            return None
+        return Reach(reach.before + self.stride, reach.after + self.stride)  # a cell more
 
     def forward(self, view: Float[Tensor, "B C h w"]) -> Float[Tensor, "B rows columns"]:
         """Score every cell."""

@@ -1,15 +1,15 @@
 """Weighted sums of crops as one differentiable operation; its backward pass reads the crops again.
 
 The candidates of an image are grouped by the size of their windows. Windows of the patches' size go
-straight into the sums, all images at once; others through `resampled`. An image without a tensor of
-pixels gives its crops, a bounded number at once.
+straight into the sums, all images at once; others through `resampled`. Images without a tensor of
+pixels give their crops, see `in_parts`.
 
 All work is done on the device of the weights. Pixels elsewhere move there for the time of a pass,
 or only their crops where these are fewer bytes.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -20,9 +20,8 @@ from torch.autograd.function import once_differentiable
 
 from foveal._float64 import has_float64
 from foveal._precision import full_precision
-from foveal.images import Image, Images
-from foveal.images.resampling import resampled_crops
-from foveal.patches import compiled, eager, gpu, resampled
+from foveal.images import Images
+from foveal.patches import compiled, eager, gpu, in_parts, resampled
 from foveal.patches.stored import (
     Group,
     Side,
@@ -118,7 +117,10 @@ class _Soft(torch.autograd.Function):
             incoming = incoming.to(_sum_type(incoming.dtype)).contiguous()
             if ctx.needs_input_grad[0]:
                 to_weights = torch.zeros_like(weights)
-                _inner_products(ctx.backend, images, windows, ctx.sides, incoming, to_weights)
+                factors = weights.to(incoming.dtype)
+                _inner_products(
+                    ctx.backend, images, windows, ctx.sides, factors, incoming, to_weights
+                )
             if ctx.needs_input_grad[1]:
                 to_images = torch.zeros(images.shape, dtype=incoming.dtype, device=images.device)
                 factors = weights.to(incoming.dtype)
@@ -149,8 +151,7 @@ def _weighted_sum(
     for group in groups(images, held, windows, sides):
         out, factors = sums[group.b], weights[group.b][:, group.members]
         if group.stored is None:
-            for piece, crops in _crops(images[group.b], windows[group.b], out):
-                out.flatten(1).addmm_(factors[:, piece], crops)
+            in_parts.weighted_sum(images[group.b], windows[group.b], factors, out)
         elif group.side == out.shape[2:]:
             direct.append((group.stored, group.corners, factors, out))
         else:
@@ -167,6 +168,7 @@ def _inner_products(
     images: Images,
     windows: Tensor,
     sides: Sequence[Side | None],
+    weights: Tensor,
     patches: Tensor,
     into: Tensor,
 ) -> None:
@@ -179,8 +181,10 @@ def _inner_products(
     for group in groups(images, held, windows, sides):
         incoming, dots = each[group.b], into[group.b]
         if group.stored is None:
-            for piece, crops in _crops(images[group.b], windows[group.b], incoming):
-                dots[:, piece] += (incoming.flatten(1) @ crops.T).to(dots.dtype)
+            products = in_parts.inner_products(
+                images[group.b], windows[group.b], weights[group.b], incoming
+            )
+            dots += products.to(dots.dtype)
         elif group.side == incoming.shape[2:]:
             direct.append((group.stored, group.corners, incoming))
             direct_groups.append(group)
@@ -213,17 +217,3 @@ def _scatter_add(
             resampled.scatter_add(backend, *each[:2], group.side, *each[2:])
     if direct:
         backend.scatter_add(*zip(*direct, strict=True))
-
-
-def _crops(image: Tensor | Image, windows: Tensor, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Crops (m, C h w) in the type and on the device of the patches `like`."""
-    size = (like.shape[2], like.shape[3])
-    at_once = max(1, eager.HELD_AT_ONCE // like[0].numel())
-    windows = windows.cpu()
-    for first in range(0, len(windows), at_once):
-        piece = slice(first, first + at_once)
-        if isinstance(image, Tensor):
-            crops = resampled_crops(image, windows[piece], size)
-        else:
-            crops = image.crops(windows[piece], size)
-        yield piece, crops.flatten(1).to(like)

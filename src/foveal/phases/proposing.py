@@ -66,6 +66,7 @@ def propose(
     count: int,
     nothing: int | None,
     seed: int,
+    megapixels: float,
     progress: Progress,
 ) -> tuple[Proposals, Proposed]:
     """Mine the training images, and propose windows in the validation images.
@@ -77,6 +78,7 @@ def propose(
         count: windows per image.
         nothing: number of the class without evidence of its own, if it is known.
         seed: of samples and folds.
+        megapixels: of an image on average that are searched, see `foveal.proposals.mine`.
         progress: called with the number of images done, and of all.
     """
     groups = getattr(splits.train, "groups", None)
@@ -87,10 +89,11 @@ def propose(
         groups=groups,
         nothing=nothing,
         seed=seed,
+        megapixels=megapixels,
         progress=progress,
     )
     images = [splits.validation[index].image for index in range(len(splits.validation))]
-    few = min(count, *(math.prod(trunk.grid(image.size)) for image in images))
+    few = min(count, *(math.prod(found.trunk.grid(image.size)) for image in images))
     validation = []
     for image in images:
         validation.append(found.windows(image, few).cpu())

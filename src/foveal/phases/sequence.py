@@ -12,7 +12,10 @@ goes on with the phase it was in.
 import math
 from dataclasses import replace
 
-from foveal.data import Splits
+from torch import Tensor
+
+from foveal.data import Dataset, Splits
+from foveal.data.dataset import sizes
 from foveal.experiment import seeded
 from foveal.models import PatchClassifier
 from foveal.nn.aggregators import Vote
@@ -23,9 +26,10 @@ from foveal.phases.reader import Reader
 from foveal.phases.reading import read, strips_of, votes_of
 from foveal.phases.reranking import rerank
 from foveal.phases.strips import Strips
-from foveal.phases.teaching import support_of, target_of, teach
+from foveal.phases.targets import Target, closer_target_of, support_of, target_of
+from foveal.phases.teaching import teach
 from foveal.phases.view_classifier import FittedHead, fit_global_head, mix
-from foveal.proposals import Trunk
+from foveal.proposals import Trunk, reduction
 from foveal.runs.folder import RunFolder
 from foveal.settings import Beginning, Hardware, Training
 from foveal.training.devices import configure_fabric
@@ -69,7 +73,10 @@ def begin(
     few = max(1, beginning.read_windows)
     if not proposed.trusted:
         proposed = _rerank(reader, proposed, splits, training, folder, log)
-    train, validation = strips_of(splits, proposed, patch=model.patch[0], validated=few)
+    memory = min(2**30, hardware.kept_bytes())
+    train, validation = strips_of(
+        splits, proposed, patch=model.patch[0], validated=few, memory=memory
+    )
     log.begin("read", f"{few} of {len(proposed.train[0])} proposed windows an image")
     read(
         reader,
@@ -82,7 +89,7 @@ def begin(
         progress=log.verbose,
     )
     log.end("the encoder reads proposed windows")
-    _teach(model, reader, splits, train, proposed, training, log)
+    _teach(model, reader, splits, train, training, log)
     if fitted is not None and (mixture := mix(model, fitted, splits.validation)) is not None:
         folder.keep("mixture", vars(mixture))
         log.log(f"  {mixture}")
@@ -120,9 +127,10 @@ def _propose(
 ) -> Proposed:
     if (kept := folder.kept("proposals")) is not None:
         return Proposed.from_state(kept["windows"])
-    trunk = trunk_of_scorer(model, shrink=max(1, beginning.proposals_shrink))
-    smaller = f", {trunk.shrink} times smaller" if trunk.shrink > 1 else ""
-    log.begin("proposals", f"what tells the labels, in {len(splits.train)} images{smaller}")
+    trunk = trunk_of_scorer(model)
+    halvings = proposal_halvings(splits.train, trunk, beginning)
+    where = f" at {reduction.describe(halvings)}" if halvings else ""
+    log.begin("proposals", f"what tells the labels, in {len(splits.train)} images{where}")
     found, proposed = propose(
         splits,
         trunk,
@@ -130,6 +138,7 @@ def _propose(
         count=beginning.proposals,
         nothing=_nothing(splits, beginning),
         seed=training.seed,
+        megapixels=_searched(beginning),
         progress=log.count,
     )
     log.end(proposed.summary)
@@ -199,19 +208,34 @@ def _teach(
     reader: Reader,
     splits: Splits,
     strips: Strips,
-    proposed: Proposed,
     training: Training,
     log: PhaseLog,
 ) -> None:
     log.begin("teach", "the scorer, where the windows lie that tell the labels")
     total = len(strips)
     votes = votes_of(reader, strips, lambda done: log.count(done, total), most=TAUGHT)
-    targets = []
+    targets, supports = list[Target](), list[Tensor]()
     for index, windows in enumerate(strips.windows):
         example = splits.train[index]
-        support = support_of(votes[index], example.label)
-        targets.append(target_of(model, example.image, windows[:TAUGHT], support))
+        supports.append(support_of(votes[index], example.label))
+        found = target_of(model, example.image, windows[:TAUGHT], supports[-1])
+        targets.append(found._replace(places=found.places.to_sparse()))  # most are 0
     teach(model, splits.train, targets, seed=training.seed, progress=log.count)
+    if model.second is not None:
+        closer = [
+            closer_target_of(
+                model, splits.train[index].image, windows[:TAUGHT], supports[index], targets[index]
+            )
+            for index, windows in enumerate(strips.windows)
+        ]
+        teach(
+            model,
+            splits.train,
+            targets,
+            seed=training.seed,
+            closer=closer,
+            progress=log.count,
+        )
     log.end("done")
 
 
@@ -223,12 +247,18 @@ def _vote(model: PatchClassifier) -> Vote:
     return vote.to(next(model.parameters()).device)
 
 
-def trunk_of_scorer(model: PatchClassifier, shrink: int = 1) -> Trunk:
-    """The scorer's frozen network, as a trunk for proposals.
+def proposal_halvings(images: Dataset, trunk: Trunk, beginning: Beginning) -> int:
+    """How often images are halved before they are searched for proposals."""
+    return reduction.halvings_for(sizes(images), trunk, _searched(beginning))
 
-    Args:
-        model: with the scorer.
-        shrink: how many times smaller per side it sees images.
+
+def _searched(beginning: Beginning) -> float:
+    """Megapixels of an image that are searched for proposals."""
+    return beginning.proposal_megapixels or reduction.MEGAPIXELS
+
+
+def trunk_of_scorer(model: PatchClassifier) -> Trunk:
+    """The scorer's frozen network, as a trunk for proposals.
 
     Raises:
         ValueError: the scorer has none.
@@ -236,4 +266,4 @@ def trunk_of_scorer(model: PatchClassifier, shrink: int = 1) -> Trunk:
     scorer = model.scorer
     if not isinstance(scorer, BackboneScorer) or not scorer.frozen:
         raise ValueError("training begins with proposals only with a frozen pretrained scorer")
-    return Trunk(scorer.network, mean=scorer.mean, deviation=scorer.std, shrink=shrink)
+    return Trunk(scorer.network, mean=scorer.mean, deviation=scorer.std)

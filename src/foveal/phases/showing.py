@@ -33,8 +33,7 @@ def learning(
     found = (folder.kept("proposals") or {}).get("found")
     if found is None or not isinstance(model, PatchClassifier):
         return Learning()
-    trunk = trunk_of_scorer(model, shrink=found.get("shrink", 1))
-    proposals = Proposals.from_state(found, trunk)
+    proposals = Proposals.from_state(found, trunk_of_scorer(model))
     exemplars: dict[str, list[object]] = {}
     for each in proposals.exemplars:
         exemplars.setdefault(each.question, []).append(rgb(each.crop / 255))

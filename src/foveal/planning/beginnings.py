@@ -2,9 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from foveal.errors import DownloadFailed, UserError
 from foveal.settings import Beginning, Model
+
+if TYPE_CHECKING:
+    from foveal.data import Dataset
+    from foveal.models import PatchClassifier
 
 SCRATCH = "thin"  # the encoder that has no pretrained weights
 _CELLS = 4  # of an encoder's last map along a side of a patch
@@ -92,6 +97,8 @@ def _apart(model: Model, image: tuple[int, int]) -> int:
     assert model.view is not None
     assert isinstance(model.patch, int)
     scale = min(view / side for view, side in zip(model.view, image, strict=True))
+    if model.glances == 2 and model.closer is not None:
+        scale *= model.closer  # the map that windows are selected in
     return max(1, round(model.patch * scale / 2 / _SCORER_STRIDE))
 
 
@@ -126,6 +133,24 @@ def nothing_to_find(beginning: Beginning | None) -> tuple[str, ...]:
     return (
         f"class {beginning.nothing}: nothing is looked for in its images; if something in them "
         "tells the class, train with --nothing ''",
+    )
+
+
+def searched_small(
+    beginning: Beginning | None, network: "PatchClassifier", images: "Dataset"
+) -> tuple[str, ...]:
+    """A remark where images are so large that they are shrunk before they are searched."""
+    if beginning is None:
+        return ()
+    from foveal.phases.sequence import proposal_halvings, trunk_of_scorer
+    from foveal.proposals.reduction import describe
+
+    halvings = proposal_halvings(images, trunk_of_scorer(network), beginning)
+    if not halvings:
+        return ()
+    return (
+        f"proposals are searched for at {describe(halvings)}: the images are very large; "
+        "what is too small to be seen there is not proposed (--proposal-megapixels)",
     )
 
 

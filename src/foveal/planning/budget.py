@@ -11,19 +11,21 @@ from torch import Tensor
 
 from foveal._devices import best_device
 from foveal.data import Splits
+from foveal.data.dataset import sizes
 from foveal.models import PatchClassifier
 from foveal.nn.encoders import encode
 from foveal.nn.modes import evaluation_mode
-from foveal.phases.sequence import TAUGHT, trunk_of_scorer
+from foveal.phases.sequence import TAUGHT, proposal_halvings, trunk_of_scorer
 from foveal.planning import sizing
 from foveal.settings import Beginning, Optimisation
 
 _READ_SHARE = 0.85  # of the time that proposals and teaching leave; looking gets the rest
 _CROPS, _IMAGES = 32, 2  # of a measured step on the CPU
 _MINING = 0.15  # seconds per training image, after the features
-_MINING_SHARE = 1 / 3  # of the minutes
-_LEAST_PATCH = 32  # pixels of a shrunk image that a patch has
 _VALIDATIONS = 20  # of a training end to end
+_LONG = 4.0  # seconds
+_PROPOSALS_SHARE = 1 / 3  # of the minutes at most
+_LARGE, _LEAST_PATCH = 16.0, 32  # megapixels that can be shrunk; pixels that a patch keeps else
 _FEWEST, _MOST = 4, 120  # passes over the images
 _ENOUGH = 10  # passes of reading; where there are fewer, looking is validated at its end only
 
@@ -37,12 +39,16 @@ class Costs:
         window: of a window in a step of reading.
         view: of the scorer's features of a view.
         look: of an image in a step of looking.
+        searched: megapixels of an image, on average, that the features are of.
+        halvings: of its sides, before it is searched.
     """
 
     features: float
     window: float
     view: float
     look: float
+    searched: float = 0.0
+    halvings: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,9 @@ class Forecast:
         )
 
 
-def measure(model: PatchClassifier, splits: Splits, batch: int, *, begins: bool) -> Costs:
+def measure(
+    model: PatchClassifier, splits: Splits, batch: int, beginning: Beginning | None
+) -> Costs:
     """Time a step of every phase on images of the data, on the GPU if there is one.
 
     On a CPU time grows with the images of a step, and few are timed; a GPU takes about as long for
@@ -76,7 +84,7 @@ def measure(model: PatchClassifier, splits: Splits, batch: int, *, begins: bool)
         model: to be trained.
         splits: its training images.
         batch: images of a step, and windows of a step of reading.
-        begins: whether there are phases before the last; they need a frozen pretrained scorer.
+        beginning: the phases before the last, which need a frozen pretrained scorer; None: none.
     """
     device = best_device()
     model = copy.deepcopy(model).to(device)
@@ -85,15 +93,19 @@ def measure(model: PatchClassifier, splits: Splits, batch: int, *, begins: bool)
     with torch.random.fork_rng():
         model.train()
         look = _timed(lambda: _backward(model(images).logits)) / len(images)
-        if not begins:
+        if beginning is None:
             return Costs(0.0, 0.0, 0.0, look)
         trunk = trunk_of_scorer(model)
+        trunk = trunk.reduced(proposal_halvings(splits.train, trunk, beginning))
+        areas = [height * width / 1e6 for height, width in sizes(splits.train)]
+        searched = sum(areas) / len(areas) / 4**trunk.halvings
         patches = torch.rand(1, crops, model.channels, *model.patch, device=trunk.device)
         window = _timed(lambda: _backward(encode(model.encoder, patches))) / crops
         with torch.no_grad(), evaluation_mode(model):
             features = _timed(lambda: [None for _ in trunk.pieces(images[0])])
             view = model.geometry.views(images[:1], trunk.device)
-            return Costs(features, window, _timed(lambda: model.scorer(view)), look)
+            seconds = _timed(lambda: model.scorer(view))
+            return Costs(features, window, seconds, look, searched, trunk.halvings)
 
 
 def fit_minutes(
@@ -104,18 +116,29 @@ def fit_minutes(
     *,
     images: int,
     validation: int,
-    patch: int,
+    patch: int | None,
 ) -> tuple[Beginning | None, Optimisation]:
     """Choose the steps of reading and looking so that all phases take so many minutes.
 
-    Steps that are given stay. Proposals that would take more than a third of the time look at
-    smaller images, as far as a patch still has 32 px. Where there is little time to read, looking
-    is validated once; where there is none, a few passes are made all the same. Reading has more
-    steps where proposals predict the labels, so that windows are not re-ranked.
+    Steps that are given stay. Where proposals would take more than a third of the time, images are
+    shrunk for them, as far as a patch keeps 32 px or images have more than 16 megapixels. Where
+    there is little time to read, looking is validated once; where there is none, a few passes are
+    made all the same. Reading has more steps where proposals predict the labels, so that windows
+    are not re-ranked.
+
+    Args:
+        minutes: that all phases may take.
+        costs: see `measure`.
+        beginning: the phases before the last.
+        optimisation: of the last phase.
+        images: number of training images.
+        validation: number of validation images.
+        patch: side of a patch in pixels; None: images are searched as they were measured.
     """
     least, most = (passes * images / optimisation.batch for passes in (_FEWEST, _MOST))
-
     counts = {"images": images, "validation": validation}
+    if beginning is not None and patch is not None:
+        costs, beginning = _in_time(minutes, costs, beginning, optimisation, patch=patch, **counts)
 
     def rest_of(begun: Beginning | None, validated: int, *, reranked: bool = True) -> float:
         few = replace(optimisation, steps=validated, validate_every=1)
@@ -125,7 +148,6 @@ def fit_minutes(
     if beginning is None:
         steps = max(rest_of(None, _VALIDATIONS) / (costs.look * optimisation.batch), least)
         return None, replace(optimisation, steps=optimisation.steps or max(1, round(steps)))
-    beginning = _shrunk(minutes, costs, beginning, patch=patch, **counts)
     unread, read_step = replace(beginning, read_steps=0), costs.window * optimisation.batch
     validations = sizing.LATER_VALIDATIONS
     if (rest := rest_of(unread, validations)) < _ENOUGH * images * costs.window:
@@ -144,31 +166,36 @@ def fit_minutes(
     )
 
 
-def _shrunk(
+def _in_time(
     minutes: float,
     costs: Costs,
     beginning: Beginning,
+    optimisation: Optimisation,
     *,
     images: int,
     validation: int,
     patch: int,
-) -> Beginning:
-    """Proposals that take at most a third of the minutes, as far as that can be."""
-    least, most = (beginning.proposals_shrink,) * 2
-    if not least:
-        least, most = sizing.shrink(patch), sizing.shrink(patch, _LEAST_PATCH)
-    for shrink in range(least, most + 1):
-        beginning = replace(beginning, proposals_shrink=shrink)
-        if _mining(costs, beginning, images, validation) <= 60 * minutes * _MINING_SHARE:
-            break
-    return beginning
+) -> tuple[Costs, Beginning]:
+    """Shrink images for the proposals until these take a third of the time."""
+    few = replace(optimisation, steps=1, validate_every=1)
 
+    def too_long() -> bool:
+        taken = forecast(costs, beginning, few, images=images, validation=validation)
+        return taken.proposals > _PROPOSALS_SHARE * minutes
 
-def _mining(costs: Costs, beginning: Beginning, images: int, validation: int) -> float:
-    """Seconds that proposals take."""
-    shrink = max(1, beginning.proposals_shrink)
-    passes = images + min(images, 64) + validation
-    return passes * costs.features / shrink**2 + images * _MINING
+    def can_shrink() -> bool:
+        return costs.searched > _LARGE or patch >= 2 * _LEAST_PATCH << costs.halvings
+
+    while can_shrink() and too_long():
+        costs = replace(
+            costs,
+            features=costs.features / 4,
+            searched=costs.searched / 4,
+            halvings=costs.halvings + 1,
+        )
+        shrunk = math.ceil(100 * costs.searched) / 100
+        beginning = replace(beginning, proposal_megapixels=shrunk)
+    return costs, beginning
 
 
 def forecast(
@@ -200,7 +227,7 @@ def forecast(
     compared = costs.view * (n + validation) if with_head else 0.0
     reranking = (n + validation) * beginning.proposals * costs.window / 3 if reranked else 0.0
     return Forecast(
-        (_mining(costs, beginning, n, validation) + compared) / 60,
+        ((n + min(n, 64) + validation) * costs.features + n * _MINING + compared) / 60,
         (beginning.read_steps * batch * costs.window + reranking) / 60,
         n * (costs.view + min(beginning.proposals, TAUGHT) * costs.window / 3) / 60,
         look,
@@ -212,10 +239,11 @@ def _backward(result: Tensor) -> None:
 
 
 def _timed(action: Callable[[], object], repeats: int = 2) -> float:
-    """The fewest seconds of a call, after one to warm up."""
-    action()
-    times = []
-    for _ in range(repeats):
+    """The fewest seconds of a call, after one to warm up; a long one is not repeated."""
+    times = list[float]()
+    for _ in range(1 + repeats):
+        if sum(times) > _LONG:
+            break
         start = time.perf_counter()
         action()
         if torch.cuda.is_available():

@@ -99,6 +99,7 @@ def folder(
         *measured,
         *describe_mask(network, images.train),
         *beginnings.nothing_to_find(starts),
+        *beginnings.searched_small(starts, network, images.train),
     )
     return Experiment(
         recipe="folder",
@@ -174,12 +175,13 @@ def _check_images(data: Path, images: "Splits") -> sizing.Size:
     Raises:
         UserError: an image cannot be read.
     """
+    from foveal.data.dataset import sizes
     from foveal.data.folder.summary import DECODED, check
 
     for part in (images.train, images.validation, images.test):
         if part is not None:
             check(part, decode=len(part) <= DECODED)
-    return sizing.median(sizing.sizes(images.train))
+    return sizing.median(sizes(images.train))
 
 
 def _infer_model(model: Model, image: sizing.Size, *, pretrained: bool) -> Model:
@@ -203,6 +205,9 @@ def _infer_model(model: Model, image: sizing.Size, *, pretrained: bool) -> Model
         aggregator=model.aggregator or ("vote" if pretrained else "max"),
         pretrained=pretrained,
     )
+    if inferred.glances == 2 and inferred.closer is None:
+        assert inferred.view is not None
+        inferred = replace(inferred, closer=sizing.closer(inferred.view, image))
     return beginnings.infer_networks(inferred, image)
 
 
@@ -228,12 +233,18 @@ def _infer_steps(
     minutes: float | None,
 ) -> tuple[Beginning | None, Optimisation]:
     """Fill in the steps that are not given, by the minutes if these are, else by the images."""
-    n, batch = len(images.train), optimisation.batch
+    from foveal.data.dataset import sizes
+
+    n, batch, side = len(images.train), optimisation.batch, min(model.patch)
     read_steps = 1 if beginning is None else beginning.read_steps
+    given = beginning is not None and beginning.proposal_megapixels > 0
+    if beginning is not None and not given:
+        searched = sizing.searched(sizes(images.train), side)
+        beginning = replace(beginning, proposal_megapixels=searched)
     if minutes is not None and 0 in (read_steps, optimisation.steps):
         from foveal.planning import budget
 
-        costs = budget.measure(model, images, batch, begins=beginning is not None)
+        costs = budget.measure(model, images, batch, beginning)
         return budget.fit_minutes(
             minutes,
             costs,
@@ -241,16 +252,12 @@ def _infer_steps(
             optimisation,
             images=n,
             validation=len(images.validation),
-            patch=min(model.patch),
+            patch=None if given else side,
         )
     if beginning is None:
         return None, replace(optimisation, steps=optimisation.steps or sizing.steps(n, batch))
     return (
-        replace(
-            beginning,
-            read_steps=read_steps or sizing.read_steps(n, batch),
-            proposals_shrink=beginning.proposals_shrink or sizing.shrink(min(model.patch)),
-        ),
+        replace(beginning, read_steps=read_steps or sizing.read_steps(n, batch)),
         sizing.last_phase(optimisation, optimisation.steps or sizing.look_steps(n, batch)),
     )
 
@@ -276,9 +283,12 @@ def _describe_model(
     complete = None not in (given.view, given.patch, given.k)
     source = "as given" if complete else "inferred from the images"
     scale = min(v / side for v, side in zip(model.view, image, strict=True))
+    share = f"{100 * scale:.0f} % scale"
+    if model.glances == 2 and model.closer is not None:
+        share += f", its best regions again at {100 * scale * model.closer:.0f} %"
     seen = min(1.0, model.k * model.patch**2 / (image[0] * image[1]))
     return (
-        f"{source}: view {_shown(model.view)} ({100 * scale:.0f} % scale), {model.k} patches of "
+        f"{source}: view {_shown(model.view)} ({share}), {model.k} patches of "
         f"{model.patch} px ({100 * seen:.1f} % of the pixels), {optimisation.steps} steps"
     )
 

@@ -1,10 +1,11 @@
 """How large a view, how many patches of what size and how many steps suit a set of images."""
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from foveal.errors import UserError
-from foveal.settings import Optimisation
+from foveal.settings import CLOSER, Optimisation
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,12 +18,6 @@ ALONE = Optimisation(steps=0, learning_rate=3e-4, weight_decay=1e-4)
 LATER_VALIDATIONS = 3  # of a training end to end that comes after other phases
 
 Size = tuple[int, int]
-
-
-def sizes(images: "Dataset", most: int = 200) -> list[Size]:
-    """Heights and widths of up to 200 images, from their headers."""
-    count = min(len(images), most)
-    return [images[i * len(images) // count].image.size for i in range(count)]
 
 
 def median(sizes: list[Size]) -> Size:
@@ -54,19 +49,39 @@ def scaled_view(image: Size, scale: float) -> Size:
     return height, width
 
 
+def closer(view: Size, image: Size) -> int:
+    """Resolution of a second glance in that of the view: 4, or 2 where that is more than the
+    image has.
+
+    >>> closer((512, 512), (4096, 4096)), closer((512, 512), (1024, 2000))
+    (4, 2)
+    """
+    scale = min(seen / side for seen, side in zip(view, image, strict=True))
+    return CLOSER if CLOSER * scale <= 1 else 2
+
+
 def patch(image: Size) -> int:
     """A twentieth of the longer side, 64 to 128 px, but at most half the shorter side."""
     side = min(128, max(64, round(max(image) / 20 / 16) * 16))
     return min(side, min(image) // 2)
 
 
-def shrink(patch: int, least: int = 64) -> int:
-    """How many times smaller per side an image may be for a patch to have so many pixels.
+def searched(sizes: list[Size], patch: int) -> float:
+    """Megapixels of an image that are searched for proposals: 32, or as few as leave a patch 64 px.
 
-    >>> shrink(64), shrink(120), shrink(128), shrink(20)
-    (1, 1, 2, 1)
+    Images are halved there as often as that takes.
+
+    >>> searched([(800, 1360)], 64), searched([(3000, 4000)], 128)
+    (32.0, 3.0)
     """
-    return max(1, patch // least)
+    from foveal.proposals.reduction import MEGAPIXELS
+
+    mean = sum(height * width for height, width in sizes) / len(sizes) / 1e6
+    halvings = max(0, (patch // 64).bit_length() - 1)
+    if not halvings:
+        return MEGAPIXELS
+    least: float = math.ceil(100 * mean / 4.0**halvings) / 100
+    return min(MEGAPIXELS, least)
 
 
 def k(image: Size, patch: int) -> int:

@@ -76,6 +76,11 @@ class Proposals(nn.Module):
         return self.findings[0].auc if self.findings else 0.5
 
     @property
+    def halvings(self) -> int:
+        """Of the sides of an image before it is searched: 0, unless images are very large."""
+        return self.trunk.halvings
+
+    @property
     def trusted(self) -> bool:
         """Whether the evidence is similarity to exemplars; otherwise it is rarity."""
         return len(self.cells) > 0
@@ -147,8 +152,8 @@ class Proposals(nn.Module):
         """
         return {
             "patch": list(self.patch),
-            "shrink": self.trunk.shrink,
             "complete": self.complete,
+            "halvings": self.halvings,
             "tensors": {
                 name: tensor.cpu()
                 for name, tensor in self.state_dict().items()
@@ -163,6 +168,7 @@ class Proposals(nn.Module):
     @classmethod
     def from_state(cls, state: Mapping[str, Any], trunk: Trunk) -> "Proposals":
         """The proposals that gave this state, with the trunk they were made with."""
+        trunk = trunk.reduced(state.get("halvings", 0))
         tensors = {name: each.to(trunk.device) for name, each in state["tensors"].items()}
         background = Background(
             *(tensors[f"background.{name}"] for name in ("mean", "axes", "centres"))

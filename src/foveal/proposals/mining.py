@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from foveal.images import Image
+from foveal.images import FileImage, Image
 from foveal.nn.encoders import Backbone
 from foveal.proposals.combine import combine
 from foveal.proposals.exemplars import Trial
@@ -16,6 +16,7 @@ from foveal.proposals.found import Proposals
 from foveal.proposals.labels import questions_of, read_groups, read_labels
 from foveal.proposals.places import single
 from foveal.proposals.ranking import stratified_folds
+from foveal.proposals.reduction import MEGAPIXELS, halvings_for
 from foveal.proposals.survey import Progress, survey_background, survey_cells
 from foveal.proposals.trunk import Trunk
 from foveal.proposals.trunk_choice import trunk_by_name, trunk_of
@@ -59,6 +60,7 @@ def mine(
     nothing: int | None = None,
     folds: int = 3,
     seed: int = 0,
+    megapixels: float = MEGAPIXELS,
     progress: Progress | None = None,
 ) -> Proposals:
     """Find places that tell the labels, without training.
@@ -71,8 +73,9 @@ def mine(
        nothing does, evidence is rarity. A class that means "nothing here" need not be named.
 
     Costs one pass of the trunk over each image, one more over at most 64 of them, and about a
-    minute for 500 images. Memory does not grow with the size of the images, as long as these give
-    crops without decoding all of themselves.
+    minute for 500 images. Neither memory nor time grow with the size of very large images: these
+    are read in pieces, as far as their files allow it, and seen at 1/2 of their size, or 1/4, 1/8,
+    if they have more than `megapixels` on average; then `Proposals.halvings` says so.
 
     Args:
         images: of any kinds and sizes, or a data set.
@@ -89,6 +92,7 @@ def mine(
             None: if there is one, the questions tell.
         folds: number of parts that take turns as the images not used.
         seed: of the samples and the folds.
+        megapixels: of an image on average that are searched; larger images are shrunk.
         progress: called with the number of images done, and of all, for both passes.
 
     Raises:
@@ -104,6 +108,8 @@ def mine(
         raise ValueError(f"nothing must lie in 0..{len(names) - 1} classes: got {nothing}")
     side = (patch, patch) if isinstance(patch, int) else patch
     network = _trunk(trunk, weights, side, sources)
+    shrunk = halvings_for(sources.sizes(), network, megapixels)
+    network = network.reduced(max(network.halvings, shrunk))
     sources.channels = network.channels
     generator = torch.Generator().manual_seed(seed)
     report = progress or (lambda done, total: None)
@@ -123,6 +129,7 @@ def mine(
 
 
 _PEAKS = 100
+_MEASURED = 200  # images whose sizes stand for all
 
 
 class _Sources(Sequence[Image]):
@@ -134,6 +141,16 @@ class _Sources(Sequence[Image]):
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """Heights and widths of up to 200 images, of files from their headers."""
+        count = min(len(self), _MEASURED)
+        some = [self.images[number * len(self) // count] for number in range(count)]
+        images = [each.image if isinstance(each, LabelledImage) else each for each in some]
+        return [
+            image.size if isinstance(image, FileImage) else single(image, None).size
+            for image in images
+        ]
 
     @overload
     def __getitem__(self, index: int) -> Image: ...

@@ -1,7 +1,8 @@
 """Frozen early features of a full-size image, computed piece by piece with bounded memory.
 
 An image (C, H, W) becomes a map (D, h, w) with a cell every `stride` pixels. A piece is read with
-as many pixels around it as its cells depend on, so its features are those of the whole image.
+as many pixels around it as its cells depend on, so its features are those of the whole image. Very
+large images can be seen smaller, at 1/2, 1/4 ... of their size, see `Trunk.reduced`.
 """
 
 import copy
@@ -14,9 +15,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from foveal.images import Glanceable, Image
+from foveal.images import Image
+from foveal.images.reduced import ReducedImage, reduced_size
 from foveal.nn.backbones import IMAGENET_MEAN, IMAGENET_STD
 from foveal.nn.receptive_field import LARGE, receptive_field
+
+Cells = tuple[int, int, int, int]
+"""Rows and columns of a map: top, left, bottom, right, the ends excluded."""
 
 
 class Piece(NamedTuple):
@@ -51,17 +56,22 @@ class Trunk(nn.Module):
     at the whole image in every cell (squeeze-excitation, attention) are run in one piece: their
     memory grows with the image.
 
+    Attributes:
+        stride: pixels of an image from cell to cell.
+        offset: where cell 0 is centred, in pixels of an image.
+        features: D.
+        reach: pixels of the image as it is seen that a cell depends on; None: all.
+        halvings: of the sides of an image before it is seen.
+
     Args:
         network: standardised images (B, C, H, W) -> (B, D, h, w), or a sequence that ends with it.
             It is copied.
         mean: of the pixels that the weights were made for, per channel, in [0, 1].
         deviation: of the same pixels.
         pixels: the most pixels of an image in one piece, unless the receptive field asks for more.
-        shrink: images are seen so many times smaller per side, a whole number: features cost a
-            quarter of the time at 2. Stride and receptive field are in pixels of the image.
 
     Raises:
-        ValueError: the network gives no feature maps, or shrink is less than 1.
+        ValueError: the network gives no feature maps.
     """
 
     mean: Tensor
@@ -74,22 +84,22 @@ class Trunk(nn.Module):
         mean: Sequence[float] = IMAGENET_MEAN,
         deviation: Sequence[float] = IMAGENET_STD,
         pixels: int = LARGE,
-        shrink: int = 1,
     ) -> None:
         super().__init__()
-        if shrink < 1:
-            raise ValueError(f"shrink must be 1 or more: got {shrink}")
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
-        self.channels, self.pixels, self.shrink = len(mean), pixels * shrink**2, shrink
+        self.channels, self.pixels = len(mean), pixels
         device = next(network.parameters(), torch.empty(0)).device
         self.register_buffer("mean", torch.tensor(mean, device=device)[:, None, None])
         self.register_buffer("deviation", torch.tensor(deviation, device=device)[:, None, None])
-        self.features, stride = self._shape()
-        centre, reach = receptive_field(self._maps, stride, self.mean[:, 0, 0])
-        self.stride = shrink * stride
-        self.offset = shrink * centre
-        # shrinking mixes neighbours
-        self.reach = reach if reach is None or shrink == 1 else shrink * (reach + 1)
+        self.halvings = 0
+        self.features, self._cell = self._shape()
+        self._offset, self.reach = receptive_field(self._maps, self._cell, self.mean[:, 0, 0])
+
+    def reduced(self, halvings: int) -> "Trunk":
+        """The same trunk, which sees images at 1/2 of their size, or at 1/4, 1/8 ..."""
+        trunk = copy.copy(self)
+        trunk.halvings = halvings
+        return trunk
 
     def train(self, mode: bool = True) -> "Trunk":
         """Stay in evaluation mode: batch norms keep the statistics of the weights."""
@@ -100,14 +110,25 @@ class Trunk(nn.Module):
         """Where the features are computed."""
         return self.mean.device
 
+    @property
+    def stride(self) -> int:
+        """Pixels of an image from cell to cell."""
+        return self._cell << self.halvings
+
+    @property
+    def offset(self) -> float:
+        """Where cell 0 is centred, in pixels of an image."""
+        return self._offset * (1 << self.halvings)
+
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of the map of an image of this height and width."""
-        return math.ceil(size[0] / self.stride), math.ceil(size[1] / self.stride)
+        height, width = reduced_size(size, self.halvings)
+        return math.ceil(height / self._cell), math.ceil(width / self._cell)
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """Features of images in [0, 1], already shrunk, padded to whole cells at the bottom and the
-        right."""
-        below, right = (-side % (self.stride // self.shrink) for side in images.shape[2:])
+        """Features of images as they are seen, in [0, 1], padded to whole cells at the bottom and
+        the right."""
+        below, right = (-side % self._cell for side in images.shape[2:])
         inputs = pad((images - self.mean) / self.deviation, (0, right, 0, below))
         return self._maps(inputs.contiguous(memory_format=torch.channels_last))
 
@@ -120,24 +141,21 @@ class Trunk(nn.Module):
             margin: cells around the core that are wanted too, where the image has them.
         """
         grid = self.grid(image.size)
-        halo = margin + (0 if self.reach is None else math.ceil(self.reach / self.stride))
+        image = ReducedImage(image, self.halvings) if self.halvings else image
+        halo = margin + (0 if self.reach is None else math.ceil(self.reach / self._cell))
         height, width = self._core(grid, halo)
         for top in range(0, grid[0], height):
             for left in range(0, grid[1], width):
                 core = (top, left, min(top + height, grid[0]), min(left + width, grid[1]))
-                yield self._piece(image, core, halo, margin)
+                read, kept = _grown(core, halo, grid), _grown(core, margin, grid)
+                yield self._piece(image, core, read, kept)
 
-    def _piece(
-        self, image: Image, core: tuple[int, int, int, int], halo: int, margin: int
-    ) -> Piece:
-        grid = self.grid(image.size)
-        read, kept = _grown(core, halo, grid), _grown(core, margin, grid)
-        bottom, right = (
-            min(cells * self.stride, side + -side % self.shrink)
-            for cells, side in zip(read[2:], image.size, strict=True)
-        )
-        window = (read[0] * self.stride, read[1] * self.stride, bottom, right)
-        features = self(self._seen(image, window)[None].to(self.device))[0]
+    def _piece(self, image: Image, core: Cells, read: Cells, kept: Cells) -> Piece:
+        """The features of a core, from the cells that are read of an image as it is seen."""
+        ends = [min(read[axis] * self._cell, image.size[axis - 2]) for axis in (2, 3)]
+        window = torch.tensor([[read[0] * self._cell, read[1] * self._cell, *ends]])
+        size = (ends[0] - int(window[0, 0]), ends[1] - int(window[0, 1]))
+        features = self(image.crops(window, size).to(self.device))[0]
         features = features[
             :, kept[0] - read[0] : kept[2] - read[0], kept[1] - read[1] : kept[3] - read[1]
         ]
@@ -147,17 +165,9 @@ class Trunk(nn.Module):
         )
         return Piece(features, kept[0], kept[1], inner)
 
-    def _seen(self, image: Image, window: tuple[int, int, int, int]) -> Float[Tensor, "C h w"]:
-        """A window that lies on whole pixels of the shrunk image."""
-        top, left, bottom, right = window
-        size = ((bottom - top) // self.shrink, (right - left) // self.shrink)
-        if self.shrink > 1 and isinstance(image, Glanceable):
-            return image.glance(window, size)
-        return image.crops(torch.tensor([window]), size)[0]
-
     def _core(self, grid: tuple[int, int], halo: int) -> tuple[int, int]:
         """Rows and columns of a piece without its halo: strips of full width where these fit."""
-        most = self.pixels // self.stride**2  # cells
+        most = self.pixels // self._cell**2  # cells
         if self.reach is None or grid[0] * grid[1] <= most:
             return grid
         least = 2 * halo + 1
@@ -189,9 +199,7 @@ class Trunk(nn.Module):
         return maps.shape[1], int(stride)
 
 
-def _grown(
-    core: tuple[int, int, int, int], by: int, grid: tuple[int, int]
-) -> tuple[int, int, int, int]:
+def _grown(core: Cells, by: int, grid: tuple[int, int]) -> Cells:
     top, left, bottom, right = core
     return (
         max(top - by, 0),

@@ -11,6 +11,7 @@ from torch import nn
 
 import foveal
 from foveal.data import Splits
+from foveal.data.dataset import sizes
 from foveal.data.folder import read_folder
 from foveal.errors import UserError
 from foveal.evaluation import evaluate
@@ -140,7 +141,7 @@ def build(method: str, splits: Splits, common: Common) -> tuple[nn.Module, int]:
     """
     encoder = Backbone(common.encoder, stage=common.encoder_stage, weights=common.weights)
     classes = len(splits.train.classes)
-    height, width = image = sizing.median(sizing.sizes(splits.train))
+    height, width = image = sizing.median(sizes(splits.train))
     side = common.patch or sizing.patch(image)
     k = common.k or sizing.k(image, side)
     if method.startswith("whole-"):

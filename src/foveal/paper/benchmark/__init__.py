@@ -6,6 +6,7 @@
     shares       the parts of a training step on street scenes, and reading files
     models       training and inference     of every model of the package
     speed        inference, over the size   of the patch model, and of encoders on the whole image
+    operators    `foveal.topk`              beside  differentiable Top-K operators of the literature
 
 the first two also beside what PyTorch alone does, and beside optax and torchvision's roi_align
 if they are installed.
@@ -26,6 +27,8 @@ from foveal.paper.benchmark.comparison import Comparison, Measurement, compare
 from foveal.paper.benchmark.costs import Costs, models
 from foveal.paper.benchmark.estimators import estimators
 from foveal.paper.benchmark.growth import Scaling
+from foveal.paper.benchmark.operator_figures import OperatorFigures
+from foveal.paper.benchmark.operators import operators
 from foveal.paper.benchmark.shares import Shares, shares
 from foveal.paper.benchmark.speeds import Speeds, speed
 
@@ -34,12 +37,14 @@ __all__ = [
     "Comparison",
     "Costs",
     "Measurement",
+    "OperatorFigures",
     "Scaling",
     "Shares",
     "Speeds",
     "estimators",
     "extraction",
     "models",
+    "operators",
     "scaling",
     "selection",
     "shares",
@@ -213,5 +218,6 @@ TASKS: dict[str, Callable[..., Any]] = {
     "models": models,
     "speed": speed,
     "estimators": estimators,
+    "operators": operators,
 }
 """What can be measured, by name."""

@@ -13,7 +13,10 @@ from typing import Any
 
 
 def interleaved(
-    runs: Mapping[str, Callable[[], Any]], repeats: int, device: str
+    runs: Mapping[str, Callable[[], Any]],
+    repeats: int,
+    device: str,
+    timer: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """The median seconds of each: ours, theirs, ours, theirs, so that a busy machine hits both."""
     import torch
@@ -27,10 +30,10 @@ def interleaved(
     for _ in range(repeats):
         for name, run in runs.items():
             finish()
-            begin = time.perf_counter()
+            begin = timer()
             run()
             finish()
-            seconds[name].append(time.perf_counter() - begin)
+            seconds[name].append(timer() - begin)
     return {name: statistics.median(each) for name, each in seconds.items()}
 
 

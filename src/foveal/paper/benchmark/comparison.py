@@ -1,5 +1,7 @@
 """Time and memory of all variants of a task, side by side. Importing this does not import torch."""
 
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -92,6 +94,8 @@ def compare(
     *,
     plain: bool = True,
     peers: bool = True,
+    limit: int | None = None,
+    timer: Callable[[], float] = time.perf_counter,
 ) -> Comparison:
     """Memory first, each variant alone; then the time of those that fit, in turns.
 
@@ -103,6 +107,8 @@ def compare(
         device: cpu or cuda.
         plain: whether the plain version is among the variants.
         peers: whether other packages are.
+        limit: bytes that a variant may take on the processor; None: what the machine has.
+        timer: clock of the runs.
     """
     from foveal.paper.benchmark import peak, tasks
 
@@ -114,7 +120,7 @@ def compare(
     memory: dict[str, int | None] = {}
     if device == "cpu":
         memory = {
-            name: peak.fresh(task, name, tasks.alone(task, name, settings), threads)
+            name: peak.fresh(task, name, tasks.alone(task, name, settings), threads, limit)
             for name in names
         }
     with clock.threads(threads):
@@ -125,7 +131,7 @@ def compare(
         }
         fitting = {name: runs[name] for name, size in memory.items() if size is not None}
         values = {name: run() for name, run in fitting.items()}
-        seconds = clock.interleaved(fitting, repeats, device)
+        seconds = clock.interleaved(fitting, repeats, device, timer)
     rows = []
     for name, size in memory.items():
         apart = None

@@ -23,8 +23,10 @@ _TINY: dict[str, dict[str, Any]] = {
     "extraction": {"batch": 1, "image": (32, 32), "stride": 8, "patch": (8, 8), "k": 2},
     "step": {"batch": 2, "size": 96, "view": 40, "patch": 32, "k": 2},
     "models": {"batch": 2, "size": 96, "downscale": 4, "patch": 32, "k": 2},
+    "operators": {"batch": 1, "candidates": 8, "k": 2},
 }
 _STATUS = Path("/proc/self/status")
+_REFUSED = ("allocate memory", "Unable to allocate", "Out of memory", "MemoryError", "bad_alloc")
 
 
 def on_device(run: Callable[[], Any], device: str) -> int | None:
@@ -43,25 +45,40 @@ def on_device(run: Callable[[], Any], device: str) -> int | None:
     return int(torch.cuda.max_memory_allocated(device) - before)
 
 
-def fresh(task: str, variant: str, settings: Mapping[str, Any], threads: int) -> int | None:
+def fresh(
+    task: str,
+    variant: str,
+    settings: Mapping[str, Any],
+    threads: int,
+    limit: int | None = None,
+) -> int | None:
     """The bytes that one run of a variant takes beyond its inputs; None without enough memory.
+
+    Args:
+        task: see `foveal.paper.benchmark.tasks`.
+        variant: of the task.
+        settings: of the task.
+        threads: number of processor threads.
+        limit: bytes that the run may take; None: what the machine has. Kept on Linux alone.
 
     Raises:
         RuntimeError: the run failed for another reason than memory.
     """
     order: dict[str, Any] = {"task": task, "variant": variant, "settings": dict(settings)}
-    order["threads"] = threads
+    order |= {"threads": threads, "limit": limit}
     try:
         return in_fresh_process(_measure, order, imports="foveal.paper.benchmark.tasks")
     except ProcessFailed as failed:
-        if failed.status == -9 or "allocate memory" in str(failed):  # killed, or refused
+        if failed.status == -9 or any(words in str(failed) for words in _REFUSED):  # or killed
             return None
         raise RuntimeError(
             f"{task} with {variant} failed in its own process:\n{failed}"
         ) from failed
 
 
-def _measure(*, task: str, variant: str, settings: dict[str, Any], threads: int) -> int:
+def _measure(
+    *, task: str, variant: str, settings: dict[str, Any], threads: int, limit: int | None
+) -> int:
     tiny = settings | _TINY[task]
     import torch
 
@@ -76,6 +93,9 @@ def _measure(*, task: str, variant: str, settings: dict[str, Any], threads: int)
     with suppress(OSError):  # the high-water mark becomes what is used now
         Path("/proc/self/clear_refs").write_text("5")
     before = high_water()
+    if limit is not None and _STATUS.exists():
+        most = _status("VmData") + limit
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     run()
     return high_water() - before
 
@@ -84,7 +104,12 @@ def high_water() -> int:
     """Bytes of resident memory at their highest."""
     # Not ru_maxrss on Linux: a child's begins with what its parent held.
     if _STATUS.exists():
-        lines = _STATUS.read_text().splitlines()
-        return next(int(x.split()[1]) * 1024 for x in lines if x.startswith("VmHWM"))
+        return _status("VmHWM")
     highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return highest if sys.platform == "darwin" else highest * 1024
+
+
+def _status(name: str) -> int:
+    """An entry of the kernel's table of this process, in bytes."""
+    lines = _STATUS.read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))

@@ -13,7 +13,8 @@ import foveal._torchvision  # noqa: F401  # before torchvision
 # isort: split
 from torchvision.ops import roi_align
 
-from foveal.paper.benchmark import baselines, steps, wirings
+from foveal.paper.benchmark import baselines, operator_runs, steps, wirings
+from foveal.paper.operators import perturbations
 from foveal.patches import eager, extract
 from foveal.patches.soft import weighted_crops
 from foveal.topk import Selection, perturbed, quadrature
@@ -33,6 +34,8 @@ def names(task: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
     if task == "models":
         hows = (wirings.TRAINING, wirings.INFERENCE)
         return tuple(f"{name} {how}" for name in settings["models"] for how in hows)
+    if task == "operators":
+        return tuple(settings["softness"])
     if task == "selection":
         estimators = settings["estimators"]
         plain_too = (EXACT_EAGER,) if "exact" in estimators else ()
@@ -44,7 +47,10 @@ def names(task: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
 
 def alone(task: str, variant: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that make as little as one variant needs."""
-    return dict(settings) | ({"models": (variant.split()[0],)} if task == "models" else {})
+    alone: dict[str, Any] = {"models": (variant.split()[0],)} if task == "models" else {}
+    if task == "operators":
+        alone = {"softness": {variant: settings["softness"][variant]}}
+    return dict(settings) | alone
 
 
 def runs(task: str, settings: Mapping[str, Any], device: str) -> dict[str, Callable[[], Tensor]]:
@@ -54,6 +60,7 @@ def runs(task: str, settings: Mapping[str, Any], device: str) -> dict[str, Calla
         "extraction": _extraction,
         "step": steps.variants,
         "models": wirings.variants,
+        "operators": operator_runs.variants,
     }
     variants = made[task](device, **settings)
     return {name: variants[name] for name in names(task, settings) if name in variants}
@@ -88,15 +95,17 @@ def _selection(
         quadrature.gradients(received, scores, sigma, near, weights, *rest)
         return Selection(near, weights).dense(candidates)
 
+    def others(leaf: Float[Tensor, "B N"]) -> Float[Tensor, "B K N"]:
+        return perturbations.perturbed(leaf, k, sigma, samples, noise)
+
     variants = {each: partial(ours, estimator=each) for each in estimators} | {PLAIN: theirs}
+    if baselines.OPTAX in baselines.present() and device == "cpu":
+        variants[baselines.OPTAX] = others
     runs = {
         name: partial(_there_and_back, variant, scores, incoming)
         for name, variant in variants.items()
     }
-    others = {EXACT_EAGER: eagerly}
-    if baselines.OPTAX in baselines.present() and device == "cpu":
-        others[baselines.OPTAX] = baselines.optax(scores, k, sigma, samples, incoming)
-    return runs | others
+    return runs | {EXACT_EAGER: eagerly}
 
 
 def _extraction(

@@ -1,4 +1,4 @@
-"""Random changes to a selector, as in the paper's code; see `foveal.nn.selectors`."""
+"""Selectors that only the paper and its comparisons need; see `foveal.nn.selectors`."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from foveal.nn.protocols import Selector
 from foveal.nn.selectors import random_order
+from foveal.paper.operators import RelaxationName, check_present, select
 from foveal.topk import Selection, hard
 
 
@@ -65,6 +66,34 @@ class Mixed(nn.Module):
     def extra_repr(self) -> str:
         """The settings."""
         return f"hard={self.hard}, random={self.random}, dropped={self.dropped}"
+
+
+class Relaxed(nn.Module):
+    """A differentiable Top-K of the literature in training, its hard limit in evaluation.
+
+    Args:
+        name: see `foveal.paper.operators`.
+        k: number of slots.
+        sigma: its softness on scores in [0, 1]; in training it is multiplied by `noise_scale`,
+            which a training loop lowers.
+
+    Raises:
+        UserError: a package is missing.
+    """
+
+    def __init__(self, name: RelaxationName, k: int, *, sigma: float) -> None:
+        super().__init__()
+        check_present(name)
+        self.name, self.k, self.sigma, self.noise_scale = name, k, sigma, 1.0
+
+    def forward(self, scores: Float[Tensor, "B N"]) -> Selection:
+        """Select K of the N candidates."""
+        softness = self.sigma * self.noise_scale if self.training else 0.0
+        return select(self.name, scores, self.k, softness)
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return f"name={self.name!r}, k={self.k}, sigma={self.sigma}"
 
 
 def _replaced(

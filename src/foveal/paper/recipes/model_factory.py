@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from foveal._checks import check_choices, check_least, check_size
+from foveal.paper.operators import RelaxationName
 from foveal.settings import Aggregator, Estimator, Size
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from foveal.nn.protocols import Encoder, Place, Scorer, Selector
 
 ComparedModel = Literal["patches", "attention_sampling", "iterative", "whole"]
-Select = Literal["top_k", "sinkhorn", "hard", "random"]
+Select = Literal["top_k", "sinkhorn", "hard", "random", RelaxationName]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +61,10 @@ class ComparisonSelection:
     """How the model patches selects its patches.
 
     Attributes:
-        select: top_k, sinkhorn, hard (the scorer gets no gradient from the labels) or random.
+        select: top_k, sinkhorn, hard (the scorer gets no gradient from the labels), random, or a
+            differentiable Top-K of the literature, hard in evaluation.
         sigma: standard deviation of the noise on the scores, which lie in [0, 1], at the first
-            step; 0 or more; for top_k.
+            step; 0 or more; for top_k. The softness of those of the literature.
         estimator: estimator of the gradient of top_k.
         epsilon: weight of the entropy in sinkhorn.
         soft_evaluation: predict with the mixed patches of training, for top_k and sinkhorn.
@@ -107,16 +110,17 @@ class Parts(NamedTuple):
 def build_selector(k: int, selection: ComparisonSelection) -> Selector:
     """The selector of the model patches."""
     from foveal.nn.selectors import Hard, Random, Sinkhorn, TopK
-    from foveal.paper.nn.selectors import Mixed
+    from foveal.paper.nn.selectors import Mixed, Relaxed
 
     s, soft = selection, selection.soft_evaluation
-    constructors: dict[Select, Callable[[], Selector]] = {
+    own: dict[Select, Callable[[], Selector]] = {
         "top_k": lambda: TopK(k, sigma=s.sigma, estimator=s.estimator, soft_evaluation=soft),
         "sinkhorn": lambda: Sinkhorn(k, epsilon=s.epsilon, soft_evaluation=soft),
         "hard": lambda: Hard(k),
         "random": lambda: Random(k),
     }
-    select = constructors[s.select]()
+    relaxed = partial(Relaxed, cast(RelaxationName, s.select), k, sigma=s.sigma)
+    select = own.get(s.select, relaxed)()
     if not (s.mix_hard or s.mix_random or s.mix_dropped):
         return select
     return Mixed(select, hard=s.mix_hard, random=s.mix_random, dropped=s.mix_dropped)

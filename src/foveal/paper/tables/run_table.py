@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from foveal.paper.tables.format_table import format_table
 from foveal.paper.tables.process_pool import run_trials
 from foveal.paper.tables.trial import Outcome, Trial, read_outcome
 from foveal.settings import Hardware, Precision
+
+Outcomes = Mapping[str, Sequence[Outcome]]
 
 
 def reproduce(
@@ -50,15 +53,56 @@ def reproduce(
         UserError: a row is unknown, or the data are not as they should be.
     """
     table = TABLES[name]
-    options = settings or {}
-    _check_known(table, scale, options)
-    chosen = _choose(table, rows)
+    _check_known(table, scale, settings or {})
+
+    def keep(outcomes: Outcomes) -> None:
+        write(output / f"{name}.md", _page(table, outcomes).encode())
+
+    outcomes = train_rows(
+        replace(table, rows=_choose(table, rows)),
+        scale=scale,
+        seeds=seeds,
+        settings=settings or {},
+        output=output,
+        jobs=jobs,
+        precision=precision,
+        say=say,
+        keep=keep,
+    )
+    return _page(table, outcomes)
+
+
+def train_rows(
+    table: PaperTable,
+    *,
+    scale: Scale,
+    seeds: Sequence[int],
+    settings: Mapping[str, Any],
+    output: Path,
+    jobs: int = 1,
+    precision: Precision = "32-true",
+    say: Callable[[str], None] = print,
+    keep: Callable[[Outcomes], None] = lambda _: None,
+) -> Outcomes:
+    """The outcomes of all runs of a table, by row; those that do not exist yet are trained.
+
+    Args:
+        table: what to train.
+        scale: see `reproduce`, as the others.
+        seeds: one run of every row per seed.
+        settings: options that override the table's.
+        output: folder for all runs.
+        jobs: number of runs at a time.
+        precision: see `foveal.settings.Hardware`.
+        say: called with a line whenever a run is complete.
+        keep: called with the outcomes so far whenever a run is complete.
+    """
     # all rows of one seed before the next: an early look compares them fairly
-    pairs = [(row, seed) for seed in seeds for row in chosen]
+    pairs = [(row, seed) for seed in seeds for row in table.rows]
     hardware = Hardware(precision=precision)
-    trials = [_trial(table, scale, row, seed, options, output, hardware) for row, seed in pairs]
+    trials = [_trial(table, scale, row, seed, settings, output, hardware) for row, seed in pairs]
     complete = [read_outcome(trial) for trial in trials]
-    outcomes: dict[str, list[Outcome]] = {row.name: [] for row in chosen}
+    outcomes: dict[str, list[Outcome]] = {row.name: [] for row in table.rows}
     for (row, _), outcome in zip(pairs, complete, strict=True):
         if outcome is not None:
             outcomes[row.name].append(outcome)
@@ -69,8 +113,8 @@ def reproduce(
         outcomes[row.name].append(outcome)
         done += 1
         say(f"{done} of {len(trials)}: {row.name}, seed {seed}: {_describe(outcome)}")
-        write(output / f"{name}.md", _page(table, outcomes).encode())
-    return _page(table, outcomes)
+        keep(outcomes)
+    return outcomes
 
 
 def _check_known(table: PaperTable, scale: Scale, options: Mapping[str, Any]) -> None:
@@ -126,5 +170,5 @@ def _describe(outcome: Outcome) -> str:
     return f"{outcome.accuracy:.1%} {minutes}"
 
 
-def _page(table: PaperTable, outcomes: Mapping[str, Sequence[Outcome]]) -> str:
+def _page(table: PaperTable, outcomes: Outcomes) -> str:
     return f"{table.title}\nPaper: {table.paper}.\n\n{format_table(table, outcomes)}\n"
