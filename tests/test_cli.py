@@ -266,7 +266,7 @@ def test_earlier_spellings_are_replaced_and_named_once(
         (["evaluate"], "RUN requires an argument"),
         (["evaluate", "/nowhere"], "/nowhere is not a run folder"),
         (["predict", "/nowhere"], "IMAGES requires an argument"),
-        (["predict", "/nowhere", "x", "--output", "x.txt"], "must end in .csv or .jsonl"),
+        (["predict", "/nowhere", "x", "--output", "x.txt"], "must end in .csv, .jsonl or .parquet"),
         (["explain", "/nowhere", "x"], "--output requires an argument"),
         (["benchmark"], "name a task: selection"),
         (["benchmark", "taste"], "unknown task 'taste'"),

@@ -1,15 +1,18 @@
 """However a file is damaged, what reads it answers, or refuses it in one line."""
 
+import io
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import pytest
 import torch
 
 import miniatures
+import slide_files
 from every_format import images, pngs
 from foveal.data.folder import read_folder, read_whole
 from foveal.images import FileImage, read
@@ -17,7 +20,15 @@ from foveal.report.rows_file import read_rows
 from foveal.runs.inputs import list_images
 from mutated import CHANGES, FEW, MANY, TEXT_CHANGES, fault_of, mutated, mutated_png
 
-SHARES = {"image": 0.6, "png": 0.2, "table": 0.1, "boxes": 0.02, "rows": 0.05}
+SHARES = {
+    "image": 0.6,
+    "array": 0.02,
+    "slide": 0.05,
+    "png": 0.13,
+    "table": 0.1,
+    "boxes": 0.02,
+    "rows": 0.05,
+}
 """Of the files that are damaged in all, those of each kind; the rest lie in run folders."""
 
 Uses = list[Callable[[], Any]]
@@ -76,12 +87,38 @@ def tables(folder: Path) -> dict[str, bytes]:
     }
 
 
+def numpy_files() -> dict[str, bytes]:
+    """Arrays of gray and colour."""
+    found = {}
+    for name, shape in (("gray.npy", (20, 28)), ("colour.npy", (20, 28, 3))):
+        stream = io.BytesIO()
+        np.save(stream, np.random.default_rng(0).integers(0, 65536, shape).astype(np.uint16))
+        found[name] = stream.getvalue()
+    return found
+
+
+def slides(folder: Path) -> dict[str, bytes]:
+    """Slides that OpenSlide reads."""
+    pytest.importorskip("openslide", reason="the extra slides is not installed")
+    pytest.importorskip("tifffile", reason="tifffile, which writes slides, is missing")
+    pixels = miniatures.smooth(128, 192).permute(1, 2, 0).contiguous().numpy()
+    files = (
+        slide_files.aperio(folder / "a.svs", pixels),
+        slide_files.generic(folder / "a.bif", pixels),
+    )
+    return {file.name: file.read_bytes() for file in files}
+
+
 def cases(kind: str, folder: Path) -> tuple[Mapping[str, bytes], Callable[[Path], Uses]]:
     """Intact files by name, and how a file is used."""
     if kind == "image":
         return images(), use_image
     if kind == "png":
         return pngs(), use_image
+    if kind == "array":
+        return numpy_files(), use_image
+    if kind == "slide":
+        return slides(folder), use_image
     if kind == "table":
         return tables(folder), use_table
     if kind == "boxes":
@@ -107,7 +144,7 @@ def faults(kind: str, folder: Path, count: int) -> Iterator[str]:
         if kind == "png":
             damaged = mutated_png(intact[name], chance)
         else:
-            changes = CHANGES if kind == "image" else TEXT_CHANGES
+            changes = TEXT_CHANGES if kind in ("table", "boxes", "rows") else CHANGES
             damaged = mutated(intact[name], chance, changes)
         path = folder / name
         path.unlink()

@@ -32,7 +32,8 @@ from foveal.phases.reranking import rerank
 from foveal.phases.sequence import begin
 from foveal.phases.showing import learning
 from foveal.phases.strips import Draw, Strips, boxes_in_strip, strip_windows
-from foveal.phases.teaching import support_of, target_of, teach
+from foveal.phases.targets import closer_target_of, support_of, target_of
+from foveal.phases.teaching import teach
 from foveal.phases.view_classifier import fit_global_head, mix
 from foveal.planning.folder import folder
 from foveal.report.looks import _votes
@@ -73,7 +74,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def classifier(weights: Path, classes: int = 3, *, global_head: bool = False) -> PatchClassifier:
+def classifier(
+    weights: Path, classes: int = 3, *, global_head: bool = False, **glances: int
+) -> PatchClassifier:
     torch.manual_seed(0)
     return patch_classifier(
         "test_resnet",
@@ -88,6 +91,7 @@ def classifier(weights: Path, classes: int = 3, *, global_head: bool = False) ->
         scorer_width=8,
         aggregator="vote",
         global_head=global_head,
+        **glances,
     )
 
 
@@ -222,21 +226,35 @@ def test_a_target_is_a_distribution_over_cells_inside_the_image(
     assert open_.decided == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("glances", [1, 2])
 def test_teaching_changes_the_last_layers_only_and_scores_what_it_was_told(
-    photos: Path, weights: Path
+    photos: Path, weights: Path, glances: int
 ) -> None:
-    model = classifier(weights)
+    model = classifier(weights, glances=glances, closer=2, regions=4)
     images = read_folder(photos, seed=0).train
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    targets = []
+    targets, told = [], []
     for index in range(len(images)):
         example = images[index]
         boxes = torch.tensor([[0, 0, 16, 16]]) if example.boxes is None else example.boxes
         elsewhere = torch.tensor([[0, 0, 32, 32], [96, 128, 128, 160]])
         windows = torch.cat((boxes - 8 + torch.tensor([0, 0, 16, 16]), elsewhere))
         support = torch.tensor([9.0, 0, 0]) if example.boxes is not None else torch.zeros(3)
+        told.append((windows, support))
         targets.append(target_of(model, example.image, windows, support))
     teach(model, images, targets, seed=0, passes=60)
+    if glances == 2:
+        closer = [
+            closer_target_of(model, images[index].image, *told[index], targets[index])
+            for index in range(len(images))
+        ]
+        for each, (windows, _), target in zip(closer, told, targets, strict=True):
+            assert each.target.decided <= target.decided + 1e-6
+            assert (each.target.places[~each.regions.inside[0]] == 0).all()
+            if target.decided > 0.5:  # the region of the evidence is among them
+                best = each.regions.windows[0, each.target.places.argmax()]
+                assert foveal.windows.covers(best[None], windows[:1]).any()
+        teach(model, images, targets, seed=0, passes=60, closer=closer)
     changed = {n for n, v in model.state_dict().items() if not torch.equal(v, before[n])}
     assert changed
     assert all(name.startswith("scorer.score.") for name in changed)

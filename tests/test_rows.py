@@ -120,7 +120,7 @@ def test_columns_are_unique_whatever_the_classes_are_called(classes: list[str]) 
 
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.csv.gz"])
 def test_other_endings_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match=r"must end in \.csv or \.jsonl"):
+    with pytest.raises(UserError, match=r"must end in \.csv, \.jsonl or \.parquet"):
         lines_for(Path(name))
 
 

@@ -2,12 +2,16 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import foveal
+import miniatures
+from foveal.errors import UserError
 from foveal.images import TensorImage
 from foveal.images.augmented import AugmentedImage
 from foveal.models import PatchClassifier, patch_classifier
@@ -195,3 +199,18 @@ def test_an_augmented_image_glances_as_it_crops() -> None:
         size = (window[2] - window[0], window[3] - window[1])
         expected = image.crops(torch.tensor([window]), size)[0]
         assert torch.equal(image.glance(window, size), expected)
+
+
+def test_a_run_of_two_glances_is_what_was_trained_and_cannot_be_exported(tmp_path: Path) -> None:
+    miniatures.class_folders(tmp_path / "photos", {"ant": 4, "bee": 4}, size=(256, 320))
+    options = {"encoder": "thin", "view": (64, 80), "patch": 32, "k": 3, "glances": 2, "steps": 2}
+    run = foveal.train(
+        tmp_path / "photos", output=tmp_path / "run", accelerator="cpu", batch=4, **options
+    )
+    assert isinstance(run.model, PatchClassifier)
+    assert (run.model.glances, run.model.closer, run.model.second.closer) == (2, 4, 4)
+    (result,) = run.predict(picture(256, 320).pixels)
+    assert len(result.windows) == 3
+    assert run.evaluate().n > 0
+    with pytest.raises(UserError, match="two glances cannot be exported"):
+        run.export(tmp_path / "model.pt2", size=(256, 320))

@@ -127,7 +127,7 @@ def test_training_evaluation_prediction_and_explanation_see_the_same_files(
     assert evaluated.images == trained.images
     listed = list_images(root)
     assert listed.sources == [image.path for image in trained.images]
-    explained = explain._list_inputs(run, [root], most=1)
+    explained = explain._list_inputs(run, [str(root)], most=1)
     assert explained.labelled
     assert [each.file for each in explained.inputs] == [image.file for image in trained.images]
     ignored = [note for note in trained.notes if note.startswith("ignored ")]
@@ -177,11 +177,6 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
         list_images(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"no images in this folder.* 1 special files \(a\.png\)"):
         list_images(tmp_path)
-
-
-def test_a_table_is_not_an_image(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a table, not an image"):
-        list_images(miniatures.labels_csv(tmp_path))
 
 
 def test_a_pattern_lists_every_image_once(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def evaluate(
     """Evaluate a trained model on its own test images, or on other labelled images.
 
     Args:
-        run: folder of the run, as printed by foveal train.
+        run: folder of the run, as printed by foveal train, or hf-hub:org/name.
         data: a labelled folder or CSV; its test part is used if it has one.
         looks: measure too whether the looks matter: accuracy with blanked patches, without the vote
             of the view, with the other kind of selection, and what untrained scorers hit; takes six

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def explain(
     run: Path,
-    images: list[Path] | None = None,
+    images: list[str] | None = None,
     /,
     *,
     output: Path,
@@ -34,8 +34,9 @@ def explain(
     Beside the page is windows.geojson, the windows in pixels of the images, for QuPath and QGIS.
 
     Args:
-        run: folder of the run, as printed by foveal train.
-        images: files, folders, glob patterns or labelled CSVs (default: the run's test images).
+        run: folder of the run, as printed by foveal train, or hf-hub:org/name.
+        images: files, folders, glob patterns, URLs or labelled CSVs (default: the run's test
+            images).
         output: folder of the page.
         most: largest number of test images, evenly spaced; the figures on the page are those of
             all test images. Given images are all explained.
@@ -94,7 +95,7 @@ class _Asked(NamedTuple):
         return f" of {len(self.dataset)}" if self.dataset is not None and self.is_sample else ""
 
 
-def _list_inputs(run: "Run", images: Sequence[Path] | None, most: int) -> _Asked:
+def _list_inputs(run: "Run", images: Sequence[str] | None, most: int) -> _Asked:
     from foveal.data.folder import ImageFiles
     from foveal.evaluation import read_input
 
@@ -105,27 +106,30 @@ def _list_inputs(run: "Run", images: Sequence[Path] | None, most: int) -> _Asked
         log(f"explaining {count} of {what}" + (", evenly spaced" if count < len(own) else ""))
         indices = [index * len(own) // count for index in range(count)]
         return _Asked([read_input(own, index) for index in indices], labelled=True, dataset=own)
-    sources = [_read(run, path) for path in images]
+    sources = [_read(run, text) for text in images]
     inputs = [read_input(source, index) for source in sources for index in range(len(source))]
     labelled = [source for source in sources if isinstance(source, ImageFiles)]
     dataset = labelled[0] if len(labelled) == len(sources) == 1 else None
     return _Asked(inputs, len(labelled) == len(sources), dataset)
 
 
-def _read(run: "Run", path: Path) -> Any:
+def _read(run: "Run", text: str) -> Any:
     """Labelled images, those that evaluate would judge, if the path is a data set; else images."""
+    from foveal.images.locations import is_zarr
     from foveal.runs.inputs import list_images
 
-    if path.is_dir() or path.suffix.lower() == ".csv":
+    path = Path(text)
+    is_folder = path.is_dir() and not is_zarr(path)
+    if is_folder or path.suffix.lower() == ".csv":
         try:
             labelled, what = run.labelled_images(path)
             log(f"explaining {what}", *(f"{path}: {note}" for note in _notes(labelled)))
             return labelled
         except UserError as error:
-            if not path.is_dir():
+            if not is_folder:
                 raise
             log(f"shown without true labels: {error}")
-    listed = list_images(path)
+    listed = list_images(text)
     log(*listed.notes)
     return listed
 

@@ -53,7 +53,7 @@ USAGES = {
     "evaluate": "Usage: foveal evaluate RUN [OPTIONS]",
     "predict": "Usage: foveal predict RUN IMAGES... [OPTIONS]",
     "explain": "Usage: foveal explain RUN [IMAGES...] --output PATH [OPTIONS]",
-    "export": "Usage: foveal export RUN --output FILE [OPTIONS]",
+    "export": "Usage: foveal export RUN --output FILE|FOLDER | --hub ORG/NAME [OPTIONS]",
     "recipes": "Usage: foveal recipes",
 }
 USERS_TO_MEND = (

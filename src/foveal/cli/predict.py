@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from foveal._devices import best_device
 from foveal._progress import track
@@ -21,46 +22,69 @@ if TYPE_CHECKING:
 
 def predict(
     run: Path,
-    images: list[Path],
+    images: list[str],
     /,
     *,
     output: Path | None = None,
     threshold: str | None = None,
     resume: bool = False,
+    engine: Literal["local", "ray"] = "local",
+    workers: int | None = None,
 ) -> int:
     """Predict the classes of images, and where the model looked.
 
     Args:
-        run: folder of the run, as printed by foveal train.
-        images: image files, folders of them, or glob patterns.
-        output: a .csv or .jsonl file, to which each row is written as soon as it is known; if not
-            given, CSV is printed.
+        run: folder of the run, as printed by foveal train, or hf-hub:org/name.
+        images: image files, folders of them, glob patterns, URLs such as https://... and s3://...,
+            or a .csv or .parquet table with their paths in the column file.
+        output: a .csv, .jsonl or .parquet file, whose rows are written as soon as they are known;
+            if not given, CSV is printed.
         threshold: probability above which the class that is looked for is predicted, of two, or
             each of several labels; or validation: as training chose it on the validation images. If
             not given, the most probable class, or every label above one half, is predicted.
         resume: keep the rows of the output, and predict only images that have none.
+        engine: local predicts in this process, ray in several, here or on the machines of a Ray
+            cluster, with rows in the order in which they are done.
+        workers: number of processes of Ray (default: one for each GPU of the cluster, or for each
+            core).
     """
     from foveal.report import rows
+    from foveal.report.parquet import SUFFIX, check_pyarrow
     from foveal.runs import load
     from foveal.runs.run import list_images
 
     if resume and output is None:
         raise UserError("--resume continues a file: name it with --output")
-    lines = rows.csv_lines if output is None else rows.lines_for(output)
-    model = load(run, device=best_device())
+    _check_engine(engine, workers)
+    is_parquet = output is not None and output.suffix.lower() == SUFFIX
+    if output is not None and is_parquet:
+        check_pyarrow(output)
+    lines = rows.csv_lines if output is None or is_parquet else rows.lines_for(output)
+    model = load(run, device=best_device() if engine == "local" else None)
     asked = None if threshold is None else model.thresholds_at(_number(threshold))
     if asked is not None:
         log(f"predicted at thresholds: {asked}")
     listed = list_images(images)
     log(*listed.notes)
-    predicting = _Predicting(model, asked)
-    if output is not None:
-        return status(_write(predicting, listed.sources, output, resume))
-    errors: list[str | None] = []
-    for line in lines(predicting.results(listed.sources, errors), model.classes):
-        sys.stdout.write(printable(line) if sys.stdout.isatty() else line)
-        sys.stdout.flush()
+    predicting, out = _Predicting(run, model, asked, engine, workers), sys.stdout
+    with redirect_stdout(sys.stderr):  # where Ray says that a worker has died
+        if output is not None:
+            write = _write_parquet if is_parquet else _write
+            return status(write(predicting, listed.sources, output, resume))
+        errors: list[str | None] = []
+        for line in lines(predicting.results(listed.sources, errors), model.classes):
+            out.write(printable(line) if out.isatty() else line)
+            out.flush()
     return status(errors)
+
+
+def _check_engine(engine: str, workers: int | None) -> None:
+    if workers is not None and (engine == "local" or workers < 1):
+        raise UserError(f"--workers {workers}: give a number of processes of --engine ray")
+    if engine == "ray":
+        from foveal.runs.on_ray import check_ray
+
+        check_ray()
 
 
 def _number(threshold: str) -> "Threshold":
@@ -76,19 +100,29 @@ def _number(threshold: str) -> "Threshold":
 
 @dataclass(frozen=True)
 class _Predicting:
-    """A model, and the thresholds that it predicts at."""
+    """A model, where it was loaded from, the thresholds that it predicts at, and where it does."""
 
+    run: Path
     model: "Run"
     thresholds: "Thresholds | None"
+    engine: str
+    workers: int | None
 
     def results(self, images: "Sequence[Listed]", errors: list[str | None]) -> "Iterator[Result]":
         """Predict images one after the other; their errors are added to a list."""
-        from foveal.runs.inputs import ImageList
-
-        results = self.model.results(ImageList(images), thresholds=self.thresholds)
-        for result in track(results, "predicting", len(images)):
+        for result in track(self._results(images), "predicting", len(images)):
             errors.append(result.error)
             yield result
+
+    def _results(self, images: "Sequence[Listed]") -> "Iterator[Result]":
+        if self.engine == "ray":
+            from foveal.runs.on_ray import results_on_ray
+
+            asked = self.thresholds
+            return results_on_ray(self.run, images, thresholds=asked, workers=self.workers)
+        from foveal.runs.inputs import ImageList
+
+        return self.model.results(ImageList(images), thresholds=self.thresholds)
 
 
 def _write(
@@ -99,6 +133,29 @@ def _write(
 
     with held_file(output):
         return _write_held(predicting, images, output, resume)
+
+
+def _write_parquet(
+    predicting: _Predicting, images: "Sequence[Listed]", output: Path, resume: bool
+) -> list[str | None]:
+    """Write the rows of images into JSON lines, and make a Parquet file of them."""
+    from foveal._files import remove
+    from foveal._locks import held_file
+    from foveal.report.parquet import rows_beside, unpack_parquet, write_parquet
+
+    if output.is_dir():
+        raise UserError(f"{output}: a folder: name a file with --output")
+    lines, model = rows_beside(output), predicting.model
+    with held_file(lines):
+        if not resume:
+            remove(output)
+        elif output.is_file():
+            unpack_parquet(output, lines, model.classes, multilabel=model.multilabel)
+        errors = _write_held(predicting, images, lines, resume)
+        write_parquet(output, lines, model.classes, multilabel=model.multilabel)
+    lines.unlink()
+    log(f"moved to {output}")
+    return errors
 
 
 def _write_held(

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from foveal.errors import UserError
 from foveal.images import Image
 
 
@@ -61,3 +62,15 @@ def sizes(images: Dataset, most: int = 200) -> list[tuple[int, int]]:
     """Heights and widths of up to 200 images, of files from their headers."""
     count = min(len(images), most)
     return [images[i * len(images) // count].image.size for i in range(count)]
+
+
+def no_images() -> Splits:
+    """The splits of a run that was shared: its images stay with who trained it.
+
+    Raises:
+        UserError: always.
+    """
+    raise UserError(
+        "the run was shared without its images: name others, as in foveal evaluate RUN --data PATH "
+        "or foveal explain RUN IMAGES"
+    )

@@ -31,7 +31,7 @@ class Program(nn.Module):
 
     Raises:
         ImageRefused: the model cannot take images of this size.
-        UserError: the windows of this size differ from one another.
+        UserError: the windows of this size differ from one another, or the model glances twice.
     """
 
     candidates: Int[Tensor, "N 4"]
@@ -40,6 +40,11 @@ class Program(nn.Module):
     def __init__(self, model: PatchClassifier, size: tuple[int, int], *, multilabel: bool) -> None:
         super().__init__()
         self.model, self.size, self.multilabel = model, size, multilabel
+        if model.second is not None:
+            raise UserError(
+                "a model of two glances cannot be exported: it reads the image again, where its "
+                "first glance says; train one with --glances 1"
+            )
         device = next(model.parameters()).device
         blank = TensorImage(torch.empty(model.channels, *size, dtype=torch.uint8, device="meta"))
         windows, inside = model.geometry.windows([blank], device)

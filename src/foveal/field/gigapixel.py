@@ -6,8 +6,9 @@ part of the texture are encoded once. What is pasted is in all levels.
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -98,10 +99,10 @@ def write_pyramid(
     pages, total = list[tuple[tuple[int, int], list[int], list[int]]](), 0
     with file.open("wb") as stream:
         stream.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0))
-        for level in _levels(texture, size, paste):
+        for level in levels(texture, size, paste):
             offsets, counts = list[int](), list[int]()
             stored: dict[bytes, int] = {}
-            for tile in level.tiles(quality):
+            for tile in level.tiles(partial(_jpeg, quality=quality)):
                 if not (sparse and tile in stored):
                     stored[tile] = stream.tell()
                     stream.write(tile)
@@ -119,17 +120,17 @@ class _Level:
     texture: UInt8[np.ndarray, "P P 3"]
     paste: Paste | None
 
-    def tiles(self, quality: int) -> Iterator[bytes]:
-        """The tiles row by row, as JPEG."""
+    def tiles(self, encode: Callable[[UInt8[np.ndarray, "256 256 3"]], bytes]) -> Iterator[bytes]:
+        """The tiles row by row; those that show the same are encoded once."""
         known: dict[tuple[int, int], bytes] = {}
         for top in range(0, self.size[0], TILE):
             for left in range(0, self.size[1], TILE):
                 phase = (top % len(self.texture), left % len(self.texture))
                 if self._is_pasted(top, left):
-                    yield _jpeg(self.window(top, left), quality)
+                    yield encode(self.window(top, left))
                     continue
                 if phase not in known:
-                    known[phase] = _jpeg(self.window(*phase), quality)
+                    known[phase] = encode(self.window(*phase))
                 yield known[phase]
 
     def window(self, top: int, left: int) -> UInt8[np.ndarray, "256 256 3"]:
@@ -150,9 +151,10 @@ class _Level:
         return bool(-height < y < TILE and -width < x < TILE)
 
 
-def _levels(
+def levels(
     texture: UInt8[np.ndarray, "P P 3"], size: tuple[int, int], paste: Paste | None
 ) -> Iterator[_Level]:
+    """The levels of a pyramid, the full size first."""
     halvings = 0
     while max(size) > _SMALLEST << halvings:
         halvings += 1

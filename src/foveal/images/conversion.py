@@ -1,6 +1,6 @@
 """Any single image becomes a `foveal.images.Image`: a file, a tensor, a PIL image, a NumPy array.
 
-    path               read when it is needed      PIL image         upright RGB, like a file
+    path, URL          read when it is needed      PIL image         upright RGB, like a file
     tensor (C, H, W)   as it is                    array (H, W, C)   as (C, H, W)
                                                    array (H, W)      gray in three channels
 
@@ -19,10 +19,11 @@ from torch import Tensor
 
 from foveal.images import FileImage, Image, TensorImage
 from foveal.images.decoding import rgb_pixels
+from foveal.images.locations import RemoteFile
 from foveal.images.nodata import stated_nodata
 from foveal.images.refusals import DAMAGE
 
-Source = str | Path | Tensor | NDArray[Any] | PIL.Image.Image | Image
+Source = str | Path | RemoteFile | Tensor | NDArray[Any] | PIL.Image.Image | Image
 """A single image; for `Run.predict`, also a folder or a glob pattern."""
 
 NO_IMAGE = (
@@ -44,7 +45,7 @@ def as_image(source: Source) -> Image:
     >>> as_image(np.zeros((20, 30), np.uint8)).size
     (20, 30)
     """
-    if isinstance(source, str | Path):
+    if isinstance(source, str | Path | RemoteFile):
         return FileImage(source)
     if isinstance(source, PIL.Image.Image):
         pixels = _upright(source)

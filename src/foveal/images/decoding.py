@@ -7,7 +7,6 @@ others are smaller copies of the first. docs/formats.md lists what is read and w
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -19,11 +18,13 @@ from torch import Tensor
 
 from foveal.images import tiff
 from foveal.images.limits import check_area
+from foveal.images.locations import Location
 from foveal.images.orientation import swaps_sides, turned_upright
 from foveal.images.refusals import DAMAGE, FORMATS, ImageError, reading, several
 
 _MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
-_SCALED = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # 0 .. 65535 to 0 .. 255, rounded
+SCALED = ((np.arange(65536) + 128) // 257).astype(np.uint8)
+"""0 .. 65535 to 0 .. 255, rounded."""
 
 
 class Decoded:
@@ -67,7 +68,7 @@ class Decoded:
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def decoded(path: Path) -> UInt8[Tensor, "3 H W"]:
+def decoded(path: Location) -> UInt8[Tensor, "3 H W"]:
     """Decode a file, upright."""
     with opened(path) as image:
         return rgb_pixels(image)
@@ -104,7 +105,7 @@ def _has_fixed_range(image: PIL.Image.Image) -> bool:
 def _rgb(image: PIL.Image.Image, white_is_zero: bool) -> PIL.Image.Image:
     if image.mode not in _MODES:  # 16-bit gray, which Pillow would clip
         stored = np.asarray(image)
-        values = _SCALED[stored]
+        values = SCALED[stored]
         if white_is_zero:
             values = 255 - values
         if "transparency" in image.info:
@@ -141,7 +142,7 @@ def stored_layout(image: PIL.Image.Image) -> tuple[tuple[int, int], int]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[PIL.Image.Image]:
+def opened(path: Location) -> Iterator[PIL.Image.Image]:
     """Open a file and check its header; errors inside the `with` block become `ImageError` too."""
     with reading(path), path.open("rb") as file:
         if file.read(4) in tiff.MAGIC:

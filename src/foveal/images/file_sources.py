@@ -4,49 +4,47 @@
 or a smaller copy that is large enough for a view. A level gives the pixels of its regions.
 """
 
-import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
 from foveal.images.decoding import Decoded, opened, stored_layout
+from foveal.images.locations import Location
 from foveal.images.nodata import Colour
-from foveal.images.refusals import ImageError, reading
+from foveal.images.opening import open_pyramid
+from foveal.images.pyramid import Level, Place, Pyramid
+from foveal.images.refusals import reading
 from foveal.images.resampling import resampled_bands
-from foveal.images.tiff_levels import tiff_levels
-from foveal.images.tiff_pieces import Pieces
 from foveal.images.tile_cache import TileCache
 
 LARGE = 2**24  # pixels; of what has more, it is worth to keep a smaller copy
 _BAND = 2**22  # pixels of rows that are resampled together
 
 
-def open_source(path: Path, cache: TileCache) -> "WholeFile | TiledFile":
-    """Read the header of a file, and keep in the cache what is decoded of its tiles."""
-    with reading(path), path.open("rb") as file:
-        levels, orientation, nodata = tiff_levels(file)
-        if levels:
-            return TiledFile(levels, orientation, nodata, _Tiles(path, _stamp(file), cache))
+def open_source(path: Location, cache: TileCache) -> "WholeFile | TiledFile":
+    """Read the header of a file, and keep in the cache what is decoded of its pieces."""
+    with reading(path):
+        pyramid = open_pyramid(path)
+    if pyramid is not None and pyramid.levels:
+        return TiledFile(pyramid, path, cache)
+    nodata = None if pyramid is None else pyramid.nodata
     with opened(path) as image:
         return WholeFile(path, *stored_layout(image), nodata)
 
 
-def area(level: "Level") -> int:
+def area(level: "AnyLevel") -> int:
     """Number of pixels of a level."""
     return level.size[0] * level.size[1]
 
 
-def bands(level: "Level") -> Iterator[UInt8[Tensor, "3 _b W"]]:
+def bands(level: "AnyLevel") -> Iterator[UInt8[Tensor, "3 _b W"]]:
     """A level from top to bottom, in bands of about 4 megapixels."""
     height, width = level.size
-    unit = level.layout.piece[0] if isinstance(level, TiledLevel) else 1  # rows read together
+    unit = level.piece[0] if isinstance(level, TiledLevel) else 1  # rows read together
     rows = max(1, _BAND // (width * unit)) * unit
     for top in range(0, height, rows):
         yield level.region(top, 0, min(top + rows, height), width)
@@ -58,7 +56,7 @@ class WholeFile:
     in_parts = False
 
     def __init__(
-        self, path: Path, size: tuple[int, int], orientation: int, nodata: Colour | None
+        self, path: Location, size: tuple[int, int], orientation: int, nodata: Colour | None
     ) -> None:
         self.path, self.size, self.orientation, self.nodata = path, size, orientation, nodata
         self._full: Decoded | None = None
@@ -80,15 +78,15 @@ class WholeFile:
 
 
 class TiledFile:
-    """A TIFF of which only the tiles that are asked for are read."""
+    """A file of which only the pieces that are asked for are read."""
 
     in_parts = True
 
-    def __init__(
-        self, levels: list[Pieces], orientation: int, nodata: Colour | None, tiles: "_Tiles"
-    ) -> None:
-        self.size, self.orientation, self.nodata = levels[0].size, orientation, nodata
-        self._levels = [TiledLevel(number, each, tiles) for number, each in enumerate(levels)]
+    def __init__(self, pyramid: Pyramid, path: Location, cache: TileCache) -> None:
+        tiles = _Tiles(path, cache)
+        self.size, self.orientation = pyramid.levels[0].size, pyramid.orientation
+        self.nodata = pyramid.nodata
+        self._levels = [TiledLevel(n, each, tiles) for n, each in enumerate(pyramid.levels)]
 
     def level(self, at_least: tuple[int, int]) -> "TiledLevel":
         """The smallest level at least this large."""
@@ -110,16 +108,21 @@ class TiledFile:
 
 @dataclass(frozen=True)
 class TiledLevel:
-    """One picture of a tiled TIFF: its number, where its tiles are, and those read already."""
+    """One size of a picture: its number, how its pieces are read, and those read already."""
 
     number: int
-    layout: Pieces
+    stored: Level
     tiles: "_Tiles"
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width as stored."""
-        return self.layout.size
+        return self.stored.size
+
+    @property
+    def piece(self) -> tuple[int, int]:
+        """Height and width of a piece."""
+        return self.stored.piece
 
     def small(self, size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
         """All of it resampled to `size`, antialiased; of a large one this is kept."""
@@ -131,13 +134,13 @@ class TiledLevel:
         return read() if area(self) <= LARGE else self.tiles.keep(self.number, size, read)
 
     def region(self, top: int, left: int, bottom: int, right: int) -> UInt8[Tensor, "3 h w"]:
-        """Read the tiles under a window, and put them together; strides are channels last."""
-        height, width = self.layout.piece
+        """Read the pieces under a window, and put them together; strides are channels last."""
+        height, width = self.piece
         rows = range(top // height, -(-bottom // height))
         columns = range(left // width, -(-right // width))
         places = [(row, column) for row in rows for column in columns]
         found = torch.empty(bottom - top, right - left, 3, dtype=torch.uint8).permute(2, 0, 1)
-        for (row, column), tile in self.tiles.read(self.number, self.layout, places):
+        for (row, column), tile in self.tiles.read(self.number, self.stored, places):
             y, x = row * height, column * width
             y0, x0 = max(y, top), max(x, left)
             y1, x1 = min(y + height, bottom), min(x + width, right)
@@ -163,35 +166,35 @@ class ReducedLevel:
         return self.pixels[:, top:bottom, left:right]
 
 
-Level = Decoded | TiledLevel | ReducedLevel
+AnyLevel = Decoded | TiledLevel | ReducedLevel
 
 
 class _Tiles:
-    """The tiles of one file, decoded when they are asked for and kept in a cache."""
+    """The pieces of one file, read when they are asked for and kept in a cache."""
 
-    def __init__(self, path: Path, stamp: tuple[int, ...], cache: TileCache) -> None:
-        self.path, self.stamp, self.cache = path, stamp, cache
+    def __init__(self, path: Location, cache: TileCache) -> None:
+        self.path, self.cache = path, cache
         self._number = cache.number()
 
     def read(
-        self, level: int, layout: Pieces, places: list[tuple[int, int]]
-    ) -> Iterator[tuple[tuple[int, int], UInt8[Tensor, "3 _h _w"]]]:
-        """The tiles at rows and columns of a level."""
-        with reading(self.path), self.path.open("rb") as file:
-            if _stamp(file) != self.stamp:
-                raise ImageError("changed while it was read; read it again when it is complete")
-            for place in places:
-                decode = partial(layout.decoded, file, *place)
-                yield place, self.cache.get((self._number, level, *place), decode)
+        self, number: int, level: Level, places: Sequence[Place]
+    ) -> Iterator[tuple[Place, UInt8[Tensor, "3 _h _w"]]]:
+        """The pieces at places of a level, in any order."""
+        kept = {place: self.cache.get((self._number, number, *place)) for place in places}
+        missing = [place for place, pixels in kept.items() if pixels is None]
+        with reading(self.path):
+            for place, pixels in zip(missing, level.pieces(missing), strict=True):
+                self.cache.put((self._number, number, *place), pixels)
+                yield place, pixels
+        yield from ((place, pixels) for place, pixels in kept.items() if pixels is not None)
 
     def keep(
         self, level: int, size: tuple[int, int], read: Callable[[], UInt8[Tensor, "3 h w"]]
     ) -> UInt8[Tensor, "3 h w"]:
         """A smaller copy of a level."""
-        return self.cache.get((self._number, "copy", level, *size), read)
-
-
-def _stamp(file: BinaryIO) -> tuple[int, ...]:
-    """What shows that a file is still the same."""
-    status = os.fstat(file.fileno())
-    return status.st_ino, status.st_size, status.st_mtime_ns
+        key = (self._number, "copy", level, *size)
+        pixels = self.cache.get(key)
+        if pixels is None:
+            pixels = read()
+            self.cache.put(key, pixels)
+        return pixels

@@ -2,7 +2,6 @@
 
 import math
 import threading
-from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -18,7 +17,9 @@ from foveal.images.file_sources import (
     open_source,
 )
 from foveal.images.limits import check_area
+from foveal.images.locations import Location, location
 from foveal.images.nodata import Colour
+from foveal.images.opening import open_special
 from foveal.images.orientation import Window, stored_window, turned_size, turned_upright
 from foveal.images.refusals import reading
 from foveal.images.resampling import (
@@ -42,20 +43,20 @@ class FileImage:
     `ImageError` for a file that cannot be used.
 
     Args:
-        path: of the file.
+        path: of the file, or its URL.
         cache: keeps decoded tiles, of other images too; None: up to 64 MiB of this one.
     """
 
     channels = 3
 
-    def __init__(self, path: str | Path, cache: TileCache | None = None) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Location, cache: TileCache | None = None) -> None:
+        self.path = location(path)
         self.cache = TileCache(PER_IMAGE) if cache is None else cache
         self._source: WholeFile | TiledFile | None = None
         self._pixels: UInt8[Tensor, "3 H W"] | None = None
         self._lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[type["FileImage"], tuple[Path]]:
+    def __reduce__(self) -> tuple[type["FileImage"], tuple[Location]]:
         return FileImage, (self.path,)
 
     @property
@@ -154,10 +155,18 @@ class FileImage:
             return self._source
 
 
-def read(path: str | Path) -> UInt8[Tensor, "3 H W"]:
+def read(path: str | Location) -> UInt8[Tensor, "3 H W"]:
     """Decode an image file, upright. Strides are as decoded, channels last.
 
     Raises:
         ImageError: the file is missing, empty, damaged, too large, not an image, or holds several.
     """
-    return decoded(Path(path))
+    path = location(path)
+    with reading(path):
+        pyramid = open_special(path)
+        if pyramid is not None:
+            check_area(pyramid.levels[0].size, "an image in memory", "read parts", whole=True)
+    if pyramid is None:
+        return decoded(path)
+    level = TiledFile(pyramid, path, TileCache(0)).level(pyramid.levels[0].size)
+    return turned_upright(level.region(0, 0, *level.size), pyramid.orientation)

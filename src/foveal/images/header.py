@@ -2,12 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL.TiffImagePlugin import TiffImageFile
 
 from foveal.images.decoding import exif_orientation, opened, raw_mode, stored_layout
+from foveal.images.locations import Location
+from foveal.images.opening import open_special
 from foveal.images.orientation import turned_size
+from foveal.images.refusals import reading
 
 _COLOURS = {
     **dict.fromkeys(("1", "L", "LA", "La", "I"), "gray"),
@@ -54,12 +56,17 @@ class Header:
         return f"{self.bits}-bit {self.colours} {self.format}"
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Location) -> Header:
     """Read the header of a file.
 
     Raises:
         ImageError: it cannot be used.
     """
+    with reading(path):
+        pyramid = open_special(path)
+    if pyramid is not None:
+        size = turned_size(pyramid.levels[0].size, pyramid.orientation)
+        return Header(pyramid.format, pyramid.colours, pyramid.bits, size, False, False, False)
     with opened(path) as image:
         form = "JPEG" if image.format == "MPO" else str(image.format)
         mode = "I" if image.mode.startswith("I") else image.mode

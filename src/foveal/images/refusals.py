@@ -4,13 +4,13 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import PIL.Image
 
 from foveal.errors import UserError
 from foveal.images import pillow_settings, tiff
 from foveal.images.libtiff import silence_libtiff
+from foveal.images.locations import Location
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000", "PPM")
 """The formats that are read, in Pillow's words."""
@@ -37,7 +37,7 @@ class ImageError(UserError):
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Location) -> Iterator[None]:
     """Read a file inside: with the settings of Pillow, and with every fault as `ImageError`."""
     try:
         with pillow_settings.applied():
@@ -65,12 +65,12 @@ def _line(message: str) -> str:
     return " ".join(message.splitlines())
 
 
-def _unidentified(path: Path) -> str:
-    if path.stat().st_size == 0:
-        return "empty file (0 bytes); copy it again or leave it out"
+def _unidentified(path: Location) -> str:
     remedy = "convert it to 8-bit JPEG, PNG, WebP or TIFF"
     with path.open("rb") as file:
         start = file.read(16)
+        if not start:
+            return "empty file (0 bytes); copy it again or leave it out"
         for name in FORMATS:
             factory, accept = PIL.Image.OPEN[name]
             # accept gives a text where Pillow lacks the library

@@ -1,4 +1,6 @@
-"""How much of the world a pixel shows, where a TIFF says so: micrometres down and across.
+"""How much of the world a pixel shows, where a file says so: micrometres down and across.
+
+Slides and OME-Zarr say it in their own way (`slides.py`, `zarr_arrays.py`); a TIFF in these:
 
 OME-XML            PhysicalSizeX and PhysicalSizeY of the first image
 Aperio             MPP = 0.25
@@ -9,12 +11,12 @@ any TIFF           XResolution and YResolution, per inch or centimetre
 import math
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from foveal._lengths import MICROMETRES, show_length
 from foveal.images import tiff
+from foveal.images.locations import Location
 from foveal.images.orientation import swaps_sides
 from foveal.images.refusals import reading
 
@@ -45,13 +47,18 @@ class Resolution:
         return f"{sides[0]} per pixel" if sides[0] == sides[1] else " x ".join(sides)
 
 
-def resolution(path: Path) -> Resolution | None:
+def resolution(path: Location) -> Resolution | None:
     """Read what a pixel of a file shows, upright; None if the file does not say.
 
     Raises:
         ImageError: the file cannot be used.
     """
-    with reading(path), path.open("rb") as file:
+    from foveal.images.opening import open_parts, open_special  # which build on this
+
+    with reading(path):
+        if (special := open_special(path)) is not None:
+            return special.resolution
+    with reading(path), open_parts(path) as (file, _):
         page = next(tiff.directories(file), None) if file.read(4) in tiff.MAGIC else None
         if page is None:
             return None
@@ -68,7 +75,7 @@ def _described(page: ImageFileDirectory_v2) -> Resolution | None:
     if across is not None and down is not None:
         return Resolution(down, across, "OME-XML")
     aperio = re.search(r"\bMPP *= *([\d.]+)", text) if text.startswith("Aperio") else None
-    side = _number(aperio[1]) if aperio else None
+    side = positive(aperio[1]) if aperio else None
     return None if side is None else Resolution(side, side, "Aperio")
 
 
@@ -80,7 +87,7 @@ def _ome_size(text: str, axis: str) -> float | None:
     size = re.search(rf'\bPhysicalSize{axis}="([^"]*)"', pixels[0])
     unit = re.search(rf'\bPhysicalSize{axis}Unit="([^"]*)"', pixels[0])
     factor = MICROMETRES.get(_unescaped(unit[1]) if unit else "um")
-    number = _number(size[1]) if size else None
+    number = positive(size[1]) if size else None
     return None if number is None or factor is None else number * factor
 
 
@@ -94,7 +101,7 @@ def _of_map(page: ImageFileDirectory_v2) -> Resolution | None:
     unit = _LINEAR.get(keys.get(_LINEAR_UNIT, 9001))
     if len(scale) < 2 or keys.get(_MODEL_TYPE) == _GEOGRAPHIC or unit is None:
         return None
-    across, down = (_number(side) for side in scale[:2])
+    across, down = (positive(side) for side in scale[:2])
     if across is None or down is None:
         return None
     return Resolution(down * unit, across * unit, "GeoTIFF")
@@ -102,13 +109,13 @@ def _of_map(page: ImageFileDirectory_v2) -> Resolution | None:
 
 def _printed(page: ImageFileDirectory_v2) -> Resolution | None:
     unit = _PER.get(page.get(_UNIT, 1))
-    across, down = (_number(page.get(tag)) for tag in (_X, _Y))
+    across, down = (positive(page.get(tag)) for tag in (_X, _Y))
     if unit is None or across is None or down is None:
         return None
     return Resolution(unit / down, unit / across, "TIFF")
 
 
-def _number(value: object) -> float | None:
+def positive(value: object) -> float | None:
     """A positive number, if it is one."""
     try:
         number = float(value)  # type: ignore[arg-type]

@@ -163,19 +163,23 @@ def _below(file: BinaryIO, offset: int) -> tuple[int, ...]:
 
 
 def is_smaller_copy(page: Mapping[int, Any], first: Mapping[int, Any]) -> bool:
-    """Whether a page is a level of the pyramid of the first, or a mask."""
-    marked = bool(page.get(254, 0) & 0b101)  # reduced resolution, or transparency mask
-    return marked or _is_smaller_in_shape(page, first)
+    """Whether a page is a level of the first, or is marked as a reduced copy or a mask."""
+    return page.get(254, 0) & 0b101 != 0 or is_smaller_in_shape(_size(page), _size(first))
 
 
 def is_level(page: ImageFileDirectory_v2, first: ImageFileDirectory_v2) -> bool:
     """Whether a page is a smaller copy of the whole first one, of a kind that is read."""
-    is_mask = bool(page.get(254, 0) & 0b100)
-    return _is_smaller_in_shape(page, first) and not is_mask and _refusal(page) is None
+    is_picture = not page.get(254, 0) & 0b100
+    return is_picture and is_smaller_in_shape(_size(page), _size(first)) and not _refusal(page)
 
 
-def _is_smaller_in_shape(page: Mapping[int, Any], first: Mapping[int, Any]) -> bool:
-    width, height, w, h = (int(each[tag]) for each in (first, page) for tag in (256, 257))
+def _size(page: Mapping[int, Any]) -> tuple[int, int]:
+    return int(page[257]), int(page[256])
+
+
+def is_smaller_in_shape(size: tuple[int, int], first: tuple[int, int]) -> bool:
+    """Whether a height and width are smaller than others, in the same proportion."""
+    (height, width), (h, w) = first, size
     return w < width and h < height and abs(w * height - h * width) <= 2 * (width + height)
 
 

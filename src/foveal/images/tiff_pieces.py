@@ -8,7 +8,7 @@ import io
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -17,6 +17,7 @@ from numpy import ndarray
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from torch import Tensor
 
+from foveal.images.byte_ranges import Range
 from foveal.images.decoding import rgb_pixels
 
 LARGEST_PIECE = 2**24  # pixels; a file of larger ones is decoded whole
@@ -50,11 +51,17 @@ class Pieces:
     tags: dict[int, Any]
     order: str
 
-    def decoded(self, file: BinaryIO, row: int, column: int) -> UInt8[Tensor, "3 h w"]:
-        """Decode a piece of the file; what stands over the edge is cut off."""
+    def ranges(self, row: int, column: int) -> list[Range]:
+        """Where the bytes of a piece are."""
         here = np.s_[:, row * self.group : (row + 1) * self.group, column]
-        places = zip(self.offsets[here].ravel(), self.counts[here].ravel(), strict=True)
-        data = [_read(file, int(offset), int(count)) for offset, count in places]
+        return list(
+            zip(
+                self.offsets[here].ravel().tolist(), self.counts[here].ravel().tolist(), strict=True
+            )
+        )
+
+    def decoded(self, data: Sequence[bytes], row: int, column: int) -> UInt8[Tensor, "3 h w"]:
+        """Decode a piece from the bytes of its ranges; what stands over the edge is cut off."""
         height = min(self.piece[0], self.size[0] - row * self.piece[0])
         width = min(self.piece[1], self.size[1] - column * self.piece[1])
         is_tile = _TILE_WIDTH in self.tags
@@ -149,14 +156,6 @@ def _problem(
     if beyond.any():
         return f"{beyond.sum()} of {expected} tiles lie beyond the end of the file"
     return None
-
-
-def _read(file: BinaryIO, offset: int, count: int) -> bytes:
-    file.seek(offset)
-    data = file.read(count)
-    if len(data) < count:
-        raise OSError(f"{count - len(data)} of {count} bytes of a tile are missing")
-    return data
 
 
 def _tiff(order: str, tags: dict[int, Any], places: int, data: Sequence[bytes]) -> bytes:

@@ -3,7 +3,7 @@
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 
 from jaxtyping import UInt8
 from torch import Tensor
@@ -34,17 +34,18 @@ class TileCache:
         """A number that no other file has, to begin its keys with."""
         return next(self._numbers)
 
-    def get(self, key: Hashable, read: Callable[[], Pixels]) -> Pixels:
-        """What is kept under a key; else it is read, and kept if there is room."""
+    def get(self, key: Hashable) -> Pixels | None:
+        """What is kept under a key."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
-                return self._kept[key]
-        pixels = read()
+            return self._kept.get(key)
+
+    def put(self, key: Hashable, pixels: Pixels) -> None:
+        """Keep pixels if there is room."""
         with self._lock:
             if key not in self._kept and pixels.nbytes <= self.limit:
                 self._kept[key] = pixels
                 self._bytes += pixels.nbytes
             while self._bytes > self.limit:
                 self._bytes -= self._kept.popitem(last=False)[1].nbytes
-        return pixels

@@ -167,7 +167,7 @@ class SecondGlance:
         views = boxes.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         learns = getattr(scorer, "training", False) and not getattr(scorer, "frozen", False)
         at_once = len(views) if learns else max(1, LARGE // math.prod(self.box))
-        maps = torch.cat([score(scorer, part) for part in views.split(at_once)])
+        maps = torch.cat([score(scorer, part) for part in torch.split(views, at_once)])
         return self.of_maps(maps, regions)
 
     def of_maps(self, maps: Float[Tensor, "BM n"], regions: Regions) -> Float[Tensor, "B N"]:
@@ -205,7 +205,8 @@ class SecondGlance:
     def _starts(self, corner: Int[Tensor, "B M 2"]) -> Int[Tensor, "B M 2"]:
         """The first pixels of the closer view that are read for regions, on the border of cells."""
         last = corner.new_tensor([v - b for v, b in zip(self.view, self.box, strict=True)])
-        return (self.stride * (corner - self._before)).clamp(min=0).minimum(last)
+        first: Tensor = self.stride * (corner - self._before)
+        return first.clamp(min=0).minimum(last)
 
 
 def _pair(sides: Iterable[int]) -> tuple[int, int]:

@@ -24,7 +24,7 @@ _MARGIN = 0.25  # of a patch, on every side, for shifts and zooms
 
 
 def strips_of(
-    splits: Splits, proposed: Proposed, *, patch: int, validated: int
+    splits: Splits, proposed: Proposed, *, patch: int, validated: int, memory: int = 2**30
 ) -> tuple[Strips, Strips]:
     """The proposed windows of training and of validation images as strips.
 
@@ -33,12 +33,13 @@ def strips_of(
         proposed: windows of each.
         patch: side of a window in pixels, without the margins.
         validated: number of windows of a validation image, as many as are read in a step.
+        memory: bytes of strips to keep of each of the two; others are cut again.
     """
     side = patch + 2 * round(_MARGIN * patch)
     few = [windows[:validated] for windows in proposed.validation]
     return (
-        Strips(splits.train, proposed.train, side=side),
-        Strips(splits.validation, few, side=side),
+        Strips(splits.train, proposed.train, side=side, memory=memory),
+        Strips(splits.validation, few, side=side, memory=memory),
     )
 
 

@@ -12,6 +12,8 @@ goes on with the phase it was in.
 import math
 from dataclasses import replace
 
+from torch import Tensor
+
 from foveal.data import Dataset, Splits
 from foveal.data.dataset import sizes
 from foveal.experiment import seeded
@@ -24,7 +26,8 @@ from foveal.phases.reader import Reader
 from foveal.phases.reading import read, strips_of, votes_of
 from foveal.phases.reranking import rerank
 from foveal.phases.strips import Strips
-from foveal.phases.teaching import support_of, target_of, teach
+from foveal.phases.targets import Target, closer_target_of, support_of, target_of
+from foveal.phases.teaching import teach
 from foveal.phases.view_classifier import FittedHead, fit_global_head, mix
 from foveal.proposals import Trunk, reduction
 from foveal.runs.folder import RunFolder
@@ -70,7 +73,10 @@ def begin(
     few = max(1, beginning.read_windows)
     if not proposed.trusted:
         proposed = _rerank(reader, proposed, splits, training, folder, log)
-    train, validation = strips_of(splits, proposed, patch=model.patch[0], validated=few)
+    memory = min(2**30, hardware.kept_bytes())
+    train, validation = strips_of(
+        splits, proposed, patch=model.patch[0], validated=few, memory=memory
+    )
     log.begin("read", f"{few} of {len(proposed.train[0])} proposed windows an image")
     read(
         reader,
@@ -83,7 +89,7 @@ def begin(
         progress=log.verbose,
     )
     log.end("the encoder reads proposed windows")
-    _teach(model, reader, splits, train, proposed, training, log)
+    _teach(model, reader, splits, train, training, log)
     if fitted is not None and (mixture := mix(model, fitted, splits.validation)) is not None:
         folder.keep("mixture", vars(mixture))
         log.log(f"  {mixture}")
@@ -202,19 +208,34 @@ def _teach(
     reader: Reader,
     splits: Splits,
     strips: Strips,
-    proposed: Proposed,
     training: Training,
     log: PhaseLog,
 ) -> None:
     log.begin("teach", "the scorer, where the windows lie that tell the labels")
     total = len(strips)
     votes = votes_of(reader, strips, lambda done: log.count(done, total), most=TAUGHT)
-    targets = []
+    targets, supports = list[Target](), list[Tensor]()
     for index, windows in enumerate(strips.windows):
         example = splits.train[index]
-        support = support_of(votes[index], example.label)
-        targets.append(target_of(model, example.image, windows[:TAUGHT], support))
+        supports.append(support_of(votes[index], example.label))
+        found = target_of(model, example.image, windows[:TAUGHT], supports[-1])
+        targets.append(found._replace(places=found.places.to_sparse()))  # most are 0
     teach(model, splits.train, targets, seed=training.seed, progress=log.count)
+    if model.second is not None:
+        closer = [
+            closer_target_of(
+                model, splits.train[index].image, windows[:TAUGHT], supports[index], targets[index]
+            )
+            for index, windows in enumerate(strips.windows)
+        ]
+        teach(
+            model,
+            splits.train,
+            targets,
+            seed=training.seed,
+            closer=closer,
+            progress=log.count,
+        )
     log.end("done")
 
 

@@ -1,91 +1,34 @@
 """Teach: a scorer learns from the votes of windows where to look in the small view.
 
 The network of the scorer is frozen, so its features are computed once per image; of so many images
-as memory holds them, those first whose windows differ most. The target of an image is a
-distribution over the cells of its view,
+as memory holds them, those first whose windows differ most. The loss is the cross-entropy of the
+scores' softmax to the targets of `foveal.phases.targets`.
 
-    target_n  ~  sum over windows q about cell n of softmax(support)_q
-
-with the log-odds that the votes of window q give to the image's label as support. The loss is the
-cross-entropy of the scores' softmax, with a weight for each image: 0 where all windows support the
-label equally, 1 where a single one does.
+Where the model glances twice, the same layers then learn from both resolutions: from the view, and
+from the closer view of the regions that the scorer would look at again and of those that hold the
+evidence.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Float16, Int
+from jaxtyping import Float, Float16
 from torch import Tensor
 from torch.optim import AdamW
 
 from foveal._seeding import ORDER, derived_generator
 from foveal.data import Dataset
-from foveal.images import Image
 from foveal.models import PatchClassifier
+from foveal.models.second_glance import Regions
 from foveal.nn.scorers import BackboneScorer
+from foveal.phases.targets import CloserTarget, Target
 from foveal.schedules import cosine
-from foveal.windows import centres
 
 _PASSES, _BATCH, _LEARNING_RATE = 12, 16, 2e-3
 _FEWEST = 64  # images to teach with, whatever memory they take
-
-
-def support_of(votes: Float[Tensor, "Q classes"], label: int | Tensor) -> Float[Tensor, " Q"]:
-    """What the vote of each window adds to the image's label, in nats: its log-odds.
-
-    For several labels, their sum over the labels that the image bears.
-    """
-    if isinstance(label, int):
-        others = votes.clone()
-        others[:, label] = -torch.inf
-        return votes[:, label] - others.logsumexp(dim=1)
-    return (votes * label).sum(dim=1)
-
-
-class Target(NamedTuple):
-    """Where the evidence of an image is, over the cells of its view.
-
-    Attributes:
-        places: (N,), of sum 1.
-        decided: in [0, 1]; 0: no cell is better than another.
-    """
-
-    places: Float[Tensor, " N"]
-    decided: float
-
-
-def target_of(
-    model: PatchClassifier,
-    image: Image,
-    windows: Int[Tensor, "Q 4"],
-    support: Float[Tensor, " Q"],
-) -> Target:
-    """Spread what windows say over the cells of the view that see the same.
-
-    Args:
-        model: whose view it is.
-        image: that the windows lie in.
-        windows: that were read.
-        support: of each for the image's label, see `support_of`.
-    """
-    share = support.softmax(dim=0)
-    entropy = float(torch.special.entr(share).sum())
-    decided = 1 - entropy / math.log(len(share)) if len(share) > 1 else 1.0
-    cells, inside = _cells(model, image)
-    distance = (cells[:, None] - centres(windows)).abs().amax(dim=2)  # (N, Q)
-    near = (1 - distance * (4 / min(model.patch))).clamp(min=0)
-    nearest = distance.masked_fill(~inside[:, None], torch.inf).argmin(dim=0)
-    near[nearest, torch.arange(len(windows))] += 1e-3  # a cell at least for every window
-    near = near * inside[:, None]
-    return Target((near / near.sum(dim=0) * share).sum(dim=1), decided)
-
-
-def _cells(model: PatchClassifier, image: Image) -> tuple[Float[Tensor, "N 2"], Bool[Tensor, " N"]]:
-    """Centres of the cells of the view in the image, and whether they lie inside."""
-    windows, inside = model.geometry.windows([image], torch.device("cpu"))
-    return centres(windows).view(-1, 2), inside.view(-1)
+_CELLS_AT_ONCE = 2**18  # whose features are in single precision together
+_OUTSIDE = -1e4  # score of what cannot be selected
 
 
 def teach(
@@ -96,6 +39,7 @@ def teach(
     seed: int,
     passes: int = _PASSES,
     memory: int = 2**30,
+    closer: Sequence[CloserTarget] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Train the last layers of the scorer on targets; nothing else of the model changes.
@@ -108,12 +52,14 @@ def teach(
         passes: over the images.
         memory: bytes of features to keep, in half precision. Where the images need more, those that
             say least about where to look are left out.
+        closer: of each image, if the scorer is to learn from a second glance, too.
         progress: called with the number of steps done, and of all.
     """
     scorer = model.scorer
     assert isinstance(scorer, BackboneScorer)
-    kept = _KeptFeatures(model, scorer, images)
-    most = max(_FEWEST, memory // kept[0].nbytes)
+    views = _View(model, scorer, images, targets)
+    sights = [views, _CloserView(model, scorer, images, closer)] if closer else [views]
+    most = max(_FEWEST, memory // sum(sight[0].nbytes for sight in sights))
     decided = torch.tensor([target.decided for target in targets])
     chosen = decided.argsort(descending=True, stable=True)[:most].sort().values
     optimiser = AdamW(scorer.score.parameters(), lr=_LEARNING_RATE, weight_decay=0.01)
@@ -125,35 +71,86 @@ def teach(
         for some in torch.split(order, _BATCH):
             for group in optimiser.param_groups:
                 group["lr"] = _LEARNING_RATE * cosine(done / steps)
-            features = torch.cat([kept[index] for index in some.tolist()]).float()
-            scores = scorer.score_features(features).flatten(1)
-            loss = _loss(scores, [targets[index] for index in some.tolist()])
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            for sight in sights:
+                sight.learn(some.tolist(), 1 / len(sights))
             optimiser.step()
             done += 1
             progress(done, steps)
 
 
-def _loss(scores: Float[Tensor, "B N"], targets: Sequence[Target]) -> Float[Tensor, ""]:
-    places = torch.stack([target.places for target in targets]).to(scores)
-    weights = torch.tensor([target.decided for target in targets]).to(scores)
-    losses = -(places * scores.log_softmax(dim=1)).sum(dim=1)
-    return (losses * weights).sum() / weights.sum().clamp(min=1e-6)
-
-
-class _KeptFeatures:
+class _View:
     """What the frozen network of the scorer makes of the views, computed once."""
 
-    def __init__(self, model: PatchClassifier, scorer: BackboneScorer, images: Dataset) -> None:
-        self.model, self.scorer, self.images = model, scorer, images
+    def __init__(
+        self,
+        model: PatchClassifier,
+        scorer: BackboneScorer,
+        images: Dataset,
+        targets: Sequence[Target],
+    ) -> None:
+        self.model, self.scorer, self.images, self.targets = model, scorer, images, targets
         self.device = next(scorer.parameters()).device
         self._kept = dict[int, Tensor]()
 
+    def learn(self, some: list[int], share: float) -> None:
+        """Add to the gradient of the scorer's last layers what the images with these numbers say.
+
+        Args:
+            some: the images of a step.
+            share: of this sight in the loss.
+        """
+        weights = torch.tensor([self.targets[index].decided for index in some]).to(self.device)
+        total = weights.sum().clamp(min=1e-6)
+        at_once = max(1, _CELLS_AT_ONCE // self.targets[some[0]].places.numel())
+        for start in range(0, len(some), at_once):
+            part = some[start : start + at_once]
+            scores = self.scores(part)
+            places = torch.stack([self.targets[index].places.to_dense() for index in part])
+            losses = -(places.to(scores) * scores.log_softmax(dim=1)).sum(dim=1)
+            loss = (losses * weights[start : start + at_once]).sum() / total
+            (loss if share == 1 else loss * share).backward()  # type: ignore[no-untyped-call]
+
+    def scores(self, some: list[int]) -> Float[Tensor, "B N"]:
+        """Scores of the cells of images."""
+        features = torch.cat([self[index] for index in some]).float()
+        return self.scorer.score_features(features).flatten(1)
+
+    def inputs(self, index: int) -> Float[Tensor, "_b C _h _w"]:
+        """What is seen of an image."""
+        return self.model.geometry.views([self.images[index].image], self.device)
+
     @torch.no_grad()
-    def __getitem__(self, index: int) -> Float16[Tensor, "1 D rows columns"]:
+    def __getitem__(self, index: int) -> Float16[Tensor, "_b D rows columns"]:
         if index in self._kept:
             return self._kept[index]
-        view = self.model.geometry.views([self.images[index].image], self.device)
-        self._kept[index] = self.scorer.features(view).half()
+        self._kept[index] = self.scorer.features(self.inputs(index)).half()
         return self._kept[index]
+
+
+class _CloserView(_View):
+    """The same of the regions of a second glance."""
+
+    def __init__(
+        self,
+        model: PatchClassifier,
+        scorer: BackboneScorer,
+        images: Dataset,
+        closer: Sequence[CloserTarget],
+    ) -> None:
+        super().__init__(model, scorer, images, [each.target for each in closer])
+        self.closer = closer
+
+    def scores(self, some: list[int]) -> Float[Tensor, "B N"]:
+        assert self.model.second is not None
+        maps = super().scores(some)  # (B M, n)
+        each = zip(*(self.closer[index].regions for index in some), strict=True)
+        regions = Regions(*(torch.cat(parts).to(maps.device) for parts in each))
+        found = self.model.second.of_maps(maps, regions)
+        return torch.where(regions.inside, found, _OUTSIDE)
+
+    def inputs(self, index: int) -> Float[Tensor, "_b C _h _w"]:
+        assert self.model.second is not None
+        regions = self.closer[index].regions
+        boxes = self.model.second.boxes([self.images[index].image], regions)
+        return boxes.flatten(0, 1).to(self.device)

@@ -97,6 +97,8 @@ def _apart(model: Model, image: tuple[int, int]) -> int:
     assert model.view is not None
     assert isinstance(model.patch, int)
     scale = min(view / side for view, side in zip(model.view, image, strict=True))
+    if model.glances == 2 and model.closer is not None:
+        scale *= model.closer  # the map that windows are selected in
     return max(1, round(model.patch * scale / 2 / _SCORER_STRIDE))
 
 

@@ -20,6 +20,7 @@ from foveal._terminal import note
 from foveal.data.folder.table import shorten
 from foveal.errors import UserError
 from foveal.experiment import Experiment
+from foveal.images.locations import absolute
 from foveal.phases import launch
 from foveal.planning.folder import folder
 from foveal.report.folds import format_folds, summarise_folds
@@ -99,7 +100,7 @@ def _check_unchanged(table: Path, asked: Mapping[str, Any]) -> None:
     recorded = [row.image for row in data_table.read(table, multilabel=asked["multilabel"])]
     now = read_whole(asked["data"], multilabel=asked["multilabel"]).images
     before, after = (
-        {(os.path.abspath(image.path), image.label, image.group) for image in images}
+        {(absolute(image.path), image.label, image.group) for image in images}
         for images in (recorded, now)
     )
     if changed := sorted({os.path.basename(path) for path, *_ in before ^ after}):

@@ -205,6 +205,9 @@ def _infer_model(model: Model, image: sizing.Size, *, pretrained: bool) -> Model
         aggregator=model.aggregator or ("vote" if pretrained else "max"),
         pretrained=pretrained,
     )
+    if inferred.glances == 2 and inferred.closer is None:
+        assert inferred.view is not None
+        inferred = replace(inferred, closer=sizing.closer(inferred.view, image))
     return beginnings.infer_networks(inferred, image)
 
 
@@ -280,9 +283,12 @@ def _describe_model(
     complete = None not in (given.view, given.patch, given.k)
     source = "as given" if complete else "inferred from the images"
     scale = min(v / side for v, side in zip(model.view, image, strict=True))
+    share = f"{100 * scale:.0f} % scale"
+    if model.glances == 2 and model.closer is not None:
+        share += f", its best regions again at {100 * scale * model.closer:.0f} %"
     seen = min(1.0, model.k * model.patch**2 / (image[0] * image[1]))
     return (
-        f"{source}: view {_shown(model.view)} ({100 * scale:.0f} % scale), {model.k} patches of "
+        f"{source}: view {_shown(model.view)} ({share}), {model.k} patches of "
         f"{model.patch} px ({100 * seen:.1f} % of the pixels), {optimisation.steps} steps"
     )
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from foveal.errors import UserError
-from foveal.settings import Optimisation
+from foveal.settings import CLOSER, Optimisation
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -47,6 +47,17 @@ def scaled_view(image: Size, scale: float) -> Size:
     """The image at a scale, in whole cells of the scorer, at least 32 px a side."""
     height, width = (max(32, round(side * scale / 8) * 8) for side in image)
     return height, width
+
+
+def closer(view: Size, image: Size) -> int:
+    """Resolution of a second glance in that of the view: 4, or 2 where that is more than the
+    image has.
+
+    >>> closer((512, 512), (4096, 4096)), closer((512, 512), (1024, 2000))
+    (4, 2)
+    """
+    scale = min(seen / side for seen, side in zip(view, image, strict=True))
+    return CLOSER if CLOSER * scale <= 1 else 2
 
 
 def patch(image: Size) -> int:

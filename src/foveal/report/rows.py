@@ -71,7 +71,7 @@ def lines_for(path: Path) -> Lines:
     """
     formats: dict[str, Lines] = {".csv": csv_lines, ".jsonl": json_lines}
     if path.suffix.lower() not in formats:
-        raise UserError(f"--output {path}: the file must end in .csv or .jsonl")
+        raise UserError(f"--output {path}: the file must end in .csv, .jsonl or .parquet")
     return formats[path.suffix.lower()]
 
 

@@ -9,7 +9,6 @@ into test. So a run reads its splits from here, and names what has changed since
 
 import csv
 import io
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from foveal.data.folder.listed import ListedImage
 from foveal.data.folder.table import shorten
 from foveal.data.labels import LabelName
 from foveal.errors import UserError
+from foveal.images.locations import Location, absolute, is_there, location
 
 _COLUMNS = ("split", "file", "path", "label", "group", "size", "sha256")
 _SPLITS = ("train", "validation", "test")
@@ -69,7 +69,7 @@ def write(file: Path, splits: Splits) -> bool:
         found = fingerprints([image.path for image in part.images])
         for image, content in zip(part.images, found, strict=True):
             label = image.label if isinstance(image.label, str) else SEPARATOR.join(image.label)
-            place = os.path.abspath(image.path)
+            place = absolute(image.path)
             rows.writerow(
                 (name, image.file, place, label, image.group or "", *(content or _UNREADABLE))
             )
@@ -99,7 +99,7 @@ def _recorded(row: Mapping[str, str], *, multilabel: bool) -> Recorded:
     if multilabel:
         label = tuple(row["label"].split(SEPARATOR)) if row["label"] else ()
     split, group = row["split"], row["group"] or None
-    image = ListedImage(Path(row["path"]), row["file"], label, split, group)
+    image = ListedImage(location(row["path"]), row["file"], label, split, group)
     return Recorded(image, Fingerprint(int(row["size"]), row["sha256"]))
 
 
@@ -122,14 +122,14 @@ def recorded_splits(
     """
     rows = read(table, multilabel=multilabel)
     _check_known(table, rows, classes)
-    gone = [row.image.file for row in rows if not os.path.exists(row.image.path)]
+    gone = [row.image.file for row in rows if not is_there(row.image.path)]
     if len(gone) == len(rows):
         raise UserError(
             f"none of the {len(rows)} images of the run exists any more, as {rows[0].image.path}:"
             " move the data back, or give --data"
         )
     notes: list[str] = []
-    boxes: dict[Path, Int[Tensor, "n 4"]] = {}
+    boxes: dict[Location, Int[Tensor, "n 4"]] = {}
     try:
         now = named_parts(read_now())
     except UserError as error:
@@ -191,8 +191,8 @@ def overlap(table: Path, data: ImageFiles, *, multilabel: bool) -> dict[str, lis
 
 def _differences(rows: Sequence[Recorded], now: Sequence[ListedImage]) -> list[str]:
     """Remarks on new images, and on images whose label is another one."""
-    known = {os.path.abspath(row.image.path): row.image.label for row in rows}
-    labels = {os.path.abspath(image.path): image for image in now}
+    known = {absolute(row.image.path): row.image.label for row in rows}
+    labels = {absolute(image.path): image for image in now}
     new = [image.file for path, image in labels.items() if path not in known]
     other = [
         f"{image.file} ({image.label}, was {known[path]})"

@@ -21,9 +21,11 @@ from foveal.errors import UserError
 from foveal.experiment import Experiment
 from foveal.images import FileImage, Image, ImageError
 from foveal.images.conversion import NO_IMAGE, Source, as_image
+from foveal.images.locations import Location, RemoteFile, is_there, is_zarr, location
+from foveal.runs.path_tables import TABLES, listed_files
 
-Listed = Path | Image | ImageError
-"""A file, an image in memory, or why pixels in memory cannot be used."""
+Listed = Location | Image | ImageError
+"""A file, here or remote, an image in memory, or why pixels in memory cannot be used."""
 
 
 class ImageList(Sequence[Image]):
@@ -49,17 +51,17 @@ class ImageList(Sequence[Image]):
         source = self.sources[index]
         if isinstance(source, ImageError):
             raise source
-        return FileImage(source) if isinstance(source, Path) else source
+        return FileImage(source) if isinstance(source, Path | RemoteFile) else source
 
 
 def list_images(images: Source | Iterable[Source]) -> ImageList:
     """List all images of the sources that `Run.predict` takes; files are not opened.
 
     Of a folder, those count that training would count; see `foveal.data.folder.tree`. A file that
-    is named itself, or by a pattern, is listed whatever its name.
+    is named itself, by a table or by a pattern, is listed whatever its name.
 
     Raises:
-        UserError: a folder or pattern without an image, a table, or a pipe.
+        UserError: a folder, table or pattern without an image, or a pipe.
         TypeError: an object that is no image, with its number.
     """
     notes: list[str] = []
@@ -105,8 +107,9 @@ def image_size(experiment: Experiment) -> tuple[int, int]:
 
 def _add(source: Source | Iterable[Source], listed: list[Listed], notes: list[str]) -> None:
     """Add the images of a source to a list."""
-    if isinstance(source, str | Path):
-        listed += _files(Path(source), notes)
+    if isinstance(source, str | Path | RemoteFile):
+        place = location(source)
+        listed += [place] if isinstance(place, RemoteFile) else _files(place, notes)
     elif isinstance(source, Tensor | np.ndarray) and source.ndim == 4:
         listed += [_in_memory(each) for each in source]
     elif isinstance(source, Tensor | np.ndarray | PIL.Image.Image | Image):
@@ -126,21 +129,16 @@ def _in_memory(source: Source) -> Image | ImageError:
         return ImageError(str(error))
 
 
-def _files(path: Path, notes: list[str]) -> list[Path]:
-    """The path itself, the images of a folder, or the matches of a glob pattern."""
-    if path.is_dir():
+def _files(path: Path, notes: list[str]) -> list[Location]:
+    """The path itself, the images of a folder or table, or the matches of a glob pattern."""
+    if path.is_dir() and not is_zarr(path):
         images, left_out = list_folder(path)
         notes += [f"{path}: {note}" for note in left_out]
-        return images
+        return list(images)
     if path.exists() or not glob.has_magic(str(path)):
-        if path.exists() and not path.is_file():
+        if path.exists() and not is_there(path):
             raise UserError(f"{path}: a pipe or a device, not an image file: write it to a file")
-        if path.suffix.lower() in (".csv", ".tsv"):
-            raise UserError(
-                f"{path}: a table, not an image: name images or folders, or judge the labels in it"
-                " by foveal evaluate RUN --data"
-            )
-        return [path]
+        return listed_files(path) if path.suffix.lower() in TABLES else [path]
     _check_readable(path)
     found = sorted(glob.glob(str(path), recursive=True))
     if not found:

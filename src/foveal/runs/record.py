@@ -14,6 +14,7 @@ from pydantic import StrictInt
 from torch import nn
 
 import foveal
+from foveal.data import Splits
 from foveal.errors import UserError
 from foveal.experiment import CachedCall, Experiment
 from foveal.runs import data_table
@@ -39,22 +40,35 @@ def record(folder: RunFolder, experiment: Experiment) -> None:
     Raises:
         TypeError: a part of the model is not of this package.
     """
+    record_model(folder, experiment, experiment.splits)
+    data_table.write(folder.data_file, experiment.splits())
+    record_options(folder, experiment.recipe, experiment.options)
+
+
+def record_model(folder: RunFolder, experiment: Experiment, splits: Callable[[], Splits]) -> None:
+    """Write down what the model is.
+
+    Args:
+        folder: of the run.
+        experiment: what was or is to be trained.
+        splits: reads its images; a call of a function of this package with plain values.
+
+    Raises:
+        TypeError: a part of the model is not of this package.
+    """
+    beginning = experiment.beginning
     folder.write_model(
         {
             **_version(),
             "classes": list(experiment.classes),
             "multilabel": experiment.multilabel,
             "model": describe(experiment.model),
-            "data": describe(experiment.splits),
+            "data": describe(splits),
             "objective": describe(experiment.objective),
             "training": _plain(asdict(experiment.training)),
-            "beginning": None
-            if experiment.beginning is None
-            else _plain(asdict(experiment.beginning)),
+            "beginning": None if beginning is None else _plain(asdict(beginning)),
         }
     )
-    data_table.write(folder.data_file, experiment.splits())
-    record_options(folder, experiment.recipe, experiment.options)
 
 
 def record_options(folder: RunFolder, recipe: str, options: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ from foveal.runs.data_table import overlap
 from foveal.runs.folder import Name, RunFolder
 from foveal.runs.inputs import image_size, list_images, own_test_images
 from foveal.runs.record import restore
+from foveal.runs.sharing import downloaded, is_on_hub
 from foveal.runs.thresholds import Threshold, asked_thresholds, kept_thresholds
 from foveal.runs.untrained import untrained_scorers
 
@@ -46,7 +47,7 @@ class Run:
 
     path: Path
     experiment: Experiment
-    checkpoint: str
+    checkpoint: Name
 
     @property
     def model(self) -> nn.Module:
@@ -227,6 +228,46 @@ class Run:
             thresholds=None if kept is None else [kept.classes[name] for name in self.classes],
         )
 
+    def save_pretrained(self, folder: str | Path, *, report: Report | None = None) -> None:
+        """Write the run for others, without the names of your files; see `foveal.runs.sharing`.
+
+        Args:
+            folder: a new one, which `foveal.load` reads, with a model card.
+            report: figures for the card; None: the run is evaluated on its own test images, if
+                they are there.
+
+        Raises:
+            UserError: there is something in the folder, or it cannot be written.
+        """
+        from foveal.runs import sharing
+
+        sharing.save(self, Path(folder), report or self._own_report())
+
+    def push_to_hub(self, name: str, *, private: bool = True, report: Report | None = None) -> str:
+        """Upload what `save_pretrained` writes to the hub of Hugging Face.
+
+        Args:
+            name: org/name of the repository, which is made if there is none.
+            private: whether a new repository can be seen by its owner alone.
+            report: see `save_pretrained`.
+
+        Returns:
+            The address that `foveal.load` takes, hf-hub:org/name.
+
+        Raises:
+            UserError: the hub refuses it or cannot be reached.
+        """
+        from foveal.runs import sharing
+
+        return sharing.push(self, name, report or self._own_report(), private=private)
+
+    def _own_report(self) -> Report | None:
+        """Figures on images that it was not trained on, if these can be read."""
+        try:
+            return self.evaluate()
+        except UserError:
+            return None
+
     def look(self, asked: Input) -> Look:
         """Predict one image and draw where the model looked."""
         from foveal.report.looks import explain
@@ -246,12 +287,15 @@ def load(path: str | Path, *, device: str | torch.device | None = None) -> Run:
     Nothing that is read can execute code: settings are plain YAML, weights are safetensors.
 
     Args:
-        path: the folder of the run.
+        path: the folder of the run, or hf-hub:org/name, maybe with @revision: a run on the hub of
+            Hugging Face, which is downloaded once.
         device: where the model is moved; None: the CPU.
 
     Raises:
         UserError: no such run, no weights yet, damaged, or made by a newer foveal.
     """
+    if is_on_hub(path):
+        path = downloaded(path)
     folder = RunFolder.open(path)
     if folder.is_cross_validation:
         raise UserError(

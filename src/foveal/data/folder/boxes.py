@@ -1,7 +1,6 @@
 """Boxes around the evidence, from `boxes.csv`; used only to report whether windows hit them."""
 
 import math
-import os
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cache
@@ -15,11 +14,12 @@ from foveal.data.folder import table
 from foveal.data.folder.listing import ListedImage
 from foveal.data.folder.table import shorten, user_error
 from foveal.images import FileImage, ImageError
+from foveal.images.locations import Location, is_there
 
 
 def read(
     path: Path, images: Iterable[ListedImage]
-) -> tuple[dict[Path, Int[Tensor, "n 4"]], tuple[str, ...]]:
+) -> tuple[dict[Location, Int[Tensor, "n 4"]], tuple[str, ...]]:
     """Read `boxes.csv`: a row `file,x0,y0,x1,y1` per box, in pixels of the upright image.
 
     Fractional coordinates are rounded outwards. A box must lie inside its image, so the headers of
@@ -37,7 +37,7 @@ def read(
         UserError: a row is not a box, names an unknown file, or lies outside its image.
     """
     known = {image.path for image in images}
-    found: dict[Path, list[tuple[int, int, int, int]]] = defaultdict(list)
+    found: dict[Location, list[tuple[int, int, int, int]]] = defaultdict(list)
     malformed, unknown, outside, unlisted = [], [], [], 0
     rows = table.read(path, ("file", "x0", "y0", "x1", "y1"))
     size = cache(_size)
@@ -48,8 +48,8 @@ def read(
         if box is None:
             malformed.append(place)
         elif file not in known:
-            unlisted += os.path.isfile(file)
-            unknown += [] if os.path.isfile(file) else [place]
+            unlisted += is_there(file)
+            unknown += [] if is_there(file) else [place]
         else:
             height, width = size(file) or (math.inf, math.inf)
             top, left, bottom, right = box
@@ -81,7 +81,7 @@ def _box(cells: dict[str, str]) -> tuple[int, int, int, int] | None:
     return box if x0 < x1 and y0 < y1 else None
 
 
-def _size(file: Path) -> tuple[int, int] | None:
+def _size(file: Location) -> tuple[int, int] | None:
     try:
         return FileImage(file).size
     # `check` reports unreadable images

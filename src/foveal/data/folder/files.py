@@ -15,6 +15,7 @@ from foveal.data.folder.listing import natural_key
 from foveal.data.folder.table import shorten, user_error
 from foveal.data.labels import Label, Labels
 from foveal.images import FileImage
+from foveal.images.locations import Location
 
 
 class ImageFiles:
@@ -37,7 +38,7 @@ class ImageFiles:
         self,
         images: Sequence[ListedImage],
         classes: tuple[str, ...],
-        boxes: dict[Path, Int[Tensor, "n 4"]] | None = None,
+        boxes: dict[Location, Int[Tensor, "n 4"]] | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
         self.images = tuple(images)

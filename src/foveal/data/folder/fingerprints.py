@@ -5,13 +5,13 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from foveal.data.dataset import Splits
 from foveal.data.folder.files import ImageFiles
 from foveal.data.folder.table import shorten
 from foveal.data.labels import text
+from foveal.images.locations import Location
 
 _WHOLE = 2**26  # bytes up to which all of a file is read
 _PIECES, _PIECE = 16, 2**20  # of a larger file: so many pieces of so many bytes, evenly spaced
@@ -35,7 +35,7 @@ class Fingerprint(NamedTuple):
     sha256: str
 
 
-def fingerprint(file: Path) -> Fingerprint | None:
+def fingerprint(file: Location) -> Fingerprint | None:
     """The fingerprint of a file; None if it cannot be read."""
     try:
         found = os.stat(file)
@@ -44,7 +44,7 @@ def fingerprint(file: Path) -> Fingerprint | None:
         return None
 
 
-def fingerprints(files: Sequence[Path]) -> list[Fingerprint | None]:
+def fingerprints(files: Sequence[Location]) -> list[Fingerprint | None]:
     """The fingerprints of many files, four at a time."""
     with ThreadPoolExecutor(4, "hash") as pool:
         return list(pool.map(fingerprint, files))
@@ -112,7 +112,7 @@ def leaks(splits: Splits) -> list[str]:
     return warnings
 
 
-def among(files: Sequence[Path], known: Iterable[Fingerprint]) -> list[Path]:
+def among(files: Sequence[Location], known: Iterable[Fingerprint]) -> list[Location]:
     """The files whose content is among known ones; only those of a known size are read."""
     wanted = set(known)
     sizes = {each.size for each in wanted}
@@ -121,7 +121,7 @@ def among(files: Sequence[Path], known: Iterable[Fingerprint]) -> list[Path]:
     return [file for file, each in zip(candidates, found, strict=True) if each in wanted]
 
 
-def size(file: Path) -> int | None:
+def size(file: Location) -> int | None:
     """The size of a file in bytes; None if there is no such file."""
     try:
         return os.stat(file).st_size

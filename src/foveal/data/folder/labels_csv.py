@@ -3,7 +3,6 @@
 A `|` in any label makes the data set multi-label: `cat|dog` has both classes, an empty cell none.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from foveal.data.folder import table
 from foveal.data.folder.listed import ListedImage, Listing, split_of
 from foveal.data.folder.table import shorten, user_error
 from foveal.data.labels import LabelName
+from foveal.images.locations import Location, is_there
 
 SEPARATOR = "|"
 _NO_CLASS = ("file", "label", "split", "group")  # columns that are not the name of a class
@@ -25,7 +25,7 @@ def read(path: Path, *, multilabel: bool = False) -> Listing:
     """List the images of a CSV.
 
     Args:
-        path: the CSV; files are relative to its folder.
+        path: the CSV; files are relative to its folder, or URLs.
         multilabel: read labels as sets of classes even if no label has a `|`; without a column
             `label`, every column of 0 and 1 is a class.
 
@@ -37,7 +37,7 @@ def read(path: Path, *, multilabel: bool = False) -> Listing:
     if not rows:
         raise user_error(f"{path}: no rows under the header; add one row file,label per image")
     read_label = _label_reader(path, rows, multilabel=multilabel)
-    images: dict[Path, tuple[int, ListedImage]] = {}
+    images: dict[Location, tuple[int, ListedImage]] = {}
     missing, conflicts, repeated = [], [], 0
     for line, cells in rows:
         image = _listed(path, line, cells, read_label(line, cells))
@@ -45,7 +45,7 @@ def read(path: Path, *, multilabel: bool = False) -> Listing:
         if _facts(known) != _facts(image):
             conflicts.append(f"{image.file} (lines {first} and {line})")
         repeated += first != line
-        if not os.path.isfile(image.path):
+        if not is_there(image.path):
             missing.append(f"{image.file} (line {line})")
     if missing:
         raise user_error(

@@ -33,7 +33,7 @@ def of_table(table: Path, images: Iterable[ListedImage]) -> list[str]:
         table: the CSV.
         images: those that it lists.
     """
-    listed = {os.path.abspath(image.path) for image in images}
+    listed = {os.path.abspath(i.path) for i in images if isinstance(i.path, Path)}
     folders = sorted({os.path.dirname(file) for file in listed})
     beside = [
         os.path.join(folder, entry.name)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foveal.data.labels import LabelName
+from foveal.images.locations import Location
 
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -27,14 +28,14 @@ class ListedImage:
     """One image of a folder or CSV.
 
     Attributes:
-        path: normalised path of the file.
+        path: normalised path of the file, or its URL.
         file: name relative to the folder, or as written in the CSV.
         label: name of the class; multi-label: the tuple of the names of its classes.
         split: "train", "validation", "test", or None if not given.
         group: name of what it belongs to (a patient, a road, a day), or None if not given.
     """
 
-    path: Path
+    path: Location
     file: str
     label: LabelName
     split: str | None

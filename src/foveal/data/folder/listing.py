@@ -48,7 +48,7 @@ def read(path: Path, *, multilabel: bool = False, classes: Sequence[str] | None 
     if remedy := _NO_TABLES.get(path.suffix.lower()):
         raise user_error(f"{path}: not a folder and not a CSV; {remedy}")
     listing = labels_csv.read(path, multilabel=multilabel)
-    folders = sorted({image.path.parent for image in listing.images})
+    folders = sorted({i.path.parent for i in listing.images if isinstance(i.path, Path)})
     found = [folder / "boxes.csv" for folder in folders if (folder / "boxes.csv").is_file()]
     misplaced = _misplaced_boxes(path.parent, found, path.parent)
     return replace(listing, notes=(*listing.notes, *misplaced))

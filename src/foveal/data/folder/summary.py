@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 
@@ -12,6 +11,7 @@ from foveal.data.folder.files import ImageFiles
 from foveal.data.folder.table import user_error
 from foveal.data.labels import class_counts, is_multilabel
 from foveal.images import FileImage, ImageError
+from foveal.images.locations import Location
 
 DECODED = 2000  # images of a part that are decoded before training begins, to find damaged ones
 
@@ -50,7 +50,7 @@ def faults(dataset: Dataset, *, decode: bool = False) -> list[str]:
     return found
 
 
-def _fault(path: Path, decode: bool) -> str | None:
+def _fault(path: Location, decode: bool) -> str | None:
     """Why a file cannot be used; asked again about the same content, it is not read again."""
     state: tuple[int, ...] = ()
     try:
@@ -62,7 +62,7 @@ def _fault(path: Path, decode: bool) -> str | None:
 
 
 @lru_cache(maxsize=2**18)
-def _found_fault(path: Path, decode: bool, _state: tuple[int, ...]) -> str | None:
+def _found_fault(path: Location, decode: bool, _state: tuple[int, ...]) -> str | None:
     try:
         image = FileImage(path)
         _ = image.size

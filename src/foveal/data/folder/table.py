@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from foveal.errors import UserError
+from foveal.images.locations import Location, RemoteFile, is_there, is_url
 
 
 def read(
@@ -72,8 +73,8 @@ def _named(
     return named
 
 
-def find_file(folder: Path, name: str) -> Path:
-    """The file that a cell names, relative to a folder.
+def find_file(folder: Path, name: str) -> Location:
+    """The file that a cell names, relative to a folder, or by its URL.
 
     Where there is none, the name may be written with backslashes, as Windows has it, or with its
     accents encoded in another way, as macOS has it.
@@ -81,10 +82,12 @@ def find_file(folder: Path, name: str) -> Path:
     Returns:
         A normalised path; that of the name as written if no such file exists.
     """
+    if is_url(name):
+        return RemoteFile(name)
     slashes = name.replace("\\", "/")
     spellings = (name, slashes, *(unicodedata.normalize(form, slashes) for form in ("NFC", "NFD")))
     files = [Path(os.path.normpath(folder / spelling)) for spelling in spellings]
-    return next((file for file in files if os.path.isfile(file)), files[0])
+    return next((file for file in files if is_there(file)), files[0])
 
 
 def user_error(message: str) -> UserError:

@@ -1,9 +1,10 @@
 """Which files of a folder count: one rule, for training, evaluation, prediction and explanation.
 
-A file counts if it is a regular file, or a link to one, whose name ends like an image. Folders are
-entered, and links to folders too. Left out and counted are: hidden and system files and folders,
-links that lead back to a folder above them, special files such as pipes, what foveal wrote (runs
-and pages), and files that do not end like an image. A folder that cannot be read is an error.
+A file counts if it is a regular file, or a link to one, whose name ends like an image; so does a
+folder `.zarr`. Other folders are entered, and links to folders too. Left out and counted are:
+hidden and system files and folders, links that lead back to a folder above them, special files
+such as pipes, what foveal wrote (runs and pages), and files that do not end like an image. A folder
+that cannot be read is an error.
 """
 
 import os
@@ -15,11 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from foveal.data.folder.table import shorten, user_error
+from foveal.images.locations import is_there, is_zarr
 
 IMAGE_SUFFIXES = frozenset(
     (
         *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff"),
         *(".bmp", ".gif", ".jp2", ".ppm", ".pgm"),
+        *(".zarr", ".bif", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide"),
     )
 )
 """Endings of image files, in lower case."""
@@ -167,7 +170,7 @@ def _scan(root: Path, folder: Path, above: tuple[Path, ...], left_out: LeftOut) 
         name = path.relative_to(root).as_posix()
         if entry.name.startswith(".") or entry.name.lower() in _SYSTEM:
             left_out.hidden.append(name)
-        elif _is_folder(entry):
+        elif _is_folder(entry) and not is_zarr(path):
             real = path.resolve() if entry.is_symlink() else above[-1] / entry.name
             if any(real == each or real in each.parents for each in above):
                 left_out.loops.append(name)
@@ -181,7 +184,7 @@ def _scan(root: Path, folder: Path, above: tuple[Path, ...], left_out: LeftOut) 
         elif not is_image(path):
             (left_out.boxes if entry.name == "boxes.csv" else left_out.others).append(name)
         # a broken link is an image that is missing
-        elif os.path.isfile(path) or not os.path.exists(path):
+        elif is_there(path) or not os.path.exists(path):
             children.append(path)
         else:
             left_out.special.append(name)

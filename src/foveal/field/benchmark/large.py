@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from foveal.errors import UserError
 from foveal.paper.benchmark import clock
+from foveal.settings import Glances
 
 Work = Literal["predict", "train"]
 
@@ -76,6 +77,7 @@ def large(
     view: tuple[int, int] = (512, 512),
     patch: int = 128,
     k: int = 8,
+    glances: Glances = 1,
     repeats: int = 3,
     memory: str = "2GB",
     threads: int = 2,
@@ -96,6 +98,7 @@ def large(
         view: height and width of the new model's view.
         patch: side of its patches in pixels.
         k: number of its patches.
+        glances: 2: it scores the best regions of its view again at a higher resolution.
         repeats: number of timed repetitions.
         memory: that training may keep tiles in, such as 2GB.
         threads: number of processor threads.
@@ -109,7 +112,7 @@ def large(
     from foveal._processes import in_fresh_process
     from foveal.field.benchmark.large_cost import measure
 
-    settings: dict[str, Any] = {"view": view, "patch": patch, "k": k}
+    settings: dict[str, Any] = {"view": view, "patch": patch, "k": k, "glances": glances}
     model = {"run": run} if run is not None else settings
     with tempfile.TemporaryDirectory() as temporary:
         place = folder or Path(temporary)

@@ -41,7 +41,7 @@ def measure(
         repeats: number of timed repetitions, after one on an empty picture or one not timed.
         memory: for tiles, in training.
         threads: number of processor threads.
-        model: `run`, or `view`, `patch` and `k` of a new model.
+        model: `run`, or `view`, `patch`, `k` and `glances` of a new model.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ from typing import Any
 
 from foveal.errors import UserError
 from foveal.paper.benchmark import clock
-from foveal.settings import Size
+from foveal.settings import Glances, Size
 
 _PARTS = ("train", "train", "val", "test")  # in turn, of each class
 
@@ -80,6 +80,8 @@ def needle(
     images: int = 120,
     spot: int = 48,
     view: Size | None = None,
+    patch: int | None = None,
+    glances: Glances = 1,
     encoder: str = "resnet18",
     weights: Path | None = None,
     minutes: float = 60.0,
@@ -98,6 +100,8 @@ def needle(
         images: number of images.
         spot: side of the defect in pixels.
         view: height and width of the view; inferred if not given.
+        patch: side of a patch in pixels; inferred if not given.
+        glances: 2: the best regions of the view are scored again at a higher resolution.
         encoder: timm network of scorer and encoder, or "thin" without pretrained weights.
         weights: file of its pretrained weights, instead of a download.
         minutes: time that training may take.
@@ -116,15 +120,27 @@ def needle(
         )
     from foveal._processes import in_fresh_process
 
-    settings = {"megapixels": megapixels, "images": images, "spot": spot, "encoder": encoder}
-    settings |= {"minutes": minutes, "memory": memory}
+    settings: dict[str, Any] = {
+        "megapixels": megapixels,
+        "images": images,
+        "spot": spot,
+        "glances": glances,
+    }
+    settings |= {"encoder": encoder, "minutes": minutes, "memory": memory}
     with tempfile.TemporaryDirectory() as temporary:
         place = folder or Path(temporary)
         order: dict[str, Any] = {
             "labels": write_images(place, side, images, spot),
             "output": place / "run",
         }
-        options = {"view": view, "encoder": encoder, "weights": weights, "minutes": minutes}
+        options = {
+            "view": view,
+            "patch": patch,
+            "glances": glances,
+            "encoder": encoder,
+            "weights": weights,
+            "minutes": minutes,
+        }
         order |= {"options": options | {"memory": memory}, "threads": threads}
         found = in_fresh_process(_measure, order)
     return Needle(settings=settings, machine=clock.machine(threads, "cpu"), **found)

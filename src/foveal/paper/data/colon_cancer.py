@@ -32,6 +32,7 @@ from foveal.data.folder.listing import ListedImage
 from foveal.data.folder.splitting import folds as divided
 from foveal.data.folder.splitting import stratified
 from foveal.data.folder.table import shorten, user_error
+from foveal.images.locations import Location
 
 CLASSES = ("none", "epithelial")
 SIZE = 500
@@ -100,7 +101,7 @@ def read_whole(path: str | Path) -> ImageFiles:
         UserError: see `read_colon_cancer`.
     """
     root = _root(Path(path))
-    entries, evidence, missing, lost = [], {}, [], 0
+    entries, evidence, missing, lost = [], dict[Location, Tensor](), [], 0
     for folder in _numbered(root):
         image, centres = folder / f"{folder.name}.bmp", folder / f"{folder.name}_epithelial.mat"
         if absent := [f"{folder.name}/{f.name}" for f in (image, centres) if not f.is_file()]:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import torch
+from torch import Tensor
 
 from foveal.data import Splits
 from foveal.data.folder import ImageFiles, read_folder
@@ -29,6 +30,7 @@ from foveal.data.folder.listing import ListedImage
 from foveal.data.folder.splitting import stratified
 from foveal.data.folder.table import shorten, user_error
 from foveal.errors import UserError
+from foveal.images.locations import Location
 from foveal.paper.data.download import fetch
 from foveal.windows import area
 
@@ -188,7 +190,7 @@ def _sign(text: str) -> Sign | None:
 
 
 def _read_set(folder: Path, rule: Rule) -> ImageFiles:
-    entries, evidence, missing = [], {}, []
+    entries, evidence, missing = [], dict[Location, Tensor](), []
     for name, signs in read_annotations(folder / "annotations.txt"):
         limits = [sign for sign in signs if sign.name in _LIMITS and sign.visibility == "VISIBLE"]
         if signs and not limits:
