@@ -59,10 +59,11 @@ def absolute(place: Location) -> str:
 
 
 def is_there(place: Location) -> bool:
-    """Whether there is a file; of a remote one that is not asked."""
+    """Whether there is a file; of a remote one that is not asked, a name too long has none."""
     if isinstance(place, RemoteFile):
         return True
-    return place.is_dir() if is_zarr(place) else place.is_file()
+    # of pathlib's, unlike these, some fail at names that no file can have
+    return os.path.isdir(place) if is_zarr(place) else os.path.isfile(place)
 
 
 def is_zarr(place: Location) -> bool:
