@@ -143,9 +143,7 @@ def test_ten_thousand_images_have_a_row_each_although_a_worker_is_killed(tmp_pat
 
 
 @on_ray
-def test_what_was_stopped_on_ray_is_continued_here(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_was_stopped_on_ray_is_continued_here(tmp_path: Path) -> None:
     import pyarrow.parquet
 
     images, output, local = tmp_path / "images", tmp_path / "found.parquet", tmp_path / "l.parquet"
@@ -162,7 +160,6 @@ def test_what_was_stopped_on_ray_is_continued_here(
     assert not output.exists()
     command = ["predict", str(RUN), str(images), "--output"]
     assert main([*command, str(output), "--resume"]) == 0
-    assert "of 300 images are missing" in capsys.readouterr().err
     assert main([*command, str(local)]) == 0
     here, there = (
         {row["file"]: row for row in pyarrow.parquet.read_table(file).to_pylist()}
