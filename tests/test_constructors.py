@@ -34,7 +34,7 @@ from foveal.paper.nn.grids import cordonnier_grid
 from foveal.paper.nn.lenet import LeNet
 from foveal.paper.nn.pyramid import AnchorScorer, Attention, SqueezeExcitation
 from foveal.paper.nn.scorers import TanhScorer
-from foveal.paper.nn.selectors import Mixed
+from foveal.paper.nn.selectors import Mixed, Relaxed
 from foveal.topk import hard
 
 NOT_KEPT = {"weights", "pretrained"}  # where weights start from, not what a module is
@@ -77,6 +77,8 @@ def _classifier() -> nn.Module:
         mask="background",
         place=cordonnier_grid,
         global_head=global_head.GlobalHead(scorer.depth, classes=3),
+        closer=2,
+        regions=4,
     )
 
 
@@ -204,6 +206,7 @@ ONE_OF_EACH: Mapping[type[nn.Module], tuple[Callable[[], nn.Module], Callable[[A
         lambda: Mixed(selectors.Random(2, seed=4), hard=0.1, random=0.2, dropped=0.3),
         on(2, 9),
     ),
+    Relaxed: (lambda: Relaxed("lapsum", 2, sigma=0.2), on(2, 9)),
     selectors.Sampling: (
         lambda: selectors.Sampling(2, replacement=True, seed=4),
         lambda module: module(on(2, 9)(lambda x: x.softmax(dim=1))),
@@ -250,7 +253,7 @@ ONE_OF_EACH: Mapping[type[nn.Module], tuple[Callable[[], nn.Module], Callable[[A
 }
 # arguments that must fit the others here, and are not the defaults in another entry
 ELSEWHERE: dict[type[nn.Module], set[str]] = {
-    PatchClassifier: {"channels"},
+    PatchClassifier: {"channels", "glances"},  # two in test_second_glance.py
     AttentionSampling: {"channels", "coordinates"},
     NTSNet: {"channels"},
     NTSTopK: {"channels"},

@@ -83,7 +83,7 @@ def test_prediction_finds_the_images_that_training_finds(tmp_path: Path) -> None
 
 def test_a_folder_without_images_has_none_to_predict(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(UserError, match=r"no images in this folder; images end in \.bmp"):
+    with pytest.raises(UserError, match=r"no images in this folder; images end in \.bif"):
         image_files(tmp_path)
 
 
@@ -287,7 +287,7 @@ def test_images_without_class_folders_are_refused_and_the_csv_beside_them_named(
 def test_folders_without_any_image_are_refused(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "a.txt").touch()
-    refused(tmp_path, "no images in cat/; images end in .bmp")
+    refused(tmp_path, "no images in cat/; images end in .bif")
 
 
 def test_an_empty_class_folder_is_refused(tmp_path: Path) -> None:
