@@ -147,7 +147,7 @@ def _pyramid(levels: list[ArrayLevel], array: Any, bits: int, name: str) -> Pyra
 
 
 def _memmap(path: Path, state: tuple[int, ...], _kept: Copy | None) -> Any:
-    """The array, mapped anew each time: a mapped file that is cut off would end the program."""
+    """The array, mapped at every read: kept, it would end the program when its file is cut off."""
     if stamp(os.stat(path)) != state:
         raise ImageError(CHANGED)
     if state[1] == 0:

@@ -140,7 +140,7 @@ def _codecs(metadata: Any) -> Iterator[str]:
 
 
 def _check_colours(axes: str, shape: Sequence[int], omero: Mapping[str, Any]) -> None:
-    """Refuse three channels that are said to be other colours than red, green and blue."""
+    """Refuse three channels whose metadata name other colours than red, green and blue."""
     count = dict(zip(axes, shape, strict=True)).get("c", 1)
     said = [channel.get("color") for channel in omero.get("channels") or ()]
     if count == 3 and any(said) and [int(str(each), 16) for each in said] != list(_RGB):

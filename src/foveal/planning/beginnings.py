@@ -149,8 +149,8 @@ def searched_small(
     if not halvings:
         return ()
     return (
-        f"proposals are searched for at {describe(halvings)}: the images are very large; "
-        "what is too small to be seen there is not proposed (--proposal-megapixels)",
+        f"proposals are searched for in the images at {describe(halvings)}, to save time; what is "
+        "too small to be seen there is not proposed (--proposal-megapixels)",
     )
 
 

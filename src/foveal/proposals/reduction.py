@@ -1,7 +1,7 @@
 """How far very large images are shrunk before they are searched for proposals, to bound the time.
 
-All images of a data set are shrunk alike, so that a thing looks alike in all of them. By halves:
-these are the levels of a pyramid, and cost no reading at full size.
+All images of a data set are shrunk by the same factor, a power of two: things keep their relative
+sizes, and the levels of a pyramid can be read instead of the full size.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """A run for others: a folder that names none of your files, and the hub that it is shared on.
 
-All of it is written anew from what the model is: its class and arguments, its weights, its classes
+All of it is written from the loaded model: its class and arguments, its weights, its classes
 and thresholds, how it was trained, and a model card. Nothing is copied from the run folder, whose
 data.csv, log, phases and options name your images and folders.
 """
