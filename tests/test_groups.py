@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, reject, settings
+from hypothesis import example, given, reject, settings
 from hypothesis import strategies as st
 
 import miniatures
@@ -76,6 +76,7 @@ def test_every_group_is_dealt_to_one_part(groups: list[int], bits: int, seed: in
     groups=st.lists(st.integers(0, 5), min_size=3, max_size=25),
     bits=st.integers(0, 2**50 - 1),
 )
+@example(groups=[0, 3, 1, 1, 0, 2], bits=1129)
 def test_few_groups_are_dealt_as_well_as_any_deal_can(groups: list[int], bits: int) -> None:
     shares = (0.7, 0.15, 0.15)
     bearing = torch.tensor([[bits >> (2 * i + c) & 1 == 1 for c in range(2)] for i in range(25)])

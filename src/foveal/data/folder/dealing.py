@@ -14,6 +14,7 @@ _MISSING = 100.0  # cost of a class without an image in the first part; a tenth 
 _MOVES = 2000  # of groups, at most
 _PAIRED = 300  # groups up to which pairs are exchanged too
 _FEW, _STARTS = 20, 10  # groups up to which the search also begins at so many random splits
+_ALL = 3**8  # deals up to which all are tried
 
 
 def deal(
@@ -29,8 +30,9 @@ def deal(
         sum_pc (held_pc - share_p)^2 / share_p  +  a high cost per class absent from a part,
 
     where held_pc is the fraction of the images of c in p. Large groups are dealt first; then groups
-    are moved, and exchanged if there are few, as long as the cost falls. A part whose share is not
-    zero may stay empty only where there are too few groups.
+    are moved, and exchanged if there are few, as long as the cost falls. Of up to eight groups in
+    three parts, all deals are tried. A part whose share is not zero may stay empty only where there
+    are too few groups.
 
     Args:
         bearing: whether each image has each class.
@@ -81,13 +83,28 @@ class _Parts:
 def _search(
     content: Float[Tensor, "groups columns"], parts: _Parts, generator: Generator
 ) -> Int[Tensor, " groups"]:
-    """The part of each group: the best local minimum of the cost in `deal`."""
+    """The part of each group: the best local minimum of the cost in `deal`, of few groups the best
+    of all."""
     starts = [_greedy(content, parts, generator)]
     if len(content) <= _FEW:
         size = (_STARTS, len(content))
         starts += torch.randint(len(parts.shares), size, generator=generator).unbind()
     found = [_descend(content, places, parts) for places in starts]
-    return min(found, key=lambda each: each[0])[1]
+    if len(parts.shares) ** len(content) <= _ALL:
+        found.append(_best_deal(content, parts))
+    return min(found, key=lambda each: round(each[0], 9))[1]
+
+
+def _best_deal(
+    content: Float[Tensor, "groups columns"], parts: _Parts
+) -> tuple[float, Int[Tensor, " groups"]]:
+    """The least cost of all deals, and the part of each group in one that has it."""
+    each = torch.arange(len(parts.shares))
+    deals = torch.cartesian_prod(*[each] * len(content)).view(-1, len(content))
+    member = torch.nn.functional.one_hot(deals, len(each)).double()  # (deals, groups, parts)
+    cost = parts.cost(member.transpose(1, 2) @ content).sum(dim=1)
+    best = int(cost.argmin())
+    return float(cost[best]), deals[best]
 
 
 def _greedy(
