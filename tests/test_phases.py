@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 import foveal
 import miniatures
-from foveal.data import Example, Splits
+from foveal.data import Example, Splits, wrap
 from foveal.data.folder import read_folder
 from foveal.errors import UserError
 from foveal.evaluation import read_input
@@ -26,6 +26,7 @@ from foveal.nn.encoders import Backbone
 from foveal.phases.balancing import Repeated, balanced, repetitions
 from foveal.phases.launch import resume, start
 from foveal.phases.phase_log import PhaseLog
+from foveal.phases.pooling import choose_pooling
 from foveal.phases.proposing import Proposed
 from foveal.phases.reader import Reader
 from foveal.phases.reranking import rerank
@@ -542,6 +543,55 @@ def test_windows_that_tell_the_label_are_ranked_first(photos: Path, weights: Pat
     for some, windows in zip(found.proposed.train, given, strict=True):
         assert sorted(some.tolist()) == sorted(windows.tolist())
     assert all(torch.equal(each, before[name]) for name, each in reader.state_dict().items())
+
+
+def majorities(count: int, *, seed: int) -> Strips:
+    """Five squares of three colours an image; the label is the colour of three of them."""
+    random, images = np.random.default_rng(seed), []
+    for number in range(count):
+        label = number % 3
+        others = random.choice([c for c in range(3) if c != label], 2)
+        pixels = random.integers(60, 120, (3, 32, 32 * 5), dtype=np.uint8)
+        for place, channel in enumerate(random.permutation([label] * 3 + list(others))):
+            pixels[channel, 8:24, 32 * place + 8 : 32 * place + 24] = 255
+        images.append((torch.from_numpy(pixels), label))
+    left = torch.arange(5) * 32
+    windows = torch.stack((0 * left, left, 0 * left + 32, left + 32), dim=1)
+    return Strips(wrap(images, ["blue", "green", "red"]), [windows] * count, side=48)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_frozen_features_say_whether_one_window_tells_the_label(
+    photos: Path, weights: Path, joint: bool
+) -> None:
+    model = classifier(weights)
+    assert isinstance(model.aggregate, Vote)
+    reader = Reader(model.encoder, model.aggregate, patch=PATCH)
+    if joint:
+        train, validation = majorities(90, seed=0), majorities(30, seed=1)
+    else:
+        reader.vote.nothing.fill_(1)
+        train = validation = windows_with_the_thing_in_the_last(photos)
+    before = {name: each.clone() for name, each in reader.state_dict().items()}
+    pooling = choose_pooling(
+        reader, train, validation, class_weights=None, seed=0, progress=counted
+    )
+    assert pooling.joint is joint
+    assert ("together" in str(pooling).split(":")[0]) is joint
+    assert all(torch.equal(each, before[name]) for name, each in reader.state_dict().items())
+    pooling.apply(reader.vote)
+    assert (float(reader.vote.log_sharpness.exp().detach()) < 1) is joint
+
+
+def test_windows_are_drawn_from_the_first_ones_only(photos: Path) -> None:
+    strip = strips_of(photos)[0].image.pixels  # type: ignore[attr-defined]
+    draw = Draw(count=1, patch=PATCH, shift=0, scale=1, tilt=0, colour=False, first=9, among=2)
+    middles = strip_windows(strip)[:, :, 8:-8, 8:-8].float() / 255
+    generator, found = torch.Generator().manual_seed(0), set[int]()
+    for _ in range(40):
+        drawn = draw(strip, generator)
+        found.add(int((drawn - middles).abs().amax(dim=(1, 2, 3)).argmin()))
+    assert found == {0, 1}
 
 
 def counted(done: int, total: int) -> None:

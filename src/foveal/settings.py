@@ -144,7 +144,8 @@ class Beginning:
         proposal_megapixels: megapixels of an image, on average, that are searched for proposals:
             larger images are seen at 1/2, 1/4 ... of their size there (0: 32 at most, and as few as
             leave a patch 64 px; fewer still to save minutes).
-        read_windows: proposed windows of an image that are read in a step (0: one).
+        read_windows: proposed windows of an image that are read in a step (0: one, or five where
+            frozen features say that several tell the label together).
         read_steps: steps of reading if one window of an image is read in a step; if several are,
             as many windows are read in fewer steps (0: inferred from the number of images).
         trusted_read_steps: the same where proposals predict the labels, so that windows need not be

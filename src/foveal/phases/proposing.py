@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -35,6 +35,13 @@ class Proposed:
     nothing: int | None
     train: Windows
     validation: Windows
+
+    def first(self, count: int) -> "Proposed":
+        """The same with so many windows of an image, the first ones."""
+        train, validation = (
+            tuple(windows[:count] for windows in each) for each in (self.train, self.validation)
+        )
+        return replace(self, train=train, validation=validation)
 
     def state(self) -> dict[str, Any]:
         """The same as plain values and tensors."""

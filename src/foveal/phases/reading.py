@@ -1,6 +1,6 @@
 """Read: encoder and votes learn on proposed windows, a few of each image a step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -43,6 +43,14 @@ def strips_of(
     )
 
 
+def among(windows: int, *, joint: bool) -> int:
+    """How many windows of an image are read in the course of time, so many a step.
+
+    Where windows tell the label together, twice as many; else the first ones almost always.
+    """
+    return 2 * windows if joint else windows
+
+
 def read(
     reader: Reader,
     train: Strips,
@@ -50,6 +58,7 @@ def read(
     training: Training,
     *,
     windows: int,
+    joint: bool,
     hardware: Hardware,
     run: RunFolder,
     progress: bool,
@@ -65,6 +74,7 @@ def read(
         validation: strips to follow its progress by.
         training: steps and rates of this phase, and the augmentation.
         windows: of an image in a step.
+        joint: whether windows tell the label together, see `among`.
         hardware: what to train on.
         run: folder of this phase.
         progress: show progress on standard error.
@@ -73,7 +83,8 @@ def read(
         count=windows,
         patch=reader.patch,
         shift=round(_MARGIN * reader.patch),
-        first=_FIRST,
+        first=1.0 if joint else _FIRST,
+        among=among(windows, joint=True) if joint else None,
         flip=training.augmentation.flip,
         turn=training.augmentation.turn,
         colour=training.augmentation.colour,
@@ -100,24 +111,26 @@ def features_of(
     progress: Callable[[int], None],
     *,
     most: int | None = None,
+    of: Sequence[int] | None = None,
     batch: int = 8,
 ) -> Float[Tensor, "n Q D"]:
-    """What the encoder makes of the windows of every strip, on the CPU.
+    """What the encoder makes of the windows of strips, on the CPU.
 
     Args:
         reader: with the encoder; in evaluation mode meanwhile.
         strips: of images.
         progress: called with the number of strips done.
         most: windows of a strip, its first ones; None: all.
+        of: numbers of the strips; None: all.
         batch: strips at a time.
     """
-    found = []
+    found, numbers = [], range(len(strips)) if of is None else of
     with evaluation_mode(reader):
-        for start in range(0, len(strips), batch):
-            some = range(start, min(start + batch, len(strips)))
+        for start in range(0, len(numbers), batch):
+            some = numbers[start : start + batch]
             patches = reader.patches([strips[i].image for i in some])[:, :most]
             found.append(encode(reader.encoder, patches).cpu())
-            progress(some.stop)
+            progress(start + len(some))
     return torch.cat(found).clone()
 
 

@@ -9,7 +9,7 @@ from foveal.data.labels import text
 from foveal.evaluation import Input, box_hits
 from foveal.models import PatchClassifier
 from foveal.phases.phase_log import seconds_of
-from foveal.phases.sequence import trunk_of_scorer
+from foveal.phases.preparing import trunk_of_scorer
 from foveal.proposals import Proposals
 from foveal.report.drawing import rgb
 from foveal.report.learning import BeforeAfter, Learning, windows_on

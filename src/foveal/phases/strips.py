@@ -110,6 +110,7 @@ class Draw:
         colour: change contrast by 0.7 to 1.4, brightness by up to 0.15, and each channel by up to
             0.05 more.
         first: a small one prefers the best windows.
+        among: draw from so many windows, the best; None: from all.
     """
 
     count: int
@@ -121,10 +122,11 @@ class Draw:
     turn: bool = False
     colour: bool = True
     first: float = 1.0
+    among: int | None = None
 
     def __call__(self, strip: Tensor, generator: Generator) -> Float[Tensor, "C nP P"]:
         """Return the drawn windows as a strip."""
-        windows = strip_windows(strip)
+        windows = strip_windows(strip)[: self.among]
         share = 1 / (torch.arange(len(windows)) + self.first)
         count = min(self.count, len(windows))
         chosen = torch.multinomial(share, count, generator=generator).sort().values

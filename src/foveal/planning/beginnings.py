@@ -142,7 +142,7 @@ def searched_small(
     """A remark where images are so large that they are shrunk before they are searched."""
     if beginning is None:
         return ()
-    from foveal.phases.sequence import proposal_halvings, trunk_of_scorer
+    from foveal.phases.preparing import proposal_halvings, trunk_of_scorer
     from foveal.proposals.reduction import describe
 
     halvings = proposal_halvings(images, trunk_of_scorer(network), beginning)

@@ -15,7 +15,9 @@ from foveal.data.dataset import sizes
 from foveal.models import PatchClassifier
 from foveal.nn.encoders import encode
 from foveal.nn.modes import evaluation_mode
-from foveal.phases.sequence import TAUGHT, proposal_halvings, trunk_of_scorer
+from foveal.phases.pooling import IMAGES, WINDOWS
+from foveal.phases.preparing import proposal_halvings, trunk_of_scorer
+from foveal.phases.sequence import TAUGHT
 from foveal.planning import sizing
 from foveal.settings import Beginning, Optimisation
 
@@ -225,10 +227,11 @@ def forecast(
         return Forecast(0.0, 0.0, 0.0, look)
     with_head = beginning.baseline or beginning.global_head
     compared = costs.view * (n + validation) if with_head else 0.0
+    told = (min(n, IMAGES) + validation) * WINDOWS * costs.window / 3
     reranking = (n + validation) * beginning.proposals * costs.window / 3 if reranked else 0.0
     return Forecast(
         ((n + min(n, 64) + validation) * costs.features + n * _MINING + compared) / 60,
-        (beginning.read_steps * batch * costs.window + reranking) / 60,
+        (beginning.read_steps * batch * costs.window + told + reranking) / 60,
         n * (costs.view + min(beginning.proposals, TAUGHT) * costs.window / 3) / 60,
         look,
     )

@@ -50,6 +50,12 @@ class _Proposals(TypedDict):
     windows: _Windows
 
 
+class _Pooling(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+    surest: _Number
+    together: _Number
+
+
 class _Taught(TypedDict):
     model: dict[str, InstanceOf[Tensor]]
 
@@ -64,6 +70,7 @@ KINDS: dict[str, Any] = {
     "baseline": _Baseline,
     "global_head": _GlobalHead,
     "mixture": _Mixture,
+    "pooling": _Pooling,
     "proposals": _Proposals,
     "reranked": _Windows,
     "taught": _Taught,
