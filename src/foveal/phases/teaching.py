@@ -1,8 +1,9 @@
 """Teach: a scorer learns from the votes of windows where to look in the small view.
 
-The network of the scorer is frozen, so its features are computed once per image; of so many images
-as memory holds them, those first whose windows differ most. The loss is the cross-entropy of the
-scores' softmax to the targets of `foveal.phases.targets`.
+The network of the scorer is frozen, so its features are computed once per image: of the images
+whose windows differ most, those that hold nine tenths of what there is to learn, as far as memory
+holds them. The loss is the cross-entropy of the scores' softmax to the targets of
+`foveal.phases.targets`.
 
 Where the model glances twice, the same layers then learn from both resolutions: from the view, and
 from the closer view of the regions that the scorer would look at again and of those that hold the
@@ -25,10 +26,20 @@ from foveal.nn.scorers import BackboneScorer
 from foveal.phases.targets import CloserTarget, Target
 from foveal.schedules import cosine
 
-_PASSES, _BATCH, _LEARNING_RATE = 12, 16, 2e-3
+_BATCH, _LEARNING_RATE = 16, 2e-3
 _FEWEST = 64  # images to teach with, whatever memory they take
+_MOST_OF_IT = 0.9  # of the sum of how decided the targets are: more images are not needed
 _CELLS_AT_ONCE = 2**18  # whose features are in single precision together
 _OUTSIDE = -1e4  # score of what cannot be selected
+
+
+def passes_over(images: int) -> int:
+    """How often so many images are learned from: 4 times, fewer so often that it is 100 steps.
+
+    >>> passes_over(1000), passes_over(160)
+    (4, 10)
+    """
+    return max(4, math.ceil(100 * _BATCH / max(1, images)))
 
 
 def teach(
@@ -37,7 +48,7 @@ def teach(
     targets: Sequence[Target],
     *,
     seed: int,
-    passes: int = _PASSES,
+    passes: int | None = None,
     memory: int = 2**30,
     closer: Sequence[CloserTarget] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -49,9 +60,9 @@ def teach(
         images: training images.
         targets: of each image.
         seed: of the order.
-        passes: over the images.
-        memory: bytes of features to keep, in half precision. Where the images need more, those that
-            say least about where to look are left out.
+        passes: over the images; None: as `passes_over` says.
+        memory: bytes of features to keep, in half precision. Where the images need more, fewer
+            teach.
         closer: of each image, if the scorer is to learn from a second glance, too.
         progress: called with the number of steps done, and of all.
     """
@@ -61,7 +72,10 @@ def teach(
     sights = [views, _CloserView(model, scorer, images, closer)] if closer else [views]
     most = max(_FEWEST, memory // sum(sight[0].nbytes for sight in sights))
     decided = torch.tensor([target.decided for target in targets])
-    chosen = decided.argsort(descending=True, stable=True)[:most].sort().values
+    ranked = decided.argsort(descending=True, stable=True)
+    enough = 1 + int((decided[ranked].cumsum(dim=0) < _MOST_OF_IT * decided.sum()).sum())
+    chosen = ranked[: min(most, max(enough, _FEWEST))].sort().values
+    passes = passes_over(len(chosen)) if passes is None else passes
     optimiser = AdamW(scorer.score.parameters(), lr=_LEARNING_RATE, weight_decay=0.01)
     steps, done = passes * math.ceil(len(chosen) / _BATCH), 0
     for number in range(passes):

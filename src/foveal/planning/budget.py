@@ -15,9 +15,11 @@ from foveal.data.dataset import sizes
 from foveal.models import PatchClassifier
 from foveal.nn.encoders import encode
 from foveal.nn.modes import evaluation_mode
+from foveal.nn.scorers import BackboneScorer
 from foveal.phases.pooling import IMAGES, WINDOWS
 from foveal.phases.preparing import proposal_halvings, trunk_of_scorer
 from foveal.phases.sequence import TAUGHT
+from foveal.phases.teaching import passes_over
 from foveal.planning import sizing
 from foveal.settings import Beginning, Optimisation
 
@@ -43,6 +45,7 @@ class Costs:
         look: of an image in a step of looking.
         searched: megapixels of an image, on average, that the features are of.
         halvings: of its sides, before it is searched.
+        lesson: of the scorer's last layers, which learn from the features of a view.
     """
 
     features: float
@@ -51,6 +54,7 @@ class Costs:
     look: float
     searched: float = 0.0
     halvings: int = 0
+    lesson: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,8 @@ def measure(
         look = _timed(lambda: _backward(model(images).logits)) / len(images)
         if beginning is None:
             return Costs(0.0, 0.0, 0.0, look)
-        trunk = trunk_of_scorer(model)
+        trunk, scorer = trunk_of_scorer(model), model.scorer
+        assert isinstance(scorer, BackboneScorer)
         trunk = trunk.reduced(proposal_halvings(splits.train, trunk, beginning))
         areas = [height * width / 1e6 for height, width in sizes(splits.train)]
         searched = sum(areas) / len(areas) / 4**trunk.halvings
@@ -106,8 +111,10 @@ def measure(
         with torch.no_grad(), evaluation_mode(model):
             features = _timed(lambda: [None for _ in trunk.pieces(images[0])])
             view = model.geometry.views(images[:1], trunk.device)
-            seconds = _timed(lambda: model.scorer(view))
-            return Costs(features, window, seconds, look, searched, trunk.halvings)
+            seconds = _timed(lambda: scorer(view))
+            maps = scorer.features(view)
+        lesson = _timed(lambda: _backward(scorer.score_features(maps)))
+        return Costs(features, window, seconds, look, searched, trunk.halvings, lesson)
 
 
 def fit_minutes(
@@ -227,12 +234,13 @@ def forecast(
         return Forecast(0.0, 0.0, 0.0, look)
     with_head = beginning.baseline or beginning.global_head
     compared = costs.view * (n + validation) if with_head else 0.0
+    taught = min(beginning.proposals, TAUGHT)
     told = (min(n, IMAGES) + validation) * WINDOWS * costs.window / 3
     reranking = (n + validation) * beginning.proposals * costs.window / 3 if reranked else 0.0
     return Forecast(
         ((n + min(n, 64) + validation) * costs.features + n * _MINING + compared) / 60,
         (beginning.read_steps * batch * costs.window + told + reranking) / 60,
-        n * (costs.view + min(beginning.proposals, TAUGHT) * costs.window / 3) / 60,
+        n * (costs.view + taught * costs.window / 3 + passes_over(n) * costs.lesson) / 60,
         look,
     )
 
