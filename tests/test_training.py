@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,28 @@ def test_a_finished_run_resumed_is_finished(tmp_path: Path):
     again = fit(model, SPLITS, settings(RANDOM, steps=2), run=run, resume=True, progress=False)
     assert again == rows
     assert all(torch.equal(model.state_dict()[name], weight) for name, weight in weights.items())
+
+
+def the_contrary(prediction: Any, labels: Tensor, **options: Any) -> Tensor:
+    return -classification(prediction, labels, **options)
+
+
+@pytest.mark.parametrize(("patience", "last"), [(0, 5), (1, 1), (2, 2), (9, 5)])
+def test_training_stops_where_the_validation_has_not_improved(
+    tmp_path: Path, patience: int, last: int
+):
+    rates = {"learning_rate": 0.05, "warm_up": 0.0}
+    options = settings(RANDOM, steps=5, validate_every=1, patience=patience, **rates)
+    run, model = RunFolder.create(tmp_path / "run"), classifier()
+    train = partial(fit, splits=SPLITS, training=options, objective=the_contrary, run=run)
+    rows = train(model, progress=False, validate_first=True)
+    assert [row["step"] for row in rows] == list(range(last + 1))
+    losses = [row["validation_loss"] for row in rows]
+    assert losses == sorted(losses)  # it learns the contrary
+    assert ("stopped at step" in (run.log / "messages.txt").read_text()) is (last < 5)
+    again = classifier()
+    assert train(again, resume=True, progress=False, validate_first=True) == rows
+    assert all(map(torch.equal, again.state_dict().values(), model.state_dict().values()))
 
 
 def not_finite(prediction: Any, labels: Tensor, **_: Any) -> Tensor:

@@ -212,6 +212,8 @@ class Optimisation:
         validate_every: steps between validations (0: a twentieth of the steps); the last step is
             always validated.
         log_every: steps between rows of metrics.csv.
+        patience: stop after so many validations in a row without a lower validation loss (0:
+            never; where training begins with proposals, the last phase stops after one).
     """
 
     steps: int = 1000
@@ -236,12 +238,13 @@ class Optimisation:
     class_weights: tuple[float, ...] | None = None
     validate_every: int = 0
     log_every: int = 10
+    patience: int = 0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         check_choices(self)
         check_least(self, ("batch", "accumulate", "log_every"), 1)
-        check_least(self, ("steps", "validate_every"), 0)
+        check_least(self, ("steps", "validate_every", "patience"), 0)
         rates = ("learning_rate", "encoder_lr_scale", "scorer_lr_scale", "momentum", "entropy")
         check_least(self, rates, 0)
         if not math.isfinite(self.weight_decay):

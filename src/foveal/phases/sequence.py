@@ -114,6 +114,7 @@ def _read_training(
         clip_norm=2.0,
         warm_up=0.05,
         validate_every=max(1, steps // 10),
+        patience=0,
     )
     return replace(training, optimisation=settings)
 

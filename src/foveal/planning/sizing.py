@@ -111,7 +111,8 @@ def last_phase(
 
     What was given otherwise than `ALONE` stays. The encoder reads already, so steps are smaller.
     The scorer looks where it should, so there is no reward for doubt. Batch norms keep the
-    statistics of reading: those of blended patches differ from what is seen after training.
+    statistics of reading: those of blended patches differ from what is seen after training. It goes
+    on only as long as it lowers the validation loss.
     """
     rate, entropy = optimisation.learning_rate, optimisation.entropy
     return replace(
@@ -121,6 +122,7 @@ def last_phase(
         learning_rate=3e-5 if rate == ALONE.learning_rate else rate,
         entropy=0.0 if entropy == ALONE.entropy else entropy,
         frozen_norms=True,
+        patience=optimisation.patience or 1,
     )
 
 

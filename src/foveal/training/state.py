@@ -39,6 +39,7 @@ class State:
         seconds: time taken, validations included.
         skipped: number of steps in a row whose loss or gradient was not finite, as far as is known.
         best_loss: validation loss of the best checkpoint, infinite before the first.
+        stale: number of validations since that one.
         images: number of training images since the last row of metrics.csv, as far as their steps
             were read; so are the following.
         counted: number of those images in steps that were not skipped.
@@ -51,6 +52,7 @@ class State:
     seconds: float = 0.0
     skipped: int = 0
     best_loss: float = math.inf
+    stale: int = 0
     images: float = 0.0
     counted: float = 0.0
     correct: float = 0.0
@@ -65,6 +67,7 @@ class State:
             KeyError: an attribute is missing.
             UserError: one is of another type.
         """
+        saved = {"stale": 0} | saved  # checkpoints of 0.1 do not have it
         known = {field.name: saved[field.name] for field in fields(cls)}
         state: State = validated(known, cls, "state")
         if state.step < 0:
@@ -115,9 +118,14 @@ class State:
         The accuracy on a few hundred images depends on a few of them; the loss weighs them all.
         """
         better = report.loss <= self.best_loss
+        self.stale = 0 if better else self.stale + 1
         if better:
             self.best_loss = report.loss
         return better
+
+    def stalls(self, patience: int) -> bool:
+        """Whether so many validations in a row did not improve; 0: never."""
+        return 0 < patience <= self.stale
 
     def row(
         self,
