@@ -34,7 +34,7 @@ _OUTSIDE = -1e4  # score of what cannot be selected
 
 
 def passes_over(images: int) -> int:
-    """How often so many images are learned from: 4 times, fewer so often that it is 100 steps.
+    """How often so many images are learned from: 4 times, few of them for 100 steps at least.
 
     >>> passes_over(1000), passes_over(160)
     (4, 10)
