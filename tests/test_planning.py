@@ -99,8 +99,9 @@ def test_the_last_phase_is_gentle_where_nothing_else_was_asked_for() -> None:
     usual = sizing.last_phase(sizing.ALONE, 60)
     assert (usual.steps, usual.learning_rate, usual.entropy) == (60, 3e-5, 0)
     assert usual.frozen_norms
+    assert usual.patience == 1
     assert sizing.last_phase(usual, 60) == usual
-    asked = replace(sizing.ALONE, learning_rate=1e-3, entropy=0.02, validate_every=5)
+    asked = replace(sizing.ALONE, learning_rate=1e-3, entropy=0.02, validate_every=5, patience=2)
     assert sizing.last_phase(asked, 9) == replace(asked, steps=9, frozen_norms=True)
 
 
