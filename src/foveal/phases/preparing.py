@@ -3,6 +3,8 @@
 Each keeps its result in the run's folder, and is not done twice.
 """
 
+from dataclasses import dataclass
+
 from foveal.data import Dataset, Splits
 from foveal.data.dataset import sizes
 from foveal.models import PatchClassifier
@@ -19,119 +21,100 @@ from foveal.runs.folder import RunFolder
 from foveal.settings import Beginning, Training
 
 
-def view_classifier(
-    model: PatchClassifier,
-    splits: Splits,
-    training: Training,
-    beginning: Beginning,
-    folder: RunFolder,
-    log: PhaseLog,
-) -> FittedHead | None:
-    """A classifier of the small view, to compare with and to add to the answer."""
-    if not (beginning.baseline or beginning.global_head):
-        return None
-    if (kept := folder.kept("global_head")) is not None:
-        return FittedHead(**kept)
-    log.begin("baseline", "a linear classifier of the small view")
-    fitted = fit_global_head(model, splits, training.optimisation.class_weights, log.count)
-    folder.keep("baseline", fitted.figures)
-    folder.keep("global_head", vars(fitted))
-    log.end(f"balanced accuracy {fitted.balanced_accuracy:.1%}")
-    return fitted
+@dataclass(frozen=True)
+class Preparation:
+    """What comes before reading, for one run.
 
+    Attributes:
+        splits: the images.
+        training: of the last phase, for its seed and class weights.
+        beginning: the earlier phases.
+        folder: of the run.
+        log: where they report to.
+    """
 
-def find_proposals(
-    model: PatchClassifier,
-    splits: Splits,
-    training: Training,
-    beginning: Beginning,
-    folder: RunFolder,
-    log: PhaseLog,
-) -> Proposed:
-    """Windows that may show the evidence, in all images."""
-    if (kept := folder.kept("proposals")) is not None:
-        return Proposed.from_state(kept["windows"])
-    trunk = trunk_of_scorer(model)
-    halvings = proposal_halvings(splits.train, trunk, beginning)
-    where = f" at {reduction.describe(halvings)}" if halvings else ""
-    log.begin("proposals", f"what tells the labels, in {len(splits.train)} images{where}")
-    found, proposed = propose(
-        splits,
-        trunk,
-        patch=model.patch[0],
-        count=beginning.proposals,
-        nothing=_nothing(splits, beginning),
-        seed=training.seed,
-        megapixels=_searched(beginning),
-        progress=log.count,
-    )
-    log.end(proposed.summary)
-    folder.keep("proposals", {"found": found.state(), "windows": proposed.state()})
-    return proposed
+    splits: Splits
+    training: Training
+    beginning: Beginning
+    folder: RunFolder
+    log: PhaseLog
 
+    def view_classifier(self, model: PatchClassifier) -> FittedHead | None:
+        """A classifier of the small view, to compare with and to add to the answer."""
+        if not (self.beginning.baseline or self.beginning.global_head):
+            return None
+        if (kept := self.folder.kept("global_head")) is not None:
+            return FittedHead(**kept)
+        self.log.begin("baseline", "a linear classifier of the small view")
+        fitted = fit_global_head(model, self.splits, self._class_weights, self.log.count)
+        self.folder.keep("baseline", fitted.figures)
+        self.folder.keep("global_head", vars(fitted))
+        self.log.end(f"balanced accuracy {fitted.balanced_accuracy:.1%}")
+        return fitted
 
-def _nothing(splits: Splits, beginning: Beginning) -> int | None:
-    """Number of the class that means that there is nothing to find."""
-    return splits.train.classes.index(beginning.nothing) if beginning.nothing else None
-
-
-def order_proposals(
-    reader: Reader,
-    proposed: Proposed,
-    splits: Splits,
-    training: Training,
-    folder: RunFolder,
-    log: PhaseLog,
-) -> Proposed:
-    """The proposed windows, those first whose frozen features tell the labels."""
-    if (kept := folder.kept("reranked")) is not None:
-        return Proposed.from_state(kept)
-    log.begin("proposals", "re-ranked by what their frozen features tell")
-    train, validation = strips_of(
-        splits, proposed, patch=reader.patch, validated=len(proposed.validation[0])
-    )
-    reranked = rerank(
-        reader,
-        proposed,
-        train,
-        validation,
-        class_weights=training.optimisation.class_weights,
-        seed=training.seed,
-        progress=log.count,
-    )
-    log.end(f"frozen features tell the label of {reranked.accuracy:.1%} of the validation images")
-    folder.keep("reranked", reranked.proposed.state())
-    return reranked.proposed
-
-
-def pooling_of(
-    reader: Reader,
-    proposed: Proposed,
-    splits: Splits,
-    training: Training,
-    folder: RunFolder,
-    log: PhaseLog,
-) -> bool:
-    """Let the votes be pooled as suits the labels; whether windows tell them together."""
-    if (kept := folder.kept("pooling")) is None:
-        log.begin("proposals", "whether one window tells the label, or several together")
-        train, validation = strips_of(
-            splits, proposed.first(WINDOWS), patch=reader.patch, validated=WINDOWS
+    def proposals(self, model: PatchClassifier) -> Proposed:
+        """Windows that may show the evidence, in all images."""
+        if (kept := self.folder.kept("proposals")) is not None:
+            return Proposed.from_state(kept["windows"])
+        trunk, images = trunk_of_scorer(model), self.splits.train
+        halvings = proposal_halvings(images, trunk, self.beginning)
+        where = f" at {reduction.describe(halvings)}" if halvings else ""
+        self.log.begin("proposals", f"what tells the labels, in {len(images)} images{where}")
+        nothing = self.beginning.nothing
+        found, proposed = propose(
+            self.splits,
+            trunk,
+            patch=model.patch[0],
+            count=self.beginning.proposals,
+            nothing=images.classes.index(nothing) if nothing else None,
+            seed=self.training.seed,
+            megapixels=_searched(self.beginning),
+            progress=self.log.count,
         )
+        self.log.end(proposed.summary)
+        self.folder.keep("proposals", {"found": found.state(), "windows": proposed.state()})
+        return proposed
+
+    def reranked(self, reader: Reader, proposed: Proposed) -> Proposed:
+        """The proposed windows, those first whose frozen features tell the labels."""
+        if (kept := self.folder.kept("reranked")) is not None:
+            return Proposed.from_state(kept)
+        self.log.begin("proposals", "re-ranked by what their frozen features tell")
+        found = rerank(
+            reader,
+            proposed,
+            *strips_of(
+                self.splits, proposed, patch=reader.patch, validated=len(proposed.validation[0])
+            ),
+            class_weights=self._class_weights,
+            seed=self.training.seed,
+            progress=self.log.count,
+        )
+        told = f"{found.accuracy:.1%} of the validation images"
+        self.log.end(f"frozen features tell the label of {told}")
+        self.folder.keep("reranked", found.proposed.state())
+        return found.proposed
+
+    def pooling(self, reader: Reader, proposed: Proposed) -> Pooling:
+        """Whether one window tells the label, or several together."""
+        if (kept := self.folder.kept("pooling")) is not None:
+            return Pooling(**kept)
+        self.log.begin("proposals", "whether one window tells the label, or several together")
+        first = proposed.first(WINDOWS)
         found = choose_pooling(
             reader,
-            train,
-            validation,
-            class_weights=training.optimisation.class_weights,
-            seed=training.seed,
-            progress=log.count,
+            *strips_of(self.splits, first, patch=reader.patch, validated=WINDOWS),
+            class_weights=self._class_weights,
+            seed=self.training.seed,
+            progress=self.log.count,
         )
-        log.end(str(found))
-        folder.keep("pooling", vars(found))
-    else:
-        found = Pooling(**kept)
-    found.apply(reader.vote)
-    return found.joint
+        self.log.end(str(found))
+        self.folder.keep("pooling", vars(found))
+        return found
+
+    @property
+    def _class_weights(self) -> tuple[float, ...] | None:
+        return self.training.optimisation.class_weights
 
 
 def proposal_halvings(images: Dataset, trunk: Trunk, beginning: Beginning) -> int:

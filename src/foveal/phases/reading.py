@@ -43,14 +43,6 @@ def strips_of(
     )
 
 
-def among(windows: int, *, joint: bool) -> int:
-    """How many windows of an image are read in the course of time, so many a step.
-
-    Where windows tell the label together, twice as many; else the first ones almost always.
-    """
-    return 2 * windows if joint else windows
-
-
 def read(
     reader: Reader,
     train: Strips,
@@ -58,7 +50,7 @@ def read(
     training: Training,
     *,
     windows: int,
-    joint: bool,
+    among: int,
     hardware: Hardware,
     run: RunFolder,
     progress: bool,
@@ -74,7 +66,8 @@ def read(
         validation: strips to follow its progress by.
         training: steps and rates of this phase, and the augmentation.
         windows: of an image in a step.
-        joint: whether windows tell the label together, see `among`.
+        among: of so many windows of an image, the first ones, those of a step are drawn; if there
+            are no more, the first is read almost always.
         hardware: what to train on.
         run: folder of this phase.
         progress: show progress on standard error.
@@ -83,8 +76,8 @@ def read(
         count=windows,
         patch=reader.patch,
         shift=round(_MARGIN * reader.patch),
-        first=1.0 if joint else _FIRST,
-        among=among(windows, joint=True) if joint else None,
+        first=1.0 if among > windows else _FIRST,
+        among=among if among > windows else None,
         flip=training.augmentation.flip,
         turn=training.augmentation.turn,
         colour=training.augmentation.colour,

@@ -19,9 +19,9 @@ from foveal.experiment import seeded
 from foveal.models import PatchClassifier
 from foveal.nn.aggregators import Vote
 from foveal.phases.phase_log import PhaseLog
-from foveal.phases.preparing import find_proposals, order_proposals, pooling_of, view_classifier
+from foveal.phases.preparing import Preparation
 from foveal.phases.reader import Reader
-from foveal.phases.reading import among, read, strips_of, votes_of
+from foveal.phases.reading import read, strips_of, votes_of
 from foveal.phases.strips import Strips
 from foveal.phases.targets import Target, closer_target_of, support_of, target_of
 from foveal.phases.teaching import teach
@@ -60,20 +60,23 @@ def begin(
         model.load_state_dict(taught["model"])
         return
     model.to(configure_fabric(hardware).device)
-    fitted = view_classifier(model, splits, training, beginning, folder, log)
-    proposed = find_proposals(model, splits, training, beginning, folder, log)
+    prepare = Preparation(splits, training, beginning, folder, log)
+    fitted = prepare.view_classifier(model)
+    proposed = prepare.proposals(model)
     with seeded(training.seed):
         vote = _vote(model)
     reader = Reader(model.encoder, vote, patch=model.patch[0], channels=model.channels)
     if proposed.nothing is not None:
         reader.vote.nothing.fill_(proposed.nothing)
     if not proposed.trusted:
-        proposed = order_proposals(reader, proposed, splits, training, folder, log)
+        proposed = prepare.reranked(reader, proposed)
+    pooling = prepare.pooling(reader, proposed)
+    pooling.apply(vote)
+    few = beginning.read_windows or (JOINT if pooling.joint else 1)
+    among = 2 * few if pooling.joint else few
     memory = min(2**30, hardware.kept_bytes())
-    joint = pooling_of(reader, proposed, splits, training, folder, log)
-    few = beginning.read_windows or (JOINT if joint else 1)
     train, validation = strips_of(
-        splits, proposed, patch=model.patch[0], validated=among(few, joint=joint), memory=memory
+        splits, proposed, patch=model.patch[0], validated=among, memory=memory
     )
     log.begin("read", f"{few} of {len(proposed.train[0])} proposed windows an image")
     read(
@@ -82,7 +85,7 @@ def begin(
         validation,
         _read_training(training, beginning, few, trusted=proposed.trusted),
         windows=few,
-        joint=joint,
+        among=among,
         hardware=hardware,
         run=folder.phase("read"),
         progress=log.verbose,

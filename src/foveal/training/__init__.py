@@ -150,7 +150,11 @@ def _fit(
             logger.add_row(state.row(0.0, None, report, diagnostics.relative_entropy))
             checkpointer.save(state, best=state.improves(report))
         for batch in stream(fabric, state.step):
-            if state.stalls(settings.patience):  # it stopped here before
+            if state.stalls(settings.patience):
+                logger.log(
+                    f"stopped at step {state.step} of {settings.steps}: the validation loss has "
+                    f"not fallen (--patience {settings.patience})"
+                )
                 break
             scheduled = apply_schedules(model, optimiser, settings, state.step)
             torch.manual_seed(derived_seed(training.seed, NOISE, state.step, fabric.global_rank))
@@ -176,12 +180,6 @@ def _fit(
             elif logs:
                 logger.add_row(state.row(*scheduled))
 
-            if not done and state.stalls(settings.patience):
-                logger.log(
-                    f"stopped at step {state.step} of {settings.steps}: the validation loss has "
-                    f"not fallen (--patience {settings.patience})"
-                )
-                break
             if stops and not done:
                 checkpointer.save(state)
                 raise Stopped(state.step, settings.steps, run, stop.kind)

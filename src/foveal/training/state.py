@@ -67,7 +67,7 @@ class State:
             KeyError: an attribute is missing.
             UserError: one is of another type.
         """
-        saved = {"stale": 0} | saved  # checkpoints of 0.1 do not have it
+        saved = {"stale": 0} | saved  # earlier checkpoints do not have it
         known = {field.name: saved[field.name] for field in fields(cls)}
         state: State = validated(known, cls, "state")
         if state.step < 0:
