@@ -203,3 +203,11 @@ def test_a_format_that_is_not_read_is_refused_in_words(tmp_path: Path, suffix: s
         pytest.skip(f"this Pillow does not write {suffix}")
     with pytest.raises(ImageError, match="unsupported format; convert it to 8-bit JPEG"):
         read(tmp_path / f"a{suffix}")
+
+
+def test_a_broken_image_is_refused_in_one_line_however_large_it_says_it_is(tmp_path: Path) -> None:
+    screen, largest = bytes((4, 0, 4, 0, 0, 0, 0)), b"\xff\xff" * 2
+    frame = b"," + bytes(4) + largest + b"\x80"  # its palette of 6 bytes is cut
+    (tmp_path / "a.gif").write_bytes(b"GIF89a" + screen + frame + bytes((1, 2, 3, 4)))
+    with pytest.raises(ImageError, match=r"a\.gif: GIF of an unsupported kind, or damaged"):
+        read(tmp_path / "a.gif")

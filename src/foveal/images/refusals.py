@@ -67,7 +67,7 @@ def _line(message: str) -> str:
 
 def _unidentified(path: Location) -> str:
     remedy = "convert it to 8-bit JPEG, PNG, WebP or TIFF"
-    with path.open("rb") as file:
+    with pillow_settings.applied(), path.open("rb") as file:
         start = file.read(16)
         if not start:
             return "empty file (0 bytes); copy it again or leave it out"
