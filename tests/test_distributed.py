@@ -74,7 +74,7 @@ def slurm(rank: int) -> dict[str, object]:
     )
 
 
-OPTIONS = still(optimiser="sgd", clip_norm=None, log_every=1)
+OPTIONS = still(optimiser="sgd", clip_norm=None, log_every=1, ema_decay=0.5)
 ONE_NODE: dict[str, Any] = {"devices": 2, "nodes": 1}
 TWO_NODES: dict[str, Any] = {"devices": 1, "nodes": 2}
 

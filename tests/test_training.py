@@ -83,6 +83,7 @@ def crash() -> None:
     [
         ({}, None),
         ({"optimiser": "sgd", "accumulate": 2, "log_every": 1}, None),
+        ({"ema_decay": 0.7}, None),
         ({}, Random(2)),
         ({}, Mixed(TopK(2), hard=0.3, random=0.3, dropped=0.2)),
     ],
@@ -154,8 +155,11 @@ def test_it_learns_and_leaves_the_world_as_it_was(
     assert list(run.log.glob("events.out.tfevents.*"))
 
 
-def test_the_best_checkpoint_is_that_of_the_lowest_validation_loss(tmp_path: Path):
-    options = settings(RANDOM, validate_every=2, steps=10)
+@pytest.mark.parametrize("ema_decay", [0.0, 0.8])
+def test_the_best_checkpoint_is_that_of_the_lowest_validation_loss(
+    tmp_path: Path, ema_decay: float
+):
+    options = settings(RANDOM, validate_every=2, steps=10, ema_decay=ema_decay)
     _, rows, run = trained(tmp_path / "run", options)
     losses = [row["validation_loss"] for row in rows if row["validation_loss"] is not None]
     assert len(set(losses)) > 1

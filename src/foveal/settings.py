@@ -214,6 +214,9 @@ class Optimisation:
         log_every: steps between rows of metrics.csv.
         patience: stop after so many validations in a row without a lower validation loss (0:
             never; where training begins with proposals, the last phase stops after one).
+        ema_decay: validate and keep an exponential moving average (EMA) of the weights, which at
+            every step weighs what it was by this much, such as 0.99; less in the first steps (0: no
+            average). Reading proposed windows goes without.
     """
 
     steps: int = 1000
@@ -239,6 +242,7 @@ class Optimisation:
     validate_every: int = 0
     log_every: int = 10
     patience: int = 0
+    ema_decay: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -250,6 +254,8 @@ class Optimisation:
         if not math.isfinite(self.weight_decay):
             raise ValueError(f"weight_decay must be finite: got {self.weight_decay}")
         check_fraction(self, ("warm_up", "scorer_delay"))
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be at least 0 and below 1: got {self.ema_decay}")
         if self.schedule == "multi_step" and not all(
             self.warm_up <= milestone <= 1 for milestone in self.milestones
         ):

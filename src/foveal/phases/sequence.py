@@ -118,6 +118,7 @@ def _read_training(
         warm_up=0.05,
         validate_every=max(1, steps // 10),
         patience=0,
+        ema_decay=0.0,
     )
     return replace(training, optimisation=settings)
 

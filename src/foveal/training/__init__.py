@@ -6,6 +6,7 @@ run that was not. Lightning Fabric handles devices, precision and gradients.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -23,6 +24,7 @@ from foveal.nn.modes import freeze_norms
 from foveal.objectives import Objective, classification, multilabel
 from foveal.runs.folder import Row, RunFolder
 from foveal.settings import Hardware, Optimisation, Training
+from foveal.training.average import Average
 from foveal.training.checkpointer import Checkpointer
 from foveal.training.devices import Fabric, isolated_randomness, launch_fabric, wrap
 from foveal.training.diagnostics import Diagnostics
@@ -59,7 +61,8 @@ def fit(
 ) -> list[Row]:
     """Train a model on the training images and validate it on others.
 
-    The weights of the last step stay in the model; those of the best validation are in the run.
+    The weights of the last step stay in the model, or their average where the settings ask for one;
+    those of the best validation are in the run.
 
     Args:
         model: from images to a `Prediction`; trained in place.
@@ -132,12 +135,14 @@ def _fit(
     scales_gradients = fabric.strategy.precision.precision == "16-mixed"
     optimiser = build_optimiser(model, settings, fused=not scales_gradients)
     wrapped = wrap(fabric, LossModule(model, settings, objective), optimiser)
-    checkpointer = Checkpointer(run, fabric, model, optimiser)
+    average = Average(model, settings.ema_decay) if settings.ema_decay else None
+    checkpointer = Checkpointer(run, fabric, model, optimiser, average)
     state, rows = checkpointer.restore() if resume else (State(), [])
     diagnostics, clock = Diagnostics(multilabel=is_multilabel(validation.labels)), Clock()
     logger = Logger(
         run, rows, settings.steps, state.step, verbose=progress, title=title, loggers=loggers
     )
+    validate = partial(_validate, fabric, model, average, validation, settings.batch, diagnostics)
     unread = list[Unread]()
     model.train()
     if settings.frozen_norms:
@@ -145,7 +150,7 @@ def _fit(
 
     with stop_on_signal() as stop, isolated_randomness(fabric), logger:
         if validate_first and state.step == 0:
-            report = _validate(fabric, model, validation, settings.batch, diagnostics)
+            report = validate()
             state.seconds += clock.lap()
             logger.add_row(state.row(0.0, None, report, diagnostics.relative_entropy))
             checkpointer.save(state, best=state.improves(report))
@@ -161,6 +166,8 @@ def _fit(
             asked = stop.is_set()
             unread.append(training_step(fabric, *wrapped, batch, settings, stop=asked))
             state.add_step(clock.lap())
+            if average is not None:
+                average.update(state.step)
             done, validates, logs = _milestones(settings, state.step)
             # Several processes stop where all of them have heard of it.
             if not logs and not (asked and fabric.world_size == 1):
@@ -171,7 +178,7 @@ def _fit(
             state.add_seconds(clock.lap())
             logger.show_progress(state.step, state)
             if validates:
-                report = _validate(fabric, model, validation, settings.batch, diagnostics)
+                report = validate()
                 state.seconds += clock.lap()
                 logger.add_row(state.row(*scheduled, report, diagnostics.relative_entropy))
                 for warning in diagnostics.warnings(majority=report.majority):
@@ -183,6 +190,8 @@ def _fit(
             if stops and not done:
                 checkpointer.save(state)
                 raise Stopped(state.step, settings.steps, run, stop.kind)
+    if average is not None:
+        average.replace_weights()
     return rows
 
 
@@ -248,21 +257,27 @@ def _read(unread: list[Unread], state: State, diagnostics: Diagnostics) -> bool:
 
 
 def _validate(
-    fabric: Fabric, model: nn.Module, dataset: Dataset, batch: int, diagnostics: Diagnostics
+    fabric: Fabric,
+    model: nn.Module,
+    average: Average | None,
+    dataset: Dataset,
+    batch: int,
+    diagnostics: Diagnostics,
 ) -> Report:
-    if fabric.world_size > 1:  # batch norms saw other images on every device; take rank zero's
-        for buffer in model.buffers():
-            torch.distributed.broadcast(buffer, 0)
-    try:
-        with fabric.autocast():
-            return evaluate(
-                model,
-                dataset,
-                batch,
-                on_prediction=diagnostics.add_prediction,
-                rank=fabric.global_rank,
-                world_size=fabric.world_size,
-                raise_not_finite=True,
-            )
-    except NotFiniteError as error:
-        raise Diverged(f"training diverged: {error}") from error
+    with nullcontext() if average is None else average.in_model():
+        if fabric.world_size > 1:  # batch norms saw other images on every device
+            for buffer in model.buffers():
+                torch.distributed.broadcast(buffer, 0)
+        try:
+            with fabric.autocast():
+                return evaluate(
+                    model,
+                    dataset,
+                    batch,
+                    on_prediction=diagnostics.add_prediction,
+                    rank=fabric.global_rank,
+                    world_size=fabric.world_size,
+                    raise_not_finite=True,
+                )
+        except NotFiniteError as error:
+            raise Diverged(f"training diverged: {error}") from error

@@ -6,6 +6,7 @@ from torch.optim import Optimizer
 from foveal._processes import is_rank_zero
 from foveal.errors import UserError
 from foveal.runs.folder import Row, RunFolder
+from foveal.training.average import Average
 from foveal.training.devices import Fabric
 from foveal.training.optimiser import restore_optimiser
 from foveal.training.state import State
@@ -19,13 +20,19 @@ class Checkpointer:
         fabric: holds the gradient scale of float16.
         model: model on its device.
         optimiser: optimiser of its parameters.
+        average: of the weights, which is what the best checkpoint holds; None: the weights.
     """
 
     def __init__(
-        self, run: RunFolder | None, fabric: Fabric, model: nn.Module, optimiser: Optimizer
+        self,
+        run: RunFolder | None,
+        fabric: Fabric,
+        model: nn.Module,
+        optimiser: Optimizer,
+        average: Average | None = None,
     ) -> None:
         self._run, self._precision = run, fabric.strategy.precision
-        self._model, self._optimiser = model, optimiser
+        self._model, self._optimiser, self._average = model, optimiser, average
 
     def save(self, state: State, *, best: bool = False) -> None:
         """Save the last checkpoint, and before it the best if this is the best."""
@@ -33,13 +40,16 @@ class Checkpointer:
             return
         weights = self._model.state_dict()
         # In this order: a crash between the two must not leave a record without its weights.
+        average = None if self._average is None else self._average.state_dict()
         if best:
-            self._run.save("best", weights)
+            self._run.save("best", average or weights)
         rest = {
             "state": state.to_dict(),
             "optimiser": self._optimiser.state_dict(),
             "precision": self._precision.state_dict(),
         }
+        if average is not None:
+            rest["average"] = average
         self._run.save("last", weights, rest)
 
     def restore(self) -> tuple[State, list[Row]]:
@@ -62,6 +72,8 @@ class Checkpointer:
             self._model.load_state_dict(run.weights("last"))
             restore_optimiser(self._optimiser, saved["optimiser"])
             self._precision.load_state_dict(saved["precision"])
+            if self._average is not None:
+                self._average.load_state_dict(saved["average"])
             return State.from_dict(saved["state"])
         except UserError as error:
             raise UserError(f"{run.path}/checkpoints/last/state.pt: {error}") from error
