@@ -2,8 +2,11 @@
 
 import csv
 import multiprocessing
+import re
 import shutil
+import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,6 +20,7 @@ from every_format import images, pngs
 from file_server import FileServer, serving
 from foveal.cli.main import main
 from foveal.data.folder import read_folder, read_whole
+from foveal.errors import UserError
 from foveal.evaluation import predict
 from foveal.field.gigapixel import painted_texture, write_pyramid
 from foveal.images import FileImage, ImageError, TensorImage, copies, read, remote
@@ -105,6 +109,71 @@ def test_an_object_store_is_read_as_a_server(tmp_path: Path) -> None:
     store.pipe("/bucket/a.tif", tiled())  # the same, but written again
     with pytest.raises(ImageError, match="changed while it was read"):
         FileImage.crops(found, WINDOWS + 300, (8, 8))
+
+
+@pytest.fixture
+def bucket() -> str:
+    """A folder of a store with images, and much else."""
+    import fsspec
+
+    store, name = fsspec.filesystem("memory"), "listed"
+    for file in ("a10.png", "a9.png", "deep/B.jpg", "deep/er.zarr/0/0", "deep/er.zarr/.zgroup"):
+        store.pipe(f"/{name}/{file}", b"1")
+    for file in ("boxes.csv", "notes.txt", ".hidden/a.png", "deep/Thumbs.db", "deep/.b.png"):
+        store.pipe(f"/{name}/{file}", b"1")
+    return f"memory://{name}"
+
+
+@pytest.mark.parametrize("ending", ["", "/"])
+def test_a_bucket_is_listed_as_a_folder(bucket: str, ending: str) -> None:
+    listed = list_images(bucket + ending)
+    names = ("a9.png", "a10.png", "deep/B.jpg", "deep/er.zarr")
+    assert [str(source) for source in listed.sources] == [f"{bucket}/{name}" for name in names]
+    (others, hidden) = listed.notes
+    assert others == f"{bucket}{ending}: ignored 1 other files (1 .txt)"
+    assert "3 hidden or system files" in hidden
+
+
+def test_a_pattern_names_files_of_a_bucket(bucket: str) -> None:
+    for pattern, names in (("a*.png", ("a9.png", "a10.png")), ("deep/?.jpg", ("deep/B.jpg",))):
+        sources = list_images(f"{bucket}/{pattern}").sources
+        found = [str(source).replace(":///", "://") for source in sources]
+        assert found == [f"{bucket}/{name}" for name in names]
+    with pytest.raises(UserError, match=r"listed/z\*: no file matches this pattern"):
+        list_images(f"{bucket}/z*")
+
+
+def test_a_folder_in_an_archive_is_listed(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("x/b.jpg", "x/a.jpg", "y/c.jpg"):
+            archive.writestr(name, images()["a.jpg"])
+    for inner, names in (("x/", "ab"), ("x/*", "ab"), ("y/", "c")):
+        listed = list_images(f"zip://{inner}::{tmp_path}/a.zip")
+        folder = inner[0]
+        expected = [f"zip://{folder}/{name}.jpg::{tmp_path}/a.zip" for name in names]
+        assert [str(source) for source in listed.sources] == expected
+        assert all(min(image.size) > 1 for image in listed)
+
+
+@pytest.mark.parametrize(
+    "url", ["memory://nowhere/", "memory://nowhere", "nothing://x/", "s3://b/"]
+)
+def test_a_folder_that_cannot_be_listed_is_refused_in_one_line(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_PAUSES", (0.0, 0.0))
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(UserError, match=re.escape(url)) as refused:
+        list_images(url)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://x/a/", "https://x/a?b=*", "zip://a.tif::b.zip", "memory://a.tif", "s3://b/a.zarr/"],
+)
+def test_a_url_of_one_image_is_not_listed(url: str) -> None:
+    assert [str(source) for source in list_images(url).sources] == [url]
 
 
 def test_a_slide_on_a_server_is_read_in_a_copy(server: FileServer, tmp_path: Path) -> None:
@@ -202,8 +271,6 @@ def test_what_cannot_be_reached_is_one_line(
 def test_a_store_whose_package_is_missing_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "s3fs", None)
     monkeypatch.setitem(remote.__dict__, "_PAUSES", ())
     with pytest.raises(ImageError, match=r"s3fs.*pip install 'foveal\[remote\]'"):

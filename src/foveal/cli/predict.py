@@ -35,8 +35,8 @@ def predict(
 
     Args:
         run: folder of the run, as printed by foveal train, or hf-hub:org/name.
-        images: image files, folders of them, glob patterns, URLs such as https://... and s3://...,
-            or a .csv or .parquet table with their paths in the column file.
+        images: image files, folders of them, glob patterns, URLs such as https://... and
+            s3://bucket/folder/, or a .csv or .parquet table with their paths in the column file.
         output: a .csv, .jsonl or .parquet file, whose rows are written as soon as they are known;
             if not given, CSV is printed.
         threshold: probability above which the class that is looked for is predicted, of two, or

@@ -5,6 +5,7 @@ time of its last change, as far as the server says them; if they are others afte
 than when it was opened, the part is refused.
 """
 
+import glob
 import io
 import os
 import shutil
@@ -137,6 +138,33 @@ class RemoteRanges:
             return dict(store.info(path))
 
         return tried(ask)
+
+
+def names_below(place: RemoteFile) -> list[str]:
+    """The files below a folder of a store, or that match a pattern, relative to the folder, or as
+    the store names them.
+
+    Raises:
+        ImageError, OSError: the store does not say.
+    """
+
+    def ask() -> list[str]:
+        store, path = _store(place)
+        if glob.has_magic(path):
+            return list(store.glob(path))
+        top = path.rstrip("/")
+        return [name.removeprefix(top).lstrip("/") for name in store.find(path)]
+
+    return tried(ask)
+
+
+def named(place: RemoteFile, name: str) -> RemoteFile:
+    """A file that `names_below` named."""
+    store, path = _store(place)
+    inner, *outer = place.url.split("::")
+    if glob.has_magic(path):
+        return RemoteFile("::".join((store.unstrip_protocol(name), *outer)))
+    return RemoteFile("::".join((f"{inner.rstrip('/')}/{name}", *outer)))
 
 
 class _Parts(io.RawIOBase):

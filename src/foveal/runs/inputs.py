@@ -16,6 +16,7 @@ from torch import Tensor
 
 from foveal.data import Dataset
 from foveal.data.folder.listing import list_folder
+from foveal.data.folder.remote_listing import is_remote_folder, list_remote
 from foveal.data.folder.tree import list_entries
 from foveal.errors import UserError
 from foveal.experiment import Experiment
@@ -108,8 +109,7 @@ def image_size(experiment: Experiment) -> tuple[int, int]:
 def _add(source: Source | Iterable[Source], listed: list[Listed], notes: list[str]) -> None:
     """Add the images of a source to a list."""
     if isinstance(source, str | Path | RemoteFile):
-        place = location(source)
-        listed += [place] if isinstance(place, RemoteFile) else _files(place, notes)
+        listed += _files(location(source), notes)
     elif isinstance(source, Tensor | np.ndarray) and source.ndim == 4:
         listed += [_in_memory(each) for each in source]
     elif isinstance(source, Tensor | np.ndarray | PIL.Image.Image | Image):
@@ -129,8 +129,14 @@ def _in_memory(source: Source) -> Image | ImageError:
         return ImageError(str(error))
 
 
-def _files(path: Path, notes: list[str]) -> list[Location]:
+def _files(path: Location, notes: list[str]) -> list[Location]:
     """The path itself, the images of a folder or table, or the matches of a glob pattern."""
+    if isinstance(path, RemoteFile):
+        if not is_remote_folder(path):
+            return [path]
+        remote, left_out = list_remote(path)
+        notes += [f"{path}: {note}" for note in left_out]
+        return list(remote)
     if path.is_dir() and not is_zarr(path):
         images, left_out = list_folder(path)
         notes += [f"{path}: {note}" for note in left_out]

@@ -13,7 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from foveal.data.folder.table import shorten, user_error
 from foveal.images.locations import is_there, is_zarr
@@ -136,7 +136,12 @@ def list_entries(folder: Path) -> list["os.DirEntry[str]"]:
         raise user_error(f"{folder}: {reason}; make the folder readable, or move it away") from None
 
 
-def is_image(file: Path) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or one of the system."""
+    return name.startswith(".") or name.lower() in _SYSTEM
+
+
+def is_image(file: PurePath) -> bool:
     """Whether the name of a file ends like an image."""
     return file.suffix.lower() in IMAGE_SUFFIXES
 
@@ -168,7 +173,7 @@ def _scan(root: Path, folder: Path, above: tuple[Path, ...], left_out: LeftOut) 
     for entry in list_entries(folder):
         path = Path(entry.path)
         name = path.relative_to(root).as_posix()
-        if entry.name.startswith(".") or entry.name.lower() in _SYSTEM:
+        if is_hidden(entry.name):
             left_out.hidden.append(name)
         elif _is_folder(entry) and not is_zarr(path):
             real = path.resolve() if entry.is_symlink() else above[-1] / entry.name
