@@ -12,6 +12,7 @@ from foveal.data.folder import read_folder
 from foveal.errors import UserError
 from foveal.field.benchmark.large import large
 from foveal.field.benchmark.needle import needle, write_images
+from foveal.field.benchmark.photographs import photographs
 from foveal.field.gigapixel import Paste, painted_texture, spot, write_pyramid
 from foveal.images import FileImage, TensorImage
 
@@ -121,3 +122,29 @@ def test_a_needle_that_fits_into_no_image_is_refused(tmp_path: Path) -> None:
     for options in ({"images": 7}, {"spot": 5000}, {"megapixels": 0}):
         with pytest.raises(UserError, match="needle needs 8 images"):
             needle(**{"megapixels": 1, **options}, folder=tmp_path)
+
+
+def test_a_photograph_is_predicted_in_less_memory_than_by_an_encoder_of_all_of_it() -> None:
+    found = photographs(
+        megapixels=(8,),
+        encoder="test_resnet",
+        view=(96, 128),
+        patch=64,
+        k=2,
+        ways=("windows", "sliding", "whole"),
+        repeats=1,
+        threads=1,
+    )
+    assert str(found).count("\n| ") == 4
+    foveal, sliding, whole = found.costs
+    assert foveal.resident_bytes is not None
+    assert whole.resident_bytes is not None
+    assert whole.resident_bytes - foveal.resident_bytes > 8e6 * 4 * 3  # the image as floats
+    assert sliding.seconds is not None
+    assert {cost["way"] for cost in found.summary()["costs"]} == {"windows", "sliding", "whole"}
+
+
+def test_photographs_of_no_size_are_refused() -> None:
+    for options in ({"megapixels": ()}, {"k": 0}, {"ways": ()}):
+        with pytest.raises(UserError, match="must be 1 or more"):
+            photographs(**options)

@@ -14,10 +14,11 @@ def benchmark(*tokens: Token) -> int:
     from foveal.field.benchmark import field
     from foveal.field.benchmark.large import large
     from foveal.field.benchmark.needle import needle
+    from foveal.field.benchmark.photographs import photographs
     from foveal.paper import benchmark as paper
 
     tasks: dict[str, Callable[..., Any]] = {**paper.TASKS, "field": field, "large": large}
-    tasks["needle"] = needle
+    tasks |= {"needle": needle, "photographs": photographs}
     name, rest = split_target(tokens)
     if name not in tasks:
         parser = new_app("benchmark", benchmark.__doc__ or "", usage="benchmark TASK [OPTIONS]")
