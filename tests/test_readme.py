@@ -12,9 +12,9 @@ import pytest
 import test_layers
 from fixtures import format1
 from foveal.cli import main as cli
+from foveal.cli.benchmark import tasks
 from foveal.field import TASKS as FIELD
 from foveal.paper import recipes
-from foveal.paper.benchmark import TASKS
 from foveal.paper.tables.definitions import TABLES
 
 ROOT = Path(__file__).parent.parent
@@ -62,7 +62,7 @@ def test_the_commands_and_options_named_on_a_page_exist(page, capsys):
     for command in commands(page):
         words = shlex.split(command, comments=True)[1:]
         topics = {"train": recipes.NAMES, "data": (*FIELD, *recipes.NAMES)}
-        topics |= {"benchmark": (*TASKS, "field", "large", "needle"), "reproduce": TABLES}
+        topics |= {"benchmark": tuple(tasks()), "reproduce": TABLES}
         topic = [word for word in words[1:2] if word in topics.get(words[0], ())]
         scale = ["--scale", "mini"] if "mini" in words else []
         assert cli.main([words[0], *topic, *scale, "--help"]) == 0, f"{page.name}: {command}"
