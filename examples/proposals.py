@@ -26,11 +26,11 @@ PATCH, WINDOWS = 64, (1, 6, 20)
 def main(table: str, weights: str, nothing: str = "", count: str = "") -> None:
     torch.manual_seed(0)
     whole = read_whole(table)
-    parts = [entry.part for entry in whole.entries]
-    mined = whole.part([i for i, part in enumerate(parts) if part != "test"])
-    test = whole.part([i for i, part in enumerate(parts) if part == "test"])
+    parts = [image.split for image in whole.images]
+    mined = whole.subset([i for i, part in enumerate(parts) if part != "test"])
+    test = whole.subset([i for i, part in enumerate(parts) if part == "test"])
     if count:
-        mined = mined.part(torch.randperm(len(mined))[: int(count)].sort().values.tolist())
+        mined = mined.subset(torch.randperm(len(mined))[: int(count)].sort().values.tolist())
     labels = [mined.classes[label] for label in mined.labels.tolist()]
     if nothing:
         labels = [label if label == nothing else f"not {nothing}" for label in labels]
