@@ -14,6 +14,7 @@ from foveal.proposals.background import fit_background
 from foveal.proposals.exemplars import Question, Trial
 from foveal.proposals.ranking import auc, purity, stratified_folds
 from foveal.proposals.reduction import halvings_for
+from foveal.proposals.repeats import apart_of, rank_in_image, reach_of
 from foveal.proposals.survey import Survey, survey_image
 from foveal.proposals.trunk_choice import trunk_by_name, trunk_of
 from foveal.windows import covers, iou
@@ -432,8 +433,13 @@ def test_shuffled_labels_are_not_believed(unseen):
     assert "rarity" in str(found)
     image = TensorImage(unseen.images[0])
     (piece,) = found.trunk.pieces(image)
-    rarity = found.background.rarity(found.background.cells(piece.features))
-    torch.testing.assert_close(found.evidence(image), rarity)
+    cells = found.background.cells(piece.features)
+    rarity = found.background.rarity(cells)
+    places = torch.cartesian_prod(*(torch.arange(n) for n in rarity.shape))
+    every = (cells.flatten(0, 1), places)
+    apart = apart_of(reach_of((PATCH, PATCH), found.trunk.stride))
+    expected = rank_in_image(*every, rarity.flatten(), *every, apart=apart)
+    torch.testing.assert_close(found.evidence(image).flatten(), expected)
 
 
 def test_several_classes_need_not_be_told_which_means_nothing():

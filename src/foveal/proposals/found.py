@@ -12,6 +12,8 @@ from foveal.images import Image
 from foveal.proposals.background import Background
 from foveal.proposals.findings import Exemplar, Finding
 from foveal.proposals.places import single, windows_about
+from foveal.proposals.repeats import RARE_CELLS, apart_of, rank_in_image, reach_of
+from foveal.proposals.survey import places_of, rarest_of
 from foveal.proposals.trunk import Trunk
 from foveal.windows import nms
 
@@ -24,7 +26,8 @@ class Proposals(nn.Module):
 
         evidence of a cell = max over exemplars of  gain x similarity + bias
 
-    or, where exemplars prove nothing on images not used, its rarity.
+    or, where exemplars prove nothing on images not used, its rarity, among all images and in its
+    own: see `foveal.proposals.repeats`.
 
     Args:
         trunk: gives the features.
@@ -209,15 +212,27 @@ class Proposals(nn.Module):
 
     @torch.no_grad()
     def _maps(self, image: Image) -> tuple[Float[Tensor, "h w"], Float[Tensor, "h w"]]:
-        """Evidence, 0 without exemplars, and rarity of every cell."""
+        """Evidence, 0 without exemplars, and rarity of every cell.
+
+        Rarity in the image itself is added where it can change the order: at the rarest cells.
+        """
         evidence = torch.zeros(self.trunk.grid(image.size), device=self.trunk.device)
-        rarity = torch.empty_like(evidence)
+        rarity, rare = torch.empty_like(evidence), list[tuple[Tensor, Tensor, Tensor]]()
         for piece in self.trunk.pieces(image):
             cells = self.background.cells(piece.features[(slice(None), *piece.core)])
+            flat = cells.flatten(0, 1)
             rarity[piece.place] = self.background.rarity(cells)
             if self.trusted:
-                flat = self.similarity(cells.flatten(0, 1))
-                evidence[piece.place] = flat.view(cells.shape[:2])
+                evidence[piece.place] = self.similarity(flat).view(cells.shape[:2])
+            rare = [
+                rarest_of(
+                    [*rare, (flat, places_of(piece), rarity[piece.place].flatten())], RARE_CELLS
+                )
+            ]
+        cells, places, rarest = rare[0]
+        apart = apart_of(reach_of(self.patch, self.trunk.stride))
+        rank = rank_in_image(cells, places, rarest, cells, places, apart=apart)
+        rarity[places[:, 0], places[:, 1]] = rank
         return evidence, rarity
 
     def similarity(self, cells: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:

@@ -17,6 +17,7 @@ from foveal.proposals.labels import questions_of, read_groups, read_labels
 from foveal.proposals.places import single
 from foveal.proposals.ranking import stratified_folds
 from foveal.proposals.reduction import MEGAPIXELS, halvings_for
+from foveal.proposals.repeats import reach_of
 from foveal.proposals.survey import Progress, survey_background, survey_cells
 from foveal.proposals.trunk import Trunk
 from foveal.proposals.trunk_choice import trunk_by_name, trunk_of
@@ -65,7 +66,8 @@ def mine(
 ) -> Proposals:
     """Find places that tell the labels, without training.
 
-    1. One pass of a frozen trunk over each image; the rarest cells of each are kept.
+    1. One pass of a frozen trunk over each image; the rarest cells of each are kept, those first
+       that are rare in their own image, too.
     2. The 100 peaks of rarity in each are tried as exemplars: which images have something like it?
        Those whose first images bear one label are kept, of every class and of everything but that
        class.
@@ -114,7 +116,7 @@ def mine(
     generator = torch.Generator().manual_seed(seed)
     report = progress or (lambda done, total: None)
     background = survey_background(network, sources, generator, report)
-    reach = max(min(side) // network.stride // 2 - 1, 1)
+    reach = reach_of(side, network.stride)
     survey = survey_cells(network, background, sources, count=_PEAKS, reach=reach, progress=report)
     device = network.device
     trial = Trial(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Float16, Int
@@ -10,13 +11,15 @@ from torch import Generator, Tensor
 
 from foveal.images import Image
 from foveal.proposals.background import Background, fit_background, rare_peaks
-from foveal.proposals.trunk import Trunk
+from foveal.proposals.repeats import RARE_CELLS, apart_of, rank_in_image
+from foveal.proposals.trunk import Piece, Trunk
 
 Progress = Callable[[int, int], None]
 """Called with the number of images done, and of all."""
 
 _SAMPLED_IMAGES, _SAMPLED_CELLS = 64, 1000  # that the background is fitted to; cells per image
-_RARE_CELLS, _KEPT_CELLS = 4000, 2**22  # most rare cells that are kept, per image and in all
+_KEPT_CELLS = 2**22  # most rare cells that are kept of all images together
+_TRIED = 4  # times as many peaks as are kept, of which some are repeated in their image
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,10 @@ class Survey:
     """What is kept of n images: rare cells of each, and the best cell for each centre.
 
     Attributes:
-        peaks: (n, Q, d), of length 1, the rarest first, none near a rarer one.
+        peaks: (n, Q, d), of length 1, none near a rarer one, the rarest first, see
+            `foveal.proposals.repeats`.
         places: (n, Q, 2), their row and column in the image's map.
-        rare: (n, M, d), the rarest cells wherever they are, the rarest first, float16.
+        rare: (n, M, d), the rarest cells wherever they are, in the same order, float16.
         rare_places: (n, M, 2), their row and column.
         common: (n, c), the largest similarity of a cell to each centre of common cells.
         common_places: (n, c, 2), where it is.
@@ -69,7 +73,7 @@ def survey_cells(
     An image with fewer cells has some of them several times. Memory: at most 400 MB for 48
     dimensions, as long as there are no more than 40 000 images.
     """
-    kept = max(min(_RARE_CELLS, _KEPT_CELLS // len(images)), count)
+    kept = max(min(RARE_CELLS, _KEPT_CELLS // len(images)), count)
     found = []
     for done, image in enumerate(images, start=1):
         found.append(survey_image(trunk, background, image, count=count, kept=kept, reach=reach))
@@ -91,16 +95,19 @@ def survey_image(
         grid, inner = rarity[piece.core], cells[piece.core].flatten(0, 1)
         corner = torch.tensor([place.start for place in piece.place], device=inner.device)
         rarest, index = grid.flatten().topk(min(kept, grid.numel()))
-        rare = [_best([*rare, (inner[index], _place(index, grid) + corner, rarest)], kept)]
+        rare = [rarest_of([*rare, (inner[index], _place(index, grid) + corner, rarest)], kept)]
         index = is_peak.nonzero()[:, 0]
         found = (inner[index], _place(index, grid) + corner, grid.flatten()[index])
-        peaks = [_best([*peaks, found], count)]
+        peaks = [rarest_of([*peaks, found], _TRIED * count)]
         best = (inner @ background.centres.T).max(dim=0)
         common.append((best.values, _place(best.indices, grid) + corner))
     cells, places, rarity = peaks[0]
-    order = _first(rarity, count)
     rare_cells, rare_places, rarest = rare[0]
-    bank = _first(rarest, kept)
+    rank = partial(
+        rank_in_image, others=rare_cells, other_places=rare_places, apart=apart_of(reach)
+    )
+    order = _first(rank(cells, places, rarity), count)
+    bank = _first(rank(rare_cells, rare_places, rarest), kept)
     values, where = (torch.stack(each) for each in zip(*common, strict=True))
     most = values.max(dim=0)
     centre = torch.arange(len(most.values), device=where.device)
@@ -114,12 +121,20 @@ def survey_image(
     )
 
 
-def _best(parts: list[tuple[Tensor, Tensor, Tensor]], count: int) -> tuple[Tensor, Tensor, Tensor]:
+def rarest_of(
+    parts: list[tuple[Tensor, Tensor, Tensor]], count: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Of cells, their places and their rarity, the rarest, in their order: what is kept is bounded
     whatever the size of the image."""
     cells, places, rarity = (torch.cat(each) for each in zip(*parts, strict=True))
     some = rarity.argsort(descending=True, stable=True)[:count].sort().values
     return cells[some], places[some], rarity[some]
+
+
+def places_of(piece: Piece) -> Int[Tensor, "n 2"]:
+    """Row and column of the cells of a piece's core in the map of the image."""
+    rows, columns = (torch.arange(each.start, each.stop) for each in piece.place)
+    return torch.cartesian_prod(rows, columns).to(piece.features.device)
 
 
 def _first(values: Float[Tensor, " n"], count: int) -> Int[Tensor, " count"]:
