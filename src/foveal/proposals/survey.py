@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from jaxtyping import Float, Float16, Int
@@ -19,7 +18,6 @@ Progress = Callable[[int, int], None]
 
 _SAMPLED_IMAGES, _SAMPLED_CELLS = 64, 1000  # that the background is fitted to; cells per image
 _KEPT_CELLS = 2**22  # most rare cells that are kept of all images together
-_TRIED = 4  # times as many peaks as are kept, of which some are repeated in their image
 
 
 @dataclass(frozen=True)
@@ -27,10 +25,10 @@ class Survey:
     """What is kept of n images: rare cells of each, and the best cell for each centre.
 
     Attributes:
-        peaks: (n, Q, d), of length 1, none near a rarer one, the rarest first, see
-            `foveal.proposals.repeats`.
+        peaks: (n, Q, d), of length 1, the rarest first, none near a rarer one.
         places: (n, Q, 2), their row and column in the image's map.
-        rare: (n, M, d), the rarest cells wherever they are, in the same order, float16.
+        rare: (n, M, d), the rarest cells wherever they are, float16, those first that are the
+            rarest in their own image, too: see `foveal.proposals.repeats`.
         rare_places: (n, M, 2), their row and column.
         common: (n, c), the largest similarity of a cell to each centre of common cells.
         common_places: (n, c, 2), where it is.
@@ -98,16 +96,14 @@ def survey_image(
         rare = [rarest_of([*rare, (inner[index], _place(index, grid) + corner, rarest)], kept)]
         index = is_peak.nonzero()[:, 0]
         found = (inner[index], _place(index, grid) + corner, grid.flatten()[index])
-        peaks = [rarest_of([*peaks, found], _TRIED * count)]
+        peaks = [rarest_of([*peaks, found], count)]
         best = (inner @ background.centres.T).max(dim=0)
         common.append((best.values, _place(best.indices, grid) + corner))
     cells, places, rarity = peaks[0]
     rare_cells, rare_places, rarest = rare[0]
-    rank = partial(
-        rank_in_image, others=rare_cells, other_places=rare_places, apart=apart_of(reach)
-    )
-    order = _first(rank(cells, places, rarity), count)
-    bank = _first(rank(rare_cells, rare_places, rarest), kept)
+    own = (rare_cells, rare_places)
+    rank = rank_in_image(*own, rarest, *own, apart=apart_of(reach))
+    order, bank = _first(rarity, count), _first(rank, kept)
     values, where = (torch.stack(each) for each in zip(*common, strict=True))
     most = values.max(dim=0)
     centre = torch.arange(len(most.values), device=where.device)
