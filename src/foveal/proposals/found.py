@@ -88,6 +88,11 @@ class Proposals(nn.Module):
         """Whether the evidence is similarity to exemplars; otherwise it is rarity."""
         return len(self.cells) > 0
 
+    @property
+    def _ranks_rarity(self) -> bool:
+        """Whether windows are ranked by rarity, alone or in turn with evidence."""
+        return not (self.trusted and self.complete)
+
     def evidence(self, image: Image | Tensor) -> Float[Tensor, "h w"]:
         """The evidence in every cell of an image, `trunk.stride` pixels apart.
 
@@ -137,7 +142,7 @@ class Proposals(nn.Module):
         # a window passes over fewer cells than lie in twice its side
         passed_over = 4 * self.patch[0] * self.patch[1] // self.trunk.stride**2 + 1
         count = min(k * passed_over, len(places))
-        ranked = [evidence] * self.trusted + [rarity] * (not (self.trusted and self.complete))
+        ranked = [evidence] * self.trusted + [rarity] * self._ranks_rarity
         orders = [each.topk(count).indices for each in ranked]
         cells = places[torch.stack(orders, dim=1).flatten()]  # by each ranking in turn
         windows = self.window_of(cells, size)
@@ -214,7 +219,8 @@ class Proposals(nn.Module):
     def _maps(self, image: Image) -> tuple[Float[Tensor, "h w"], Float[Tensor, "h w"]]:
         """Evidence, 0 without exemplars, and rarity of every cell.
 
-        Rarity in the image itself is added where it can change the order: at the rarest cells.
+        Where rarity ranks, that in the image itself is added at the rarest cells: it changes the
+        order there alone.
         """
         evidence = torch.zeros(self.trunk.grid(image.size), device=self.trunk.device)
         rarity, rare = torch.empty_like(evidence), list[tuple[Tensor, Tensor, Tensor]]()
@@ -224,15 +230,13 @@ class Proposals(nn.Module):
             rarity[piece.place] = self.background.rarity(cells)
             if self.trusted:
                 evidence[piece.place] = self.similarity(flat).view(cells.shape[:2])
-            rare = [
-                rarest_of(
-                    [*rare, (flat, places_of(piece), rarity[piece.place].flatten())], RARE_CELLS
-                )
-            ]
-        cells, places, rarest = rare[0]
-        apart = apart_of(reach_of(self.patch, self.trunk.stride))
-        rank = rank_in_image(cells, places, rarest, cells, places, apart=apart)
-        rarity[places[:, 0], places[:, 1]] = rank
+            if self._ranks_rarity:
+                found = (flat, places_of(piece), rarity[piece.place].flatten())
+                rare = [rarest_of([*rare, found], RARE_CELLS)]
+        for cells, places, rarest in rare:
+            apart = apart_of(reach_of(self.patch, self.trunk.stride))
+            rank = rank_in_image(cells, places, rarest, cells, places, apart=apart)
+            rarity[places[:, 0], places[:, 1]] = rank
         return evidence, rarity
 
     def similarity(self, cells: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:

@@ -1,4 +1,4 @@
-"""A running average of the weights, which is often better than the weights of any one step."""
+"""EMA: a running average of the weights over the steps."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

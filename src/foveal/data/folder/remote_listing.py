@@ -11,7 +11,7 @@ from foveal.data.folder.tree import (
     natural_key,
     suffixes,
 )
-from foveal.images import ImageError
+from foveal.images import ImageError, remote
 from foveal.images.locations import RemoteFile, is_zarr
 
 
@@ -38,8 +38,6 @@ def list_remote(place: RemoteFile) -> tuple[list[RemoteFile], tuple[str, ...]]:
     Raises:
         UserError: there is none, or the store cannot be listed.
     """
-    from foveal.images import remote
-
     try:
         names = remote.names_below(place)
     except ImageError as error:

@@ -5,11 +5,12 @@ Importing this does not import torch.
 
 import math
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from foveal.errors import UserError
+from foveal.field.benchmark.costs import Costs
 from foveal.paper.benchmark import clock
 from foveal.settings import Glances
 
@@ -35,38 +36,6 @@ class Cost:
     seconds: float
     resident_bytes: int
     bytes_read: int | None
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What was asked, where it was measured, and the figures; prints as Markdown."""
-
-    settings: dict[str, Any]
-    machine: str
-    costs: tuple[Cost, ...]
-
-    def summary(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        return {"task": "large"} | asdict(self)
-
-    def __str__(self) -> str:
-        """A Markdown table, a line for every file."""
-        asked = ", ".join(f"{name} {value}" for name, value in self.settings.items())
-        lines = [
-            f"tiled TIFFs with pyramids: {asked}",
-            "",
-            "| work | megapixels | file, MB | seconds | of the first | resident, MB | read |",
-            "|---|---:|---:|---:|---:|---:|---:|",
-        ]
-        for cost in sorted(self.costs, key=lambda cost: (cost.work, cost.megapixels)):
-            first = next(each for each in self.costs if each.work == cost.work)
-            read = "" if cost.bytes_read is None else f"{cost.bytes_read / cost.file_bytes:.2%}"
-            lines.append(
-                f"| {cost.work} | {cost.megapixels:.0f} | {cost.file_bytes / 1e6:.0f} | "
-                f"{cost.seconds:.2f} | {cost.seconds / first.seconds:.2f} | "
-                f"{cost.resident_bytes / 1e6:.0f} | {read} |"
-            )
-        return "\n".join([*lines, "", self.machine])
 
 
 def large(
@@ -117,7 +86,7 @@ def large(
     with tempfile.TemporaryDirectory() as temporary:
         place = folder or Path(temporary)
         place.mkdir(parents=True, exist_ok=True)
-        costs = []
+        costs = list[Cost]()
         for area in megapixels:
             file = place / f"{area}_megapixels.tif"
             _write(file, area, board)
@@ -125,8 +94,30 @@ def large(
             for work in get_args(Work):
                 costs.append(in_fresh_process(measure, order | {"work": work, "memory": memory}))
     return Costs(
-        model | {"repeats": repeats, "memory": memory}, clock.machine(threads, "cpu"), tuple(costs)
+        "large",
+        "tiled TIFFs with pyramids",
+        model | {"repeats": repeats, "memory": memory},
+        clock.machine(threads, "cpu"),
+        tuple(costs),
+        _table(costs),
     )
+
+
+def _table(costs: list[Cost]) -> tuple[str, ...]:
+    """A line for every file and piece of work."""
+    lines = [
+        "| work | megapixels | file, MB | seconds | of the first | resident, MB | read |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for cost in sorted(costs, key=lambda cost: (cost.work, cost.megapixels)):
+        first = next(each for each in costs if each.work == cost.work)
+        read = "" if cost.bytes_read is None else f"{cost.bytes_read / cost.file_bytes:.2%}"
+        lines.append(
+            f"| {cost.work} | {cost.megapixels:.0f} | {cost.file_bytes / 1e6:.0f} | "
+            f"{cost.seconds:.2f} | {cost.seconds / first.seconds:.2f} | "
+            f"{cost.resident_bytes / 1e6:.0f} | {read} |"
+        )
+    return tuple(lines)
 
 
 def _write(file: Path, megapixels: int, board: Path | None) -> None:

@@ -5,11 +5,12 @@ Importing this does not import torch.
 
 import math
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from foveal.errors import UserError
+from foveal.field.benchmark.costs import Costs
 from foveal.paper.benchmark import clock
 from foveal.settings import Size
 
@@ -38,37 +39,6 @@ class Cost:
     megapixels: float
     seconds: float | None
     resident_bytes: int | None
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What was asked, where it was measured, and the figures; prints as Markdown."""
-
-    settings: dict[str, Any]
-    machine: str
-    costs: tuple[Cost, ...]
-
-    def summary(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        return {"task": "photographs"} | asdict(self)
-
-    def __str__(self) -> str:
-        """A Markdown table, a line for every way and size."""
-        asked = ", ".join(f"{name} {value}" for name, value in self.settings.items())
-        lines = [
-            f"from a JPEG to a prediction: {asked}",
-            "",
-            "| megapixels | way | seconds | of the first | resident, MB |",
-            "|---:|---|---:|---:|---:|",
-        ]
-        for cost in self.costs:
-            figures = "no memory | |"
-            if cost.seconds is not None and cost.resident_bytes is not None:
-                first = next(c for c in self.costs if c.megapixels == cost.megapixels).seconds
-                ratio = cost.seconds / (first or math.nan)
-                figures = f"{cost.seconds:.2f} | {ratio:.1f} | {cost.resident_bytes / 1e6:.0f}"
-            lines.append(f"| {cost.megapixels:.0f} | {_WORDS[cost.way]} | {figures} |")
-        return "\n".join([*lines, "", self.machine])
 
 
 def photographs(
@@ -109,7 +79,7 @@ def photographs(
     from foveal.field.benchmark.photographs_cost import measure
 
     settings: dict[str, Any] = {"encoder": encoder, "view": view, "patch": patch, "k": k}
-    costs = []
+    costs = list[Cost]()
     with tempfile.TemporaryDirectory() as folder:
         for area in megapixels:
             file = _write(Path(folder), area)
@@ -122,8 +92,30 @@ def photographs(
                     if failed.status != -9:  # killed, for lack of memory
                         raise
                 costs.append(Cost(way, float(area), seconds, resident))
-    settings["repeats"] = repeats
-    return Costs(settings, clock.machine(threads, "cpu"), tuple(costs))
+    return Costs(
+        "photographs",
+        "from a JPEG to a prediction",
+        settings | {"repeats": repeats},
+        clock.machine(threads, "cpu"),
+        tuple(costs),
+        _table(costs),
+    )
+
+
+def _table(costs: list[Cost]) -> tuple[str, ...]:
+    """A line for every way and size."""
+    lines = [
+        "| megapixels | way | seconds | of the first | resident, MB |",
+        "|---:|---|---:|---:|---:|",
+    ]
+    for cost in costs:
+        figures = "no memory | |"
+        if cost.seconds is not None and cost.resident_bytes is not None:
+            first = next(each for each in costs if each.megapixels == cost.megapixels).seconds
+            ratio = cost.seconds / (first or math.nan)
+            figures = f"{cost.seconds:.2f} | {ratio:.1f} | {cost.resident_bytes / 1e6:.0f}"
+        lines.append(f"| {cost.megapixels:.0f} | {_WORDS[cost.way]} | {figures} |")
+    return tuple(lines)
 
 
 def _write(folder: Path, megapixels: int) -> Path:
