@@ -52,10 +52,13 @@ class ProgressLog:
         what: is being done, as in "phase 2 of 4: read, step".
         first: number of steps, images or the like that were done before.
         verbose: whether anything is written.
+        tenths: whether a line is written per tenth of the work, too; not for what may be short.
     """
 
-    def __init__(self, what: str, first: int = 0, *, verbose: bool = True) -> None:
-        self._what, self._verbose, self._pass = what, verbose, 1
+    def __init__(
+        self, what: str, first: int = 0, *, verbose: bool = True, tenths: bool = True
+    ) -> None:
+        self._what, self._verbose, self._tenths, self._pass = what, verbose, tenths, 1
         self._bar = _timed_bar(what) if verbose and sys.stderr.isatty() else None
         self._begin(first, 0)
 
@@ -89,9 +92,9 @@ class ProgressLog:
                 self._bar.start()
             return
         now = time.monotonic()
-        far = done - self._printed_at >= _INTERVAL_FRACTION * total
+        far = done - self._printed_at >= _INTERVAL_FRACTION * total or done == total
         late = now - self._printed > _INTERVAL_SECONDS
-        if self._verbose and (far or late or done == total):
+        if self._verbose and (late or (far and self._tenths)):
             counted = f"{self._described()} {done} of {total}"
             self.print("  ".join(filter(None, (counted, status, self._times(now)))))
             self._printed, self._printed_at = now, done

@@ -1,14 +1,15 @@
 """foveal predict: one row per image, written as soon as it is known."""
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from foveal._devices import best_device
-from foveal._progress import track
+from foveal._progress import ProgressLog
 from foveal._terminal import printable
 from foveal.cli._console import log, status
 from foveal.errors import UserError
@@ -28,6 +29,7 @@ def predict(
     output: Path | None = None,
     threshold: str | None = None,
     resume: bool = False,
+    cases: Path | None = None,
     engine: Literal["local", "ray"] = "local",
     workers: int | None = None,
 ) -> int:
@@ -43,6 +45,9 @@ def predict(
             each of several labels; or validation: as training chose it on the validation images. If
             not given, the most probable class, or every label above one half, is predicted.
         resume: keep the rows of the output, and predict only images that have none.
+        cases: a .csv file with one row per case, several images that belong together, such as the
+            slides of a patient: IMAGES is a table whose column case names them. Made when all rows
+            of --output are there.
         engine: local predicts in this process, ray in several, here or on the machines of a Ray
             cluster, with rows in the order in which they are done.
         workers: number of processes of Ray (default: one for each GPU of the cluster, or for each
@@ -60,6 +65,7 @@ def predict(
     if output is not None and is_parquet:
         check_pyarrow(output)
     lines = rows.csv_lines if output is None or is_parquet else rows.lines_for(output)
+    case_by_file = None if cases is None else _cases(cases, images, output)
     model = load(run, device=best_device() if engine == "local" else None)
     asked = None if threshold is None else model.thresholds_at(_number(threshold))
     if asked is not None:
@@ -67,6 +73,8 @@ def predict(
     listed = list_images(images)
     log(*listed.notes)
     predicting, out = _Predicting(run, model, asked, engine, workers), sys.stdout
+    if cases is not None and case_by_file is not None:
+        predicting = replace(predicting, cases=(cases, case_by_file))
     with redirect_stdout(sys.stderr):  # where Ray says that a worker has died
         if output is not None:
             write = _write_parquet if is_parquet else _write
@@ -87,6 +95,19 @@ def _check_engine(engine: str, workers: int | None) -> None:
         check_ray()
 
 
+def _cases(cases: Path, images: list[str], output: Path | None) -> "dict[str, str]":
+    """The case of each file of the table that is the only source."""
+    from foveal.report.case_rows import check_cases_file
+    from foveal.runs.path_tables import listed_cases
+
+    if output is None:
+        raise UserError("--cases are made of the rows of a file: name it with --output")
+    check_cases_file(cases)
+    if len(images) != 1:
+        raise UserError("--cases takes one table of images, with the columns file,case")
+    return {str(file): case for file, case in listed_cases(Path(images[0])).items()}
+
+
 def _number(threshold: str) -> "Threshold":
     if threshold == "validation":
         return "validation"
@@ -100,19 +121,29 @@ def _number(threshold: str) -> "Threshold":
 
 @dataclass(frozen=True)
 class _Predicting:
-    """A model, where it was loaded from, the thresholds that it predicts at, and where it does."""
+    """A model, where it was loaded from, the thresholds that it predicts at, and where it does;
+    the file of cases, and the case of each image, if cases are asked for."""
 
     run: Path
     model: "Run"
     thresholds: "Thresholds | None"
     engine: str
     workers: int | None
+    cases: "tuple[Path, dict[str, str]] | None" = None
 
     def results(self, images: "Sequence[Listed]", errors: list[str | None]) -> "Iterator[Result]":
         """Predict images one after the other; their errors are added to a list."""
-        for result in track(self._results(images), "predicting", len(images)):
-            errors.append(result.error)
-            yield result
+        progress, seen, began = ProgressLog("predicting", tenths=False), 0.0, time.monotonic()
+        try:
+            for done, result in enumerate(self._results(images), start=1):
+                if result.size is not None:
+                    seen += result.size[0] * result.size[1] / 1e6
+                rate = seen / (time.monotonic() - began)
+                progress.update(done, len(images), f"{rate:.3g} megapixels/s")
+                errors.append(result.error)
+                yield result
+        finally:
+            progress.close()
 
     def _results(self, images: "Sequence[Listed]") -> "Iterator[Result]":
         if self.engine == "ray":
@@ -123,6 +154,25 @@ class _Predicting:
         from foveal.runs.inputs import ImageList
 
         return self.model.results(ImageList(images), thresholds=self.thresholds)
+
+    def write_cases(self, rows: Path) -> None:
+        """Write the file of cases, if they are asked for, from the rows of all images."""
+        if self.cases is None:
+            return
+        from foveal.report.case_rows import write_cases
+        from foveal.runs.thresholds import nothing_of
+
+        path, case_by_file = self.cases
+        count = write_cases(
+            path,
+            rows,
+            case_by_file,
+            self.model.classes,
+            nothing=nothing_of(self.model.experiment),
+            multilabel=self.model.multilabel,
+            thresholds=self.thresholds,
+        )
+        log(f"{count} cases in {path}")
 
 
 def _write(
@@ -183,4 +233,5 @@ def _write_held(
             f"{output} keeps the rows so far; the same command with --resume adds the others"
         ) from None
     log(f"{kept + len(errors)} rows in {output}")
+    predicting.write_cases(output)
     return errors

@@ -174,6 +174,7 @@ def _load(item: Input) -> Pixels | Image | str:
 class _Output(NamedTuple):
     probabilities: list[float]
     windows: list[Window]
+    size: tuple[int, int]
 
 
 def _predict_batch(
@@ -208,8 +209,9 @@ def _predict_batch(
             f"there must be a name for each of the model's {prediction.logits.shape[1]} classes: "
             f"got {len(classes)}"
         )
+    sizes = [_size(image) for image in images]
     if on_prediction is not None:
-        on_prediction(prediction, [_size(i) for i in images])
+        on_prediction(prediction, sizes)
     logits = prediction.logits.cpu().double()  # not every device has float64
     finite = logits.isfinite().all(dim=1).tolist()
     if raise_not_finite and not all(finite):
@@ -217,7 +219,8 @@ def _predict_batch(
     shares = probabilities(logits, multilabel=multilabel).tolist()
     windows = [[tuple(w) for w in ws] for ws in chosen_windows(prediction).tolist()]
     return [
-        _Output(p, w) if f else _NOT_FINITE for p, w, f in zip(shares, windows, finite, strict=True)
+        _Output(p, w, size) if f else _NOT_FINITE
+        for p, w, size, f in zip(shares, windows, sizes, finite, strict=True)
     ]
 
 
@@ -234,4 +237,5 @@ def _result(
         return Result(item.file, "", 0.0, {}, [], truth, error)
     shares = dict(zip(classes, output.probabilities, strict=True))
     label = decode(shares, multilabel=multilabel)
-    return Result(item.file, label, joint_probability(label, shares), shares, output.windows, truth)
+    share = joint_probability(label, shares)
+    return Result(item.file, label, share, shares, output.windows, truth, size=output.size)

@@ -23,6 +23,7 @@ class Result:
             excluded.
         truth: the true class, or the tuple of the true classes in the model's order, if known.
         error: why there is no prediction, in one line, or None.
+        size: (height, width) of the image in pixels; None where there is an error.
     """
 
     file: str
@@ -32,6 +33,7 @@ class Result:
     windows: list[Window]
     truth: LabelName | None = None
     error: str | None = None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

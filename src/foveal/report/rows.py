@@ -75,17 +75,17 @@ def lines_for(path: Path) -> Lines:
     return formats[path.suffix.lower()]
 
 
-def class_columns(classes: Sequence[str]) -> list[str]:
+def class_columns(classes: Sequence[str], others: Sequence[str] = (*_BEFORE, *_AFTER)) -> list[str]:
     """The column of each class: its name, with a prefix where that is the name of another column.
 
     >>> class_columns(["cat", "label"])
     ['cat', 'class_label']
     """
-    taken = {*_BEFORE, *_AFTER, *classes}
+    taken = {*others, *classes}
     columns = []
     for name in classes:
         column = name
-        while column in taken and (column != name or column in (*_BEFORE, *_AFTER)):
+        while column in taken and (column != name or column in others):
             column = f"class_{column}"
         columns.append(column)
         taken.add(column)

@@ -17,6 +17,7 @@ from foveal import _json
 from foveal._csv import active
 from foveal._files import explained, no_links
 from foveal.errors import UserError
+from foveal.evaluation.cases import Shares
 from foveal.report.rows import csv_lines, encodable
 
 T = TypeVar("T")
@@ -58,20 +59,50 @@ def read_rows(path: Path, classes: Sequence[str]) -> Rows:
     Raises:
         UserError: it cannot be read, or holds something else.
     """
-    is_csv = path.suffix.lower() == ".csv"
     files, end = Counter[str](), 0
+    for row in _rows(path, classes):
+        end += row.size
+        if row.file is not None:
+            files[row.file] += 1
+    return Rows(files, end)
+
+
+def read_shares(path: Path, classes: Sequence[str]) -> Iterator[tuple[str, Shares | None]]:
+    """The image of each row, and class -> probability, or None where it could not be predicted.
+
+    Args:
+        path: see `read_rows`.
+        classes: names of the model's classes.
+
+    Raises:
+        UserError: see `read_rows`.
+    """
+    return ((row.file, row.shares) for row in _rows(path, classes) if row.file is not None)
+
+
+class _Row(NamedTuple):
+    """A row of results; the header of a CSV has no file."""
+
+    file: str | None
+    shares: Shares | None
+    size: int
+
+
+def _rows(path: Path, classes: Sequence[str]) -> Iterator[_Row]:
+    is_csv = path.suffix.lower() == ".csv"
     try:
         with path.open("rb") as file:
             for number, row in enumerate(_whole_rows(file, quoted=is_csv)):
-                end += len(row)
                 if not is_csv:
-                    files[_file_of_json(row, classes)] += 1
+                    yield _Row(*_of_json(row, classes), len(row))
                 elif number > 0:
-                    files[active(_cells(row, 5 + len(classes))[0])] += 1
-                elif row.decode() != next(csv_lines((), classes)):
+                    yield _Row(*_of_csv(row, classes), len(row))
+                elif row.decode() == next(csv_lines((), classes)):
+                    yield _Row(None, None, len(row))
+                else:
                     raise ValueError("other columns")
     except FileNotFoundError:
-        return Rows(files, 0)
+        return
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check --output") from None
     except (ValueError, LookupError, TypeError, csv.Error) as error:
@@ -79,7 +110,6 @@ def read_rows(path: Path, classes: Sequence[str]) -> Rows:
             f"{path}: no predictions of this run ({error}); give the file that the interrupted "
             "command wrote, or leave out --resume to replace it"
         ) from None
-    return Rows(files, end)
 
 
 @contextmanager
@@ -131,15 +161,19 @@ def _whole_rows(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
             row = b""
 
 
-def _file_of_json(row: bytes, classes: Sequence[str]) -> str:
+def _of_json(row: bytes, classes: Sequence[str]) -> tuple[str, Shares | None]:
     fields = _json.loads(row)
-    if fields["error"] is None and list(fields["probabilities"]) != list(classes):
+    if fields["error"] is not None:
+        return str(fields["file"]), None
+    shares = fields["probabilities"]
+    if list(shares) != list(classes):
         raise ValueError("other classes")
-    return str(fields["file"])
+    return str(fields["file"]), {name: float(share) for name, share in shares.items()}
 
 
-def _cells(row: bytes, count: int) -> list[str]:
+def _of_csv(row: bytes, classes: Sequence[str]) -> tuple[str, Shares | None]:
     (cells,) = csv.reader([row.decode()])
-    if len(cells) != count:
-        raise ValueError(f"a row of {len(cells)} cells where {count} are expected")
-    return cells
+    if len(cells) != 5 + len(classes):
+        raise ValueError(f"a row of {len(cells)} cells where {5 + len(classes)} are expected")
+    file, shares = active(cells[0]), cells[3:-2]
+    return file, None if cells[-1] else dict(zip(classes, map(float, shares), strict=True))

@@ -76,6 +76,12 @@ def asked_thresholds(path: Path, experiment: Experiment, threshold: Threshold) -
 
 def _looked_for(experiment: Experiment) -> str:
     """The class of two that is not the one of images with nothing to find; else the second."""
-    beginning, (first, second) = experiment.beginning, experiment.classes
-    nothing = nothing_here((first, second)) if beginning is None else beginning.nothing
-    return first if nothing == second else second
+    first, second = experiment.classes
+    return first if nothing_of(experiment) == second else second
+
+
+def nothing_of(experiment: Experiment) -> str | None:
+    """The class of images with nothing to find in them; None if there is none."""
+    beginning = experiment.beginning
+    found = nothing_here(experiment.classes) if beginning is None else beginning.nothing
+    return found or None
