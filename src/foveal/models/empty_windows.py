@@ -14,13 +14,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from foveal.images import Image, nodata_of
-from foveal.images.nodata import Colour
+from foveal.images.emptiness import shows_something
 from foveal.settings import Mask
 
-LIGHT, DARK = 220 / 255, 20 / 255
-"""Background is at least so light in every channel, or at most so dark: glass, and scans of it."""
-
-_SAME = 1.5 / 255  # largest difference of two equal colours: views are rounded to bytes
 _BELOW = 0.01  # of the range of the scores: so far below all others are empty windows
 
 
@@ -50,7 +46,8 @@ def empty_windows(
         return None
     found = []
     for b, (image, (height, width)) in enumerate(zip(images, covered, strict=True)):
-        shown = _shown(views[b, :, :height, :width].detach(), colours[b], mask)
+        view = views[b, :, :height, :width].detach()
+        shown = shows_something(view, colours[b], background=mask == "background")
         found.append(~_any_in(shown, windows if windows.ndim == 2 else windows[b], image.size))
     return torch.stack(found)
 
@@ -74,16 +71,6 @@ def mask_empty(
     highest = torch.where(candidates, scores, -torch.inf).amax(dim=1, keepdim=True)
     below = lowest - _BELOW * (highest - lowest) - 1e-5
     return torch.where(candidates, scores, below.detach())
-
-
-def _shown(view: Float[Tensor, "C h w"], nodata: Colour | None, mask: Mask) -> Bool[Tensor, "h w"]:
-    """The pixels that show something."""
-    shown = torch.ones_like(view[0], dtype=torch.bool)
-    if nodata is not None:
-        shown &= ((view - view.new_tensor(nodata)[:, None, None]).abs() > _SAME).any(dim=0)
-    if mask == "background":
-        shown &= (view.amin(dim=0) < LIGHT) & (view.amax(dim=0) > DARK)
-    return shown
 
 
 def _any_in(

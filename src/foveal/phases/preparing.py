@@ -128,7 +128,7 @@ def _searched(beginning: Beginning) -> float:
 
 
 def trunk_of_scorer(model: PatchClassifier) -> Trunk:
-    """The scorer's frozen network, as a trunk for proposals.
+    """The scorer's frozen network, as a trunk for proposals, which masks what the model does.
 
     Raises:
         ValueError: the scorer has none.
@@ -136,4 +136,4 @@ def trunk_of_scorer(model: PatchClassifier) -> Trunk:
     scorer = model.scorer
     if not isinstance(scorer, BackboneScorer) or not scorer.frozen:
         raise ValueError("training begins with proposals only with a frozen pretrained scorer")
-    return Trunk(scorer.network, mean=scorer.mean, deviation=scorer.std)
+    return Trunk(scorer.network, mean=scorer.mean, deviation=scorer.std).masked(model.mask)

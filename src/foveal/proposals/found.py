@@ -13,7 +13,7 @@ from foveal.proposals.background import Background
 from foveal.proposals.findings import Exemplar, Finding
 from foveal.proposals.places import single, windows_about
 from foveal.proposals.repeats import RARE_CELLS, apart_of, rank_in_image, reach_of
-from foveal.proposals.survey import places_of, rarest_of
+from foveal.proposals.survey import OF_EMPTY, places_of, rarest_of
 from foveal.proposals.trunk import Trunk
 from foveal.windows import nms
 
@@ -220,14 +220,18 @@ class Proposals(nn.Module):
         """Evidence, 0 without exemplars, and rarity of every cell.
 
         Where rarity ranks, that in the image itself is added at the rarest cells: it changes the
-        order there alone.
+        order there alone. Cells that show nothing have less of both than any other.
         """
         evidence = torch.zeros(self.trunk.grid(image.size), device=self.trunk.device)
+        empty = torch.zeros_like(evidence, dtype=torch.bool)
         rarity, rare = torch.empty_like(evidence), list[tuple[Tensor, Tensor, Tensor]]()
         for piece in self.trunk.pieces(image):
             cells = self.background.cells(piece.features[(slice(None), *piece.core)])
             flat = cells.flatten(0, 1)
             rarity[piece.place] = self.background.rarity(cells)
+            if piece.empty is not None:
+                empty[piece.place] = piece.empty[piece.core]
+                rarity[piece.place].masked_fill_(empty[piece.place], OF_EMPTY)
             if self.trusted:
                 evidence[piece.place] = self.similarity(flat).view(cells.shape[:2])
             if self._ranks_rarity:
@@ -237,6 +241,8 @@ class Proposals(nn.Module):
             apart = apart_of(reach_of(self.patch, self.trunk.stride))
             rank = rank_in_image(cells, places, rarest, cells, places, apart=apart)
             rarity[places[:, 0], places[:, 1]] = rank
+        for each in (evidence, rarity):
+            each.masked_fill_(empty, float(each.amin()) - 1)
         return evidence, rarity
 
     def similarity(self, cells: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:

@@ -21,6 +21,7 @@ from foveal.proposals.repeats import reach_of
 from foveal.proposals.survey import Progress, survey_background, survey_cells
 from foveal.proposals.trunk import Trunk
 from foveal.proposals.trunk_choice import trunk_by_name, trunk_of
+from foveal.settings import Mask
 
 Labels = Sequence[int] | Sequence[str] | Int[Tensor, " n"] | Bool[Tensor, "n classes"]
 
@@ -62,6 +63,7 @@ def mine(
     folds: int = 3,
     seed: int = 0,
     megapixels: float = MEGAPIXELS,
+    mask: Mask = "nodata",
     progress: Progress | None = None,
 ) -> Proposals:
     """Find places that tell the labels, without training.
@@ -95,6 +97,8 @@ def mine(
         folds: number of parts that take turns as the images not used.
         seed: of the samples and the folds.
         megapixels: of an image on average that are searched; larger images are shrunk.
+        mask: which cells show nothing and are not proposed, see `Trunk.masked`; a `Trunk` has its
+            own.
         progress: called with the number of images done, and of all, for both passes.
 
     Raises:
@@ -109,7 +113,7 @@ def mine(
     if nothing is not None and not 0 <= nothing < len(names):
         raise ValueError(f"nothing must lie in 0..{len(names) - 1} classes: got {nothing}")
     side = (patch, patch) if isinstance(patch, int) else patch
-    network = _trunk(trunk, weights, side, sources)
+    network = _trunk(trunk, weights, side, sources, mask)
     shrunk = halvings_for(sources.sizes(), network, megapixels)
     network = network.reduced(max(network.halvings, shrunk))
     sources.channels = network.channels
@@ -170,13 +174,18 @@ class _Sources(Sequence[Image]):
 
 
 def _trunk(
-    trunk: str | Trunk | Backbone, weights: Path | None, patch: tuple[int, int], images: _Sources
+    trunk: str | Trunk | Backbone,
+    weights: Path | None,
+    patch: tuple[int, int],
+    images: _Sources,
+    mask: Mask,
 ) -> Trunk:
     if isinstance(trunk, Trunk):
         return trunk
     if isinstance(trunk, Backbone):
-        return trunk_of(trunk)
-    return trunk_by_name(trunk, patch=patch, channels=images[0].channels, weights=weights)
+        return trunk_of(trunk).masked(mask)
+    channels = images[0].channels
+    return trunk_by_name(trunk, patch=patch, channels=channels, weights=weights).masked(mask)
 
 
 def _mixed(bearing: Bool[Tensor, "n classes"], groups: Int[Tensor, " n"]) -> bool:

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from foveal.images import FileImage, Image, TensorImage, read, sources
+from foveal.images import FileImage, Image, TensorImage, nodata_of, read, sources
 from foveal.proposals.trunk import Trunk
 
 
@@ -26,7 +26,7 @@ def single(image: Image | Tensor, channels: int | None) -> Image:
     A file is read for this use, and not kept; a large one is read piece by piece, if it can be.
     """
     if isinstance(image, FileImage) and not (image.in_parts and image.is_large):
-        image = TensorImage(read(image.path))
+        image = TensorImage(read(image.path), nodata_of(image))
     elif isinstance(image, Tensor):
         image = TensorImage(image)
     return sources([image], channels or image.channels)[0]

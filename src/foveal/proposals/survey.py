@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Float16, Int
+from jaxtyping import Bool, Float, Float16, Int
 from torch import Generator, Tensor
 
 from foveal.images import Image
@@ -18,6 +18,10 @@ Progress = Callable[[int, int], None]
 
 _SAMPLED_IMAGES, _SAMPLED_CELLS = 64, 1000  # that the background is fitted to; cells per image
 _KEPT_CELLS = 2**22  # most rare cells that are kept of all images together
+OF_EMPTY = -4.0
+"""Rarity of cells that show nothing: less than any other cell has, in its image, too."""
+
+_UNLIKE = -1.0  # the least similarity
 
 
 @dataclass(frozen=True)
@@ -47,14 +51,16 @@ def survey_background(
 ) -> Background:
     """What is common, from a sample of cells of a sample of images.
 
-    Memory: 64 images x 1000 cells x D numbers, whatever the size and number of images.
+    Cells that show nothing are left out, unless all are such. Memory: 64 images x 1000 cells x D
+    numbers, whatever the size and number of images.
     """
     chosen = torch.randperm(len(images), generator=generator)[:_SAMPLED_IMAGES].sort().values
     sample = []
     for done, index in enumerate(chosen.tolist(), start=1):
         sample.append(_sample(trunk, images[index], generator))
         progress(done, len(chosen))
-    return fit_background(torch.cat(sample), generator)
+    whole, empty = (torch.cat(each) for each in zip(*sample, strict=True))
+    return fit_background(whole if empty.all() else whole[~empty], generator)
 
 
 def survey_cells(
@@ -89,6 +95,8 @@ def survey_image(
     for piece in trunk.pieces(image, margin=reach):
         cells = background.cells(piece.features)  # (h, w, d)
         rarity = background.rarity(cells)
+        if piece.empty is not None:
+            rarity[piece.empty] = OF_EMPTY
         is_peak = rare_peaks(rarity, reach)[piece.core].flatten() > -torch.inf
         grid, inner = rarity[piece.core], cells[piece.core].flatten(0, 1)
         corner = torch.tensor([place.start for place in piece.place], device=inner.device)
@@ -97,7 +105,10 @@ def survey_image(
         index = is_peak.nonzero()[:, 0]
         found = (inner[index], _place(index, grid) + corner, grid.flatten()[index])
         peaks = [rarest_of([*peaks, found], count)]
-        best = (inner @ background.centres.T).max(dim=0)
+        alike = inner @ background.centres.T  # (cells, c)
+        if piece.empty is not None:
+            alike[piece.empty[piece.core].flatten()] = _UNLIKE
+        best = alike.max(dim=0)
         common.append((best.values, _place(best.indices, grid) + corner))
     cells, places, rarity = peaks[0]
     rare_cells, rare_places, rarest = rare[0]
@@ -145,12 +156,19 @@ def _place(index: Int[Tensor, " n"], grid: Float[Tensor, "h w"]) -> Int[Tensor, 
     return torch.stack((index // width, index % width), dim=1)
 
 
-def _sample(trunk: Trunk, image: Image, generator: Generator) -> Float[Tensor, "n D"]:
+def _sample(
+    trunk: Trunk, image: Image, generator: Generator
+) -> tuple[Float[Tensor, "n D"], Bool[Tensor, " n"]]:
+    """Features of some cells, and which of these show nothing."""
     rows, columns = trunk.grid(image.size)
-    found = []
+    found, nothing = [], []
     for piece in trunk.pieces(image):
         cells = piece.features[(slice(None), *piece.core)].flatten(1).T  # (cells, D)
+        empty = torch.zeros(len(cells), dtype=torch.bool, device=cells.device)
+        if piece.empty is not None:
+            empty |= piece.empty[piece.core].flatten()
         share = math.ceil(_SAMPLED_CELLS * len(cells) / (rows * columns))
-        chosen = torch.randperm(len(cells), generator=generator)[:share]
-        found.append(cells[chosen.to(cells.device)])
-    return torch.cat(found)
+        chosen = torch.randperm(len(cells), generator=generator)[:share].to(cells.device)
+        found.append(cells[chosen])
+        nothing.append(empty[chosen])
+    return torch.cat(found), torch.cat(nothing)

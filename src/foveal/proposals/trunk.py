@@ -11,17 +11,21 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import max_pool2d, pad
 
-from foveal.images import Image
+from foveal.images import Image, nodata_of
+from foveal.images.emptiness import shows_something
 from foveal.images.reduced import ReducedImage, reduced_size
 from foveal.nn.backbones import IMAGENET_MEAN, IMAGENET_STD
 from foveal.nn.receptive_field import LARGE, receptive_field
+from foveal.settings import Mask
 
 Cells = tuple[int, int, int, int]
 """Rows and columns of a map: top, left, bottom, right, the ends excluded."""
+
+_NO_MASK: Mask = "none"
 
 
 class Piece(NamedTuple):
@@ -32,12 +36,14 @@ class Piece(NamedTuple):
         top: row of the first cell in the map of the whole image.
         left: column of the first cell.
         core: rows and columns of `features` that belong to no other piece.
+        empty: which cells show nothing in any of their pixels; None: not one, or nobody asks.
     """
 
     features: Float[Tensor, "D h w"]
     top: int
     left: int
     core: tuple[slice, slice]
+    empty: Bool[Tensor, "h w"] | None = None
 
     @property
     def place(self) -> tuple[slice, slice]:
@@ -62,6 +68,7 @@ class Trunk(nn.Module):
         features: D.
         reach: pixels of the image as it is seen that a cell depends on; None: all.
         halvings: of the sides of an image before it is seen.
+        mask: which cells show nothing, see `Trunk.masked`.
 
     Args:
         network: standardised images (B, C, H, W) -> (B, D, h, w), or a sequence that ends with it.
@@ -91,7 +98,7 @@ class Trunk(nn.Module):
         device = next(network.parameters(), torch.empty(0)).device
         self.register_buffer("mean", torch.tensor(mean, device=device)[:, None, None])
         self.register_buffer("deviation", torch.tensor(deviation, device=device)[:, None, None])
-        self.halvings = 0
+        self.halvings, self.mask = 0, _NO_MASK
         self.features, self._cell = self._shape()
         self._offset, self.reach = receptive_field(self._maps, self._cell, self.mean[:, 0, 0])
 
@@ -99,6 +106,17 @@ class Trunk(nn.Module):
         """The same trunk, which sees images at 1/2 of their size, or at 1/4, 1/8 ..."""
         trunk = copy.copy(self)
         trunk.halvings = halvings
+        return trunk
+
+    def masked(self, mask: Mask) -> "Trunk":
+        """The same trunk, whose pieces say which cells show nothing.
+
+        Args:
+            mask: "nodata": those without data, where an image states their colour; "background",
+                also those of very light or very dark pixels alone; "none": not asked.
+        """
+        trunk = copy.copy(self)
+        trunk.mask = mask
         return trunk
 
     def train(self, mode: bool = True) -> "Trunk":
@@ -155,15 +173,27 @@ class Trunk(nn.Module):
         ends = [min(read[axis] * self._cell, image.size[axis - 2]) for axis in (2, 3)]
         window = torch.tensor([[read[0] * self._cell, read[1] * self._cell, *ends]])
         size = (ends[0] - int(window[0, 0]), ends[1] - int(window[0, 1]))
-        features = self(image.crops(window, size).to(self.device))[0]
-        features = features[
-            :, kept[0] - read[0] : kept[2] - read[0], kept[1] - read[1] : kept[3] - read[1]
-        ]
+        pixels = image.crops(window, size).to(self.device)
+        rows = slice(kept[0] - read[0], kept[2] - read[0])
+        columns = slice(kept[1] - read[1], kept[3] - read[1])
+        features, empty = self(pixels)[0, :, rows, columns], self._empty(pixels[0], image)
         inner = (
             slice(core[0] - kept[0], core[2] - kept[0]),
             slice(core[1] - kept[1], core[3] - kept[1]),
         )
-        return Piece(features, kept[0], kept[1], inner)
+        return Piece(
+            features, kept[0], kept[1], inner, None if empty is None else empty[rows, columns]
+        )
+
+    def _empty(self, pixels: Float[Tensor, "C H W"], image: Image) -> Bool[Tensor, "h w"] | None:
+        """The cells of whole pixels that show nothing; None if there are none."""
+        nodata = None if self.mask == "none" else nodata_of(image)
+        background = self.mask == "background"
+        if nodata is None and not background:
+            return None
+        shown = shows_something(pixels, nodata, background=background)
+        cells = max_pool2d(shown.float()[None], self._cell, ceil_mode=True)[0] > 0
+        return None if bool(cells.all()) else ~cells
 
     def _core(self, grid: tuple[int, int], halo: int) -> tuple[int, int]:
         """Rows and columns of a piece without its halo: strips of full width where these fit."""
