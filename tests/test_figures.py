@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image as Pillow
 from PIL import ImageColor
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from foveal.images import TensorImage
 from foveal.paper.benchmark.plots import speeds
 from foveal.prediction import Prediction
 from foveal.report import drawing
+from foveal.report.heat import overlay
 from foveal.report.learning import windows_on
 from foveal.runs import metrics
 from foveal.topk import Selection
@@ -166,6 +168,23 @@ def test_the_map_stays_between_the_scores_on_and_off_a_grid(n: int, seed: int) -
     assert heat.shape == (45, 30)
     assert heat.min() >= scores.min() - 1e-9
     assert heat.max() <= scores.max() + 1e-9
+
+
+def test_the_map_is_known_in_the_regions_alone_that_were_scored() -> None:
+    first, second = (grid((60, 80), (6, 8), 10) + shift for shift in (0, torch.tensor(120)))
+    windows, scores = torch.cat((first, second)), torch.cat((torch.zeros(48), torch.ones(48)))
+    heat = plots.score_map(scores, windows, (200, 240), (100, 120))
+    known = heat.isfinite()
+    assert known[2:28, 2:38].all()
+    assert known[62:88, 62:98].all()
+    assert not known[:50, 50:].any()
+    assert not known[32:58].any()
+    assert heat[2:28, 2:38].max() < 1e-6
+    assert heat[62:88, 62:98].min() > 1 - 1e-6
+    picture = Pillow.new("RGB", (120, 100), (10, 200, 30))
+    drawn = torch.from_numpy(np.array(overlay(picture, heat)))
+    plain = (drawn == torch.tensor([10, 200, 30])).all(dim=2)
+    assert torch.equal(plain, ~known)
 
 
 def test_a_constant_score_gives_a_constant_map() -> None:
