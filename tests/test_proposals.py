@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from foveal.errors import UserError
 from foveal.images import FileImage, TensorImage
 from foveal.nn.encoders import Backbone
 from foveal.proposals import Proposals, Trunk, mine
@@ -169,6 +170,13 @@ def test_pieces_read_a_bounded_part_of_the_image_at_a_time():
     )
     assert covered == 375 * 250
     assert image.largest <= 2**15
+
+
+def test_features_that_are_not_finite_are_refused() -> None:
+    data, trunk = painted(6, seed=1), small_trunk()
+    torch.nn.init.constant_(next(trunk.network.parameters()), torch.inf)
+    with pytest.raises(UserError, match="weights are damaged"):
+        mine(data.images, data.labels, trunk=trunk, patch=PATCH)
 
 
 def test_a_trunk_stays_frozen_in_evaluation_mode_and_leaves_its_network_alone():

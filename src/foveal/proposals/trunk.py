@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, pad
 
+from foveal.errors import UserError
 from foveal.images import Image, nodata_of
 from foveal.images.emptiness import shows_something
 from foveal.images.reduced import ReducedImage, reduced_size
@@ -157,6 +158,9 @@ class Trunk(nn.Module):
         Args:
             image: with the trunk's number of channels.
             margin: cells around the core that are wanted too, where the image has them.
+
+        Raises:
+            UserError: the features are not finite.
         """
         grid = self.grid(image.size)
         image = ReducedImage(image, self.halvings) if self.halvings else image
@@ -177,6 +181,11 @@ class Trunk(nn.Module):
         rows = slice(kept[0] - read[0], kept[2] - read[0])
         columns = slice(kept[1] - read[1], kept[3] - read[1])
         features, empty = self(pixels)[0, :, rows, columns], self._empty(pixels[0], image)
+        if not bool(features.isfinite().all()):
+            raise UserError(
+                "features of an image are NaN or infinite: the weights are damaged, or those of "
+                "another network (--weights)"
+            )
         inner = (
             slice(core[0] - kept[0], core[2] - kept[0]),
             slice(core[1] - kept[1], core[3] - kept[1]),
