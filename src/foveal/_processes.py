@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,14 +38,15 @@ def parallel_map(
     Args:
         work: a module-level function; must not depend on the order of calls.
         tasks: its arguments.
-        workers: number of processes. None: one per core. 1: this process.
+        workers: number of processes. None: one per core. 1: this process, as always where the
+            program is piped into Python.
 
     Raises:
         Exception: what `work` raised; the remaining tasks are cancelled.
         Failure: a process died.
     """
     count = min(cores() if workers is None else workers, len(tasks))
-    if count <= 1:
+    if count <= 1 or not _can_be_imported():
         yield from map(work, tasks)
         return
     context = fresh_processes(getattr(work, "func", work).__module__)
@@ -55,6 +57,12 @@ def parallel_map(
         raise Failure(DIED) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _can_be_imported() -> bool:
+    """Whether processes can import the program, as they begin with; not if it is piped in."""
+    program = getattr(sys.modules.get("__main__"), "__file__", None)
+    return program is None or os.path.exists(program)
 
 
 def fresh_processes(module: str) -> BaseContext:
