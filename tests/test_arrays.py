@@ -21,9 +21,9 @@ from foveal.data.folder import read_whole
 from foveal.field.gigapixel import painted_texture
 from foveal.field.gigapixel_zarr import write_ome_zarr
 from foveal.images import FileImage, ImageError, TensorImage, arrays, read, remote
+from foveal.images.file_resolution import resolution
 from foveal.images.header import read_header
 from foveal.images.locations import RemoteFile
-from foveal.images.resolution import resolution
 from foveal.runs.inputs import list_images
 from mutated import fault_of
 from slide_files import halved

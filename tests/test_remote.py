@@ -24,9 +24,9 @@ from foveal.errors import UserError
 from foveal.evaluation import predict
 from foveal.field.gigapixel import painted_texture, write_pyramid
 from foveal.images import FileImage, ImageError, TensorImage, copies, read, remote
+from foveal.images.file_resolution import resolution
 from foveal.images.header import read_header
 from foveal.images.locations import RemoteFile, is_url, location
-from foveal.images.resolution import resolution
 from foveal.models import PatchClassifier
 from foveal.nn import aggregators
 from foveal.nn.encoders import ThinResNet

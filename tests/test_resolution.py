@@ -11,7 +11,7 @@ import miniatures
 from foveal._lengths import MICROMETRES, parse_length
 from foveal.cli.main import main
 from foveal.errors import UserError
-from foveal.images.resolution import resolution
+from foveal.images.file_resolution import resolution
 from foveal.paper import recipes
 from foveal.planning.folder import folder
 from test_lazy_files import written

@@ -15,8 +15,8 @@ from torch import Tensor
 import miniatures
 from foveal.data.folder.tree import is_image
 from foveal.images import FileImage, ImageError, TensorImage, read, slides
+from foveal.images.file_resolution import resolution
 from foveal.images.header import read_header
-from foveal.images.resolution import resolution
 from foveal.images.tile_cache import TileCache
 from mutated import fault_of
 from slide_files import aperio, generic

@@ -69,7 +69,7 @@ def _common_resolution(asked: str, images: "Dataset") -> tuple[float, str]:
 def _resolutions(asked: str, images: "Dataset") -> dict[str, "Resolution"]:
     """What a pixel shows, by the name of the image."""
     from foveal.images import FileImage
-    from foveal.images.resolution import resolution
+    from foveal.images.file_resolution import resolution
 
     found, silent = {}, []
     for index in range(len(images)):
