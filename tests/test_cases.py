@@ -101,6 +101,21 @@ def test_cases_of_a_table(photos: Path, tmp_path: Path, name: str) -> None:
     assert found.read_bytes() == before
 
 
+def test_sub_folders_are_cases(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "cat" / "deep").mkdir()
+    (photos / "cat" / "0.png").rename(photos / "cat" / "deep" / "0.png")
+    output, found = tmp_path / "rows.csv", tmp_path / "cases.csv"
+    command = ["predict", str(RUN), str(photos), "--output", str(output), "--cases", str(found)]
+    assert main(command) == 0
+    rows = list(csv.DictReader(found.read_text().splitlines()))
+    assert [(row["case"], row["images"]) for row in rows] == [("cat", "4"), ("dog", "6")]
+    (photos / "dog" / "0.png").rename(photos / "0.png")
+    assert main(command) == 2
+    assert "lies in no sub-folder" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(find_spec("pyarrow") is None, reason="takes the extra parquet")
 def test_cases_of_and_from_parquet(photos: Path, tmp_path: Path) -> None:
     import pyarrow
@@ -138,6 +153,14 @@ def test_a_table_that_names_no_cases_is_refused(
     assert main(["predict", str(RUN), str(table), *more, *files]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "rows.csv").exists()
+
+
+def test_a_single_image_is_no_set_of_cases(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["--output", str(tmp_path / "rows.csv"), "--cases", str(tmp_path / "cases.csv")]
+    assert main(["predict", str(RUN), str(photos / "cat" / "0.png"), *files]) == 2
+    assert "columns file,case" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("cases", ["cases.txt", "."])

@@ -46,8 +46,8 @@ def predict(
             not given, the most probable class, or every label above one half, is predicted.
         resume: keep the rows of the output, and predict only images that have none.
         cases: a .csv file with one row per case, several images that belong together, such as the
-            slides of a patient: IMAGES is a table whose column case names them. Made when all rows
-            of --output are there.
+            slides of a patient: IMAGES is a table whose column case names them, or a folder with
+            a sub-folder for each. Made when all rows of --output are there.
         engine: local predicts in this process, ray in several, here or on the machines of a Ray
             cluster, with rows in the order in which they are done.
         workers: number of processes of Ray (default: one for each GPU of the cluster, or for each
@@ -96,16 +96,16 @@ def _check_engine(engine: str, workers: int | None) -> None:
 
 
 def _cases(cases: Path, images: list[str], output: Path | None) -> "dict[str, str]":
-    """The case of each file of the table that is the only source."""
+    """The case of each file of the table or folder that is the only source."""
     from foveal.report.case_rows import check_cases_file
-    from foveal.runs.path_tables import listed_cases
+    from foveal.runs.inputs import list_cases
 
     if output is None:
         raise UserError("--cases are made of the rows of a file: name it with --output")
     check_cases_file(cases)
     if len(images) != 1:
-        raise UserError("--cases takes one table of images, with the columns file,case")
-    return {str(file): case for file, case in listed_cases(Path(images[0])).items()}
+        raise UserError("--cases takes one table with the columns file,case, or one folder")
+    return {str(file): case for file, case in list_cases(Path(images[0])).items()}
 
 
 def _number(threshold: str) -> "Threshold":

@@ -23,7 +23,7 @@ from foveal.experiment import Experiment
 from foveal.images import FileImage, Image, ImageError
 from foveal.images.conversion import NO_IMAGE, Source, as_image
 from foveal.images.locations import Location, RemoteFile, is_there, is_zarr, location
-from foveal.runs.path_tables import TABLES, listed_files
+from foveal.runs.path_tables import TABLES, listed_cases, listed_files
 
 Listed = Location | Image | ImageError
 """A file, here or remote, an image in memory, or why pixels in memory cannot be used."""
@@ -69,6 +69,26 @@ def list_images(images: Source | Iterable[Source]) -> ImageList:
     listed: list[Listed] = []
     _add(images, listed, notes)
     return ImageList(listed, notes)
+
+
+def list_cases(path: Path) -> dict[Location, str]:
+    """The images of a table or of a folder of folders, and the case of each.
+
+    Of a folder, the sub-folder that an image lies in, at any depth, is its case.
+
+    Raises:
+        UserError: as `listed_cases` and `list_images`, or an image lies in no sub-folder.
+    """
+    if not path.is_dir() or is_zarr(path):
+        return listed_cases(path)
+    images, _ = list_folder(path)
+    cases = {image: image.relative_to(path).parts for image in images}
+    if loose := [image for image, parts in cases.items() if len(parts) == 1]:
+        raise UserError(
+            f"{loose[0]} lies in no sub-folder of {path}: each case takes one, or a table with the "
+            "columns file,case"
+        )
+    return {image: parts[0] for image, parts in cases.items()}
 
 
 def own_test_images(experiment: Experiment) -> tuple[Dataset, str]:

@@ -35,7 +35,8 @@ def listed_cases(path: Path) -> dict[Location, str]:
     """
     if path.suffix.lower() not in TABLES:
         raise UserError(
-            f"{path}: no table: cases take a .csv or .parquet with the columns {_COLUMN},{_CASE}"
+            f"{path}: neither a folder with a sub-folder for each case nor a table, a .csv or "
+            f".parquet with the columns {_COLUMN},{_CASE}"
         )
     rows = _read(path, (_COLUMN, _CASE))
     cases = dict[Location, str]()
