@@ -173,6 +173,14 @@ def test_a_file_of_cases_must_be_a_csv(
     assert "ends in .csv" in capsys.readouterr().err
 
 
+def test_cases_do_not_replace_the_rows(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["--output", str(tmp_path / "rows.csv"), "--cases", str(tmp_path / "." / "rows.csv")]
+    assert main(["predict", str(RUN), str(photos), *files]) == 2
+    assert "the file of --output" in capsys.readouterr().err
+
+
 def test_cases_take_an_output(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(RUN), str(photos), "--cases", "cases.csv"]) == 2
     assert "--output" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -65,16 +65,14 @@ def predict(
     if output is not None and is_parquet:
         check_pyarrow(output)
     lines = rows.csv_lines if output is None or is_parquet else rows.lines_for(output)
-    case_by_file = None if cases is None else _cases(cases, images, output)
+    asked_cases = None if cases is None else _cases(cases, images, output)
     model = load(run, device=best_device() if engine == "local" else None)
     asked = None if threshold is None else model.thresholds_at(_number(threshold))
     if asked is not None:
         log(f"predicted at thresholds: {asked}")
     listed = list_images(images)
     log(*listed.notes)
-    predicting, out = _Predicting(run, model, asked, engine, workers), sys.stdout
-    if cases is not None and case_by_file is not None:
-        predicting = replace(predicting, cases=(cases, case_by_file))
+    predicting, out = _Predicting(run, model, asked, engine, workers, asked_cases), sys.stdout
     with redirect_stdout(sys.stderr):  # where Ray says that a worker has died
         if output is not None:
             write = _write_parquet if is_parquet else _write
@@ -95,17 +93,19 @@ def _check_engine(engine: str, workers: int | None) -> None:
         check_ray()
 
 
-def _cases(cases: Path, images: list[str], output: Path | None) -> "dict[str, str]":
-    """The case of each file of the table or folder that is the only source."""
+def _cases(cases: Path, images: list[str], output: Path | None) -> "_Cases":
+    """The file of cases, and the case of each image of the only source, a table or a folder."""
     from foveal.report.case_rows import check_cases_file
     from foveal.runs.inputs import list_cases
 
     if output is None:
         raise UserError("--cases are made of the rows of a file: name it with --output")
     check_cases_file(cases)
+    if cases.resolve() == output.resolve():
+        raise UserError(f"--cases {cases}: the file of --output; name another one")
     if len(images) != 1:
         raise UserError("--cases takes one table with the columns file,case, or one folder")
-    return {str(file): case for file, case in list_cases(Path(images[0])).items()}
+    return cases, {str(file): case for file, case in list_cases(Path(images[0])).items()}
 
 
 def _number(threshold: str) -> "Threshold":
@@ -119,6 +119,9 @@ def _number(threshold: str) -> "Threshold":
         ) from None
 
 
+_Cases = tuple[Path, dict[str, str]]
+
+
 @dataclass(frozen=True)
 class _Predicting:
     """A model, where it was loaded from, the thresholds that it predicts at, and where it does;
@@ -129,7 +132,7 @@ class _Predicting:
     thresholds: "Thresholds | None"
     engine: str
     workers: int | None
-    cases: "tuple[Path, dict[str, str]] | None" = None
+    cases: "_Cases | None"
 
     def results(self, images: "Sequence[Listed]", errors: list[str | None]) -> "Iterator[Result]":
         """Predict images one after the other; their errors are added to a list."""
