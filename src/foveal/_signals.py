@@ -73,3 +73,17 @@ def raised() -> Iterator[None]:
 
     with handled_by(stop, [number for number in KINDS if number != signal.SIGINT]):
         yield
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Let signals wait for the end of the block.
+
+    An exception that is raised while a lock of the standard library is being taken leaves it taken:
+    the result of a future would wait for ever for its own lock, and the program for its threads.
+    """
+    came: list[int] = []
+    with handled_by(lambda number, frame: came.append(number)):
+        yield
+    for number in came[:1]:
+        signal.raise_signal(number)

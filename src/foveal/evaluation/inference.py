@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from foveal._signals import deferred
 from foveal.data import Dataset, Example
 from foveal.data.labels import (
     LabelName,
@@ -125,9 +126,12 @@ def _loaded_ahead(
         for batch in itertools.chain(batches, (None,)):
             ready, waiting = waiting, None
             if batch is not None:
-                waiting = batch, [pool.submit(_load, item) for item in batch]
+                with deferred():
+                    waiting = batch, [pool.submit(_load, item) for item in batch]
             if ready is not None:
-                yield ready[0], [each.result() for each in ready[1]]
+                with deferred():
+                    loaded = [each.result() for each in ready[1]]
+                yield ready[0], loaded
     finally:
         for each in () if waiting is None else waiting[1]:
             each.cancel()
