@@ -16,6 +16,7 @@ ORDER = (
     "_locks",
     "_memory",
     "_signals",
+    "_futures",
     "_terminal",
     "_checks",
     "_devices",

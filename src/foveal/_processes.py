@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
+from foveal._futures import map_in_order
 from foveal.errors import Failure, UserError
 
 _RANKS = (
@@ -52,7 +53,7 @@ def parallel_map(
     context = fresh_processes(getattr(work, "func", work).__module__)
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
     try:
-        yield from pool.map(work, tasks)
+        yield from map_in_order(pool, work, tasks)
     except BrokenProcessPool as error:
         raise Failure(DIED) from error
     finally:

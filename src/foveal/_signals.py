@@ -77,11 +77,7 @@ def raised() -> Iterator[None]:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Let signals wait for the end of the block.
-
-    An exception that is raised while a lock of the standard library is being taken leaves it taken:
-    the result of a future would wait for ever for its own lock, and the program for its threads.
-    """
+    """Let signals wait for the end of the block; `_futures.py` says what for."""
     came: list[int] = []
     with handled_by(lambda number, frame: came.append(number)):
         yield

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from foveal._futures import result_of, submit
+
 Task = Callable[[], Any]
 
 
@@ -22,10 +24,14 @@ def run_tasks(tasks: Iterable[Task]) -> None:
             task()
 
     threads = min(torch.get_num_threads(), len(listed))
-    others = [_pool(torch.get_num_threads(), os.getpid()).submit(work) for _ in range(threads - 1)]
+    if threads < 2:
+        work()
+        return
+    pool = _pool(torch.get_num_threads(), os.getpid())
+    others = submit(pool, lambda _: work(), range(threads - 1))
     work()
     for other in others:
-        other.result()
+        result_of(other)
 
 
 def split(work: Callable[[int, int], None], images: int) -> None:

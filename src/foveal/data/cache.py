@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from foveal._futures import map_in_order
 from foveal._processes import cores
 from foveal.data.dataset import Dataset, Example, Splits
 from foveal.data.kept_images import KeptImages
@@ -121,7 +122,7 @@ class _Kept:
         self.classes, self.labels = dataset.classes, dataset.labels
         self.groups = getattr(dataset, "groups", None)
         with ThreadPoolExecutor(max(1, threads), "decode") as pool:
-            for _ in pool.map(self.__getitem__, range(len(dataset))):
+            for _ in map_in_order(pool, self.__getitem__, range(len(dataset))):
                 pass
 
     def __len__(self) -> int:

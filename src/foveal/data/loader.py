@@ -19,6 +19,7 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as Map
 
+from foveal._futures import map_in_order
 from foveal._seeding import AUGMENTATION, ORDER, derived_generator
 from foveal.data import Dataset
 from foveal.data.augmentation import Pixels, Transform
@@ -141,7 +142,7 @@ class _Source(Map[Any]):
         if self.threads == 0:
             return [self[pair] for pair in pairs]
         with ThreadPoolExecutor(self.threads, "decode") as pool:
-            return list(pool.map(self.__getitem__, pairs))
+            return list(map_in_order(pool, self.__getitem__, pairs))
 
     def __getitem__(self, pair: tuple[int, int]) -> _Item | UserError:
         position, index = pair

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from foveal._signals import deferred
+from foveal._futures import cancel, result_of, submit
 from foveal.data import Dataset, Example
 from foveal.data.labels import (
     LabelName,
@@ -126,15 +126,12 @@ def _loaded_ahead(
         for batch in itertools.chain(batches, (None,)):
             ready, waiting = waiting, None
             if batch is not None:
-                with deferred():
-                    waiting = batch, [pool.submit(_load, item) for item in batch]
+                waiting = batch, submit(pool, _load, batch)
             if ready is not None:
-                with deferred():
-                    loaded = [each.result() for each in ready[1]]
-                yield ready[0], loaded
+                yield ready[0], [result_of(each) for each in ready[1]]
     finally:
-        for each in () if waiting is None else waiting[1]:
-            each.cancel()
+        if waiting is not None:
+            cancel(waiting[1])
 
 
 def _batches(inputs: Iterable[Input], batch_size: int) -> Iterator[list[Input]]:

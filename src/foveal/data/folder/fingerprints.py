@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+from foveal._futures import map_in_order
 from foveal.data.dataset import Splits
 from foveal.data.folder.files import ImageFiles
 from foveal.data.folder.table import shorten
@@ -47,7 +48,7 @@ def fingerprint(file: Location) -> Fingerprint | None:
 def fingerprints(files: Sequence[Location]) -> list[Fingerprint | None]:
     """The fingerprints of many files, four at a time."""
     with ThreadPoolExecutor(4, "hash") as pool:
-        return list(pool.map(fingerprint, files))
+        return list(map_in_order(pool, fingerprint, files))
 
 
 @lru_cache(maxsize=2**18)
