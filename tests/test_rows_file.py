@@ -20,11 +20,13 @@ from hypothesis import strategies as st
 
 import miniatures
 from fixtures import format1
+from foveal import _progress
 from foveal.cli.main import main
 from foveal.errors import UserError
 from foveal.evaluation import Result
 from foveal.report.rows import csv_lines, encodable, json_lines
 from foveal.report.rows_file import open_rows, read_rows
+from foveal.runs import load
 
 CLASSES = ("cat", "dog")
 LINES = {".csv": csv_lines, ".jsonl": json_lines}
@@ -183,6 +185,26 @@ def test_predictions_survive_every_signal_and_resume_does_what_is_missing(
     before = output.read_bytes()
     assert main(["predict", *words]) == 0
     assert output.read_bytes() == before
+
+
+def test_progress_shows_megapixels_per_second(
+    tmp_path: Path,
+    trained: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image = miniatures.write(tmp_path / "a.png", miniatures.pixels(96, 128))
+    words = ["predict", str(trained), str(image), str(tmp_path / "gone.png")]
+    assert main(words) == 0
+    assert "megapixels/s" not in capsys.readouterr().err  # too soon
+    monkeypatch.setattr(_progress, "_INTERVAL_SECONDS", -1.0)
+    assert main(words) == 0
+    lines = [each for each in capsys.readouterr().err.splitlines() if "megapixels/s" in each]
+    assert [line.split("  ")[0] for line in lines] == ["predicting 1 of 2", "predicting 2 of 2"]
+    rates = [float(line.split("  ")[1].split()[0]) for line in lines]
+    assert rates[0] > rates[1] > 0  # an image that is missing adds time alone
+    found = load(trained).predict([image, tmp_path / "gone.png"])
+    assert [each.size for each in found] == [(96, 128), None]
 
 
 def test_resuming_needs_a_file(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,8 +124,16 @@ _Cases = tuple[Path, dict[str, str]]
 
 @dataclass(frozen=True)
 class _Predicting:
-    """A model, where it was loaded from, the thresholds that it predicts at, and where it does;
-    the file of cases, and the case of each image, if cases are asked for."""
+    """What predictions are made with.
+
+    Attributes:
+        run: folder of the run.
+        model: the run, loaded.
+        thresholds: thresholds of the classes, if any are asked for.
+        engine: local or ray.
+        workers: number of processes of Ray.
+        cases: the file of cases, and the case of each image, if cases are asked for.
+    """
 
     run: Path
     model: "Run"

@@ -28,13 +28,13 @@ class Case:
     """The prediction for a case, in plain values.
 
     Attributes:
-        name: of the case.
-        label: as that of a `Result`; "" where no image could be predicted.
-        probability: of the label, in [0, 1].
+        name: name of the case.
+        label: label, as that of a `Result`; "" where no image could be predicted.
+        probability: probability of the label, in [0, 1].
         probabilities: class -> probability; empty where no image could be predicted.
-        images: number of its images.
-        failed: number of those that could not be predicted; they count nothing.
-        image: the image that says most for the label, "" if there is none.
+        images: number of images.
+        failed: number of images that could not be predicted; they are left out.
+        image: image with the highest probability of the label, "" if there is none.
     """
 
     name: str
@@ -54,14 +54,14 @@ def case_of(
     multilabel: bool,
     thresholds: Thresholds | None = None,
 ) -> Case:
-    """Combine what the images of a case say.
+    """Combine the predictions for the images of a case.
 
     Args:
-        name: of the case.
+        name: name of the case.
         images: names, and class -> probability, or None where an image could not be predicted.
         nothing: class of images with nothing to find in them; None: there is none.
         multilabel: whether a label is a set of classes.
-        thresholds: that the label is predicted at; None: as `decode` does.
+        thresholds: thresholds of the classes; None: as `decode` without any.
     """
     known = [(file, shares) for file, shares in images if shares is not None]
     failed = len(images) - len(known)

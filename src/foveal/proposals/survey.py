@@ -21,7 +21,7 @@ _KEPT_CELLS = 2**22  # most rare cells that are kept of all images together
 OF_EMPTY = -4.0
 """Rarity of cells that show nothing: less than any other cell has, in its image, too."""
 
-_UNLIKE = -1.0  # the least similarity
+_LEAST_SIMILARITY = -1.0
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,10 @@ def survey_image(
         index = is_peak.nonzero()[:, 0]
         found = (inner[index], _place(index, grid) + corner, grid.flatten()[index])
         peaks = [rarest_of([*peaks, found], count)]
-        alike = inner @ background.centres.T  # (cells, c)
+        similarity = inner @ background.centres.T  # (cells, c)
         if piece.empty is not None:
-            alike[piece.empty[piece.core].flatten()] = _UNLIKE
-        best = alike.max(dim=0)
+            similarity[piece.empty[piece.core].flatten()] = _LEAST_SIMILARITY
+        best = similarity.max(dim=0)
         common.append((best.values, _place(best.indices, grid) + corner))
     cells, places, rarity = peaks[0]
     rare_cells, rare_places, rarest = rare[0]

@@ -26,8 +26,6 @@ from foveal.settings import Mask
 Cells = tuple[int, int, int, int]
 """Rows and columns of a map: top, left, bottom, right, the ends excluded."""
 
-_NO_MASK: Mask = "none"
-
 
 class Piece(NamedTuple):
     """Features of a part of an image.
@@ -99,7 +97,8 @@ class Trunk(nn.Module):
         device = next(network.parameters(), torch.empty(0)).device
         self.register_buffer("mean", torch.tensor(mean, device=device)[:, None, None])
         self.register_buffer("deviation", torch.tensor(deviation, device=device)[:, None, None])
-        self.halvings, self.mask = 0, _NO_MASK
+        self.halvings = 0
+        self.mask: Mask = "none"
         self.features, self._cell = self._shape()
         self._offset, self.reach = receptive_field(self._maps, self._cell, self.mean[:, 0, 0])
 
