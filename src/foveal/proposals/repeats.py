@@ -13,7 +13,8 @@ from torch import Tensor
 
 RARE_CELLS = 4000  # of an image, which are compared with each other
 _OTHERS = 3
-_CHUNK = 2**22  # similarities at a time
+_CHUNK = 2**20  # similarities at a time
+_NEAR = -2.0  # similarity of cells that are not elsewhere: less than any
 
 
 def rank_in_image(
@@ -37,15 +38,18 @@ def rank_in_image(
     """
     if len(others) < _OTHERS:
         return rarity
-    distances, enough = [], []
-    for some in torch.split(
-        torch.arange(len(cells), device=cells.device), _CHUNK // len(others) + 1
-    ):
-        away = (places[some, None] - other_places[None]).abs().amax(dim=2) > apart
-        similar = (cells[some] @ others.T).masked_fill(~away, -1.0)
-        distances.append(1 - similar.topk(_OTHERS, dim=1).values[:, -1])
-        enough.append(away.sum(dim=1) >= _OTHERS)
-    distance, known = torch.cat(distances), torch.cat(enough)
+    rows, columns = places.int().T.contiguous()
+    other_rows, other_columns = other_places.int().T.contiguous()
+    thirds = []
+    size = _CHUNK // len(others) + 1
+    for start in range(0, len(cells), size):
+        some = slice(start, start + size)
+        near = (rows[some, None] - other_rows).abs_() <= apart
+        near &= (columns[some, None] - other_columns).abs_() <= apart
+        similar = (cells[some] @ others.T).masked_fill_(near, _NEAR)
+        thirds.append(similar.topk(_OTHERS, dim=1).values[:, -1])
+    third = torch.cat(thirds)
+    distance, known = 1 - third, third > _NEAR
     # a cell in the middle of a small image has nothing elsewhere: neither rare nor common there
     usual = distance[known].mean() if known.any() else distance.new_zeros(())
     return rarity + torch.where(known, distance, usual)
