@@ -257,21 +257,33 @@ def test_apples_gpus_have_no_float64_and_all_others_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("has_bfloat16", "hardware", "expected"),
+    ("has_gpu", "fast", "hardware", "expected"),
     [
-        (True, Hardware(), "bf16-mixed"),
-        (True, Hardware(accelerator="cuda"), "bf16-mixed"),
-        (True, Hardware(accelerator="cpu"), "32-true"),
-        (True, Hardware(precision="32-true"), "32-true"),
-        (False, Hardware(), "32-true"),
-        (False, Hardware(precision="16-mixed"), "16-mixed"),
+        (True, {"cuda"}, Hardware(), "bf16-mixed"),
+        (True, {"cuda"}, Hardware(accelerator="cuda"), "bf16-mixed"),
+        (True, {"cuda"}, Hardware(accelerator="cpu"), "32-true"),
+        (True, {"cuda"}, Hardware(precision="32-true"), "32-true"),
+        (True, {"cpu"}, Hardware(), "32-true"),
+        (True, {"cpu"}, Hardware(accelerator="cpu"), "bf16-mixed"),
+        (False, {"cpu"}, Hardware(), "bf16-mixed"),
+        (False, {"cpu"}, Hardware(accelerator="mps"), "32-true"),
+        (False, set(), Hardware(), "32-true"),
+        (False, set(), Hardware(precision="16-mixed"), "16-mixed"),
     ],
 )
-def test_auto_rounds_on_gpus_that_have_bfloat16(
-    monkeypatch: pytest.MonkeyPatch, has_bfloat16: bool, hardware: Hardware, expected: str
+def test_auto_rounds_on_devices_that_are_fast_in_bfloat16(
+    monkeypatch: pytest.MonkeyPatch,
+    has_gpu: bool,
+    fast: set[str],
+    hardware: Hardware,
+    expected: str,
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has_bfloat16)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda *, including_emulation: "cuda" in fast
+    )
+    capabilities = {"avx512_bf16": True, "amx_bf16": "cpu" in fast}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert training_devices._precision(hardware) == expected
 
 

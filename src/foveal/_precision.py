@@ -4,6 +4,7 @@ Scores, selection, sums of crops, what combines the patches, and logits. With ei
 of scores would share a few hundred values, and the best would be chosen by their order.
 """
 
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -27,3 +28,17 @@ def forget_rounded(device: torch.device) -> None:
 def widened(rounded: Tensor, like: Tensor) -> Tensor:
     """The tensor in the type of another one, if that is wider."""
     return rounded.to(torch.promote_types(rounded.dtype, like.dtype))
+
+
+def rounds_fast(kind: str) -> bool:
+    """Whether a kind of device computes in bfloat16 faster than in float32: GPUs that have it, and
+    CPUs with units for its matrix products (Intel's AMX). Others that merely know bfloat16, such
+    as those with AVX-512 BF16, were measured to be slower.
+
+    Args:
+        kind: of `torch.device`, "cuda" for instance.
+    """
+    if kind == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    return kind == "cpu" and bool(capabilities().get("amx_bf16"))  # an older torch has none

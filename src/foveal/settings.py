@@ -311,7 +311,8 @@ class Hardware:
         nodes: number of nodes.
         accelerator: kind of device; auto takes a GPU if there is one.
         precision: 32-true; bf16-mixed or 16-mixed, in which networks compute with fewer digits, but
-            not what selects and sums; or auto, bf16-mixed on GPUs that have it.
+            not what selects and sums; or auto, bf16-mixed on devices that are fast in it: GPUs that
+            have it, and CPUs with AMX.
         cache: where decoded images are kept: device, memory, none; or auto, on a GPU if they fit,
             else in memory, as far as it reaches.
         workers: number of processes that load images; 0 loads in the main process; inferred if not

@@ -16,6 +16,7 @@ import foveal._torchvision  # noqa: F401  # before lightning
 from lightning.fabric import Fabric
 from torch.optim import Optimizer
 
+from foveal._precision import rounds_fast
 from foveal.errors import UserError
 from foveal.settings import Hardware
 
@@ -97,12 +98,9 @@ def _precision(hardware: Hardware) -> Literal["32-true", "bf16-mixed", "16-mixed
     """The precision that is meant by auto."""
     if hardware.precision != "auto":
         return hardware.precision
-    on_gpu = hardware.accelerator in ("auto", "cuda") and torch.cuda.is_available()
-    return (
-        "bf16-mixed"
-        if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
-        else "32-true"
-    )
+    gpu = hardware.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+    kind = hardware.accelerator if hardware.accelerator != "auto" else "cuda" if gpu else "cpu"
+    return "bf16-mixed" if rounds_fast(kind) else "32-true"
 
 
 def _check_cores(fabric: Fabric, nodes: int) -> None:
