@@ -190,6 +190,27 @@ def test_a_trunk_stays_frozen_in_evaluation_mode_and_leaves_its_network_alone():
     assert torch.equal(network[1].running_mean, torch.zeros(8))
 
 
+def test_a_trunk_rounds_in_its_network_alone_and_gives_single_precision():
+    image = TensorImage(torch.rand(3, 64, 80))
+    seen = []
+
+    def look(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        seen.append(output.dtype)
+
+    trunk = small_trunk()
+    trunk.network[0].register_forward_hook(look)
+    features = {}
+    for precision in ("32-true", "bf16-mixed"):
+        features[precision] = next(trunk.rounded(precision).pieces(image)).features
+    assert seen == [torch.float32, torch.bfloat16]
+    assert all(each.dtype == torch.float32 for each in features.values())
+    difference = (features["32-true"] - features["bf16-mixed"]).abs()
+    assert 0 < difference.max() < 0.05 * features["32-true"].abs().max()
+    with torch.autocast("cpu", torch.bfloat16):  # what is asked for outside does not count
+        again = next(trunk.rounded("32-true").pieces(image)).features
+    assert torch.equal(again, features["32-true"])
+
+
 def test_pixels_are_normalised_as_the_encoder_was_trained():
     encoder = Backbone("test_resnet", stage=0, mean=(0.1, 0.2, 0.3), std=(0.5, 0.4, 0.2))
     image = torch.rand(1, 3, 32, 32)

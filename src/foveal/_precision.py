@@ -6,10 +6,12 @@ of scores would share a few hundred values, and the best would be chosen by thei
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
+
+Rounding = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[Any]:
@@ -30,13 +32,32 @@ def widened(rounded: Tensor, like: Tensor) -> Tensor:
     return rounded.to(torch.promote_types(rounded.dtype, like.dtype))
 
 
-def rounds_fast(kind: str) -> bool:
-    """Whether a kind of device computes in bfloat16 faster than in float32: GPUs that have it, and
-    CPUs with units for its matrix products (Intel's AMX). Others that merely know bfloat16, such
-    as those with AVX-512 BF16, were measured to be slower.
+def resolved(precision: str, kind: str) -> Rounding:
+    """What a precision means on a kind of device: auto is bf16-mixed where that is fast.
 
     Args:
+        precision: see `foveal.settings.Hardware`.
         kind: of `torch.device`, "cuda" for instance.
+    """
+    if precision == "auto":
+        return "bf16-mixed" if rounds_fast(kind) else "32-true"
+    return cast("Rounding", precision)
+
+
+def rounding(precision: str, kind: str) -> AbstractContextManager[Any]:
+    """Networks inside compute with a precision, whatever is asked for outside; see `resolved`."""
+    kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    dtype = kinds.get(resolved(precision, kind))
+    if not torch.amp.is_autocast_available(kind):
+        return nullcontext()
+    return torch.autocast(kind, dtype, enabled=dtype is not None)
+
+
+def rounds_fast(kind: str) -> bool:
+    """Whether a kind of device computes in bfloat16 faster than in float32.
+
+    GPUs that have it, and CPUs with units for its matrix products (Intel's AMX); those that have
+    but AVX-512 BF16 were measured to be slower.
     """
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))

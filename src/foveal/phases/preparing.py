@@ -18,7 +18,7 @@ from foveal.phases.reranking import rerank
 from foveal.phases.view_classifier import FittedHead, fit_global_head
 from foveal.proposals import Trunk, reduction
 from foveal.runs.folder import RunFolder
-from foveal.settings import Beginning, Training
+from foveal.settings import Beginning, Precision, Training
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Preparation:
         beginning: the earlier phases.
         folder: of the run.
         log: where they report to.
+        precision: that the frozen network of proposals computes with.
     """
 
     splits: Splits
@@ -38,6 +39,7 @@ class Preparation:
     beginning: Beginning
     folder: RunFolder
     log: PhaseLog
+    precision: Precision = "auto"
 
     def view_classifier(self, model: PatchClassifier) -> FittedHead | None:
         """A classifier of the small view, to compare with and to add to the answer."""
@@ -56,7 +58,7 @@ class Preparation:
         """Windows that may show the evidence, in all images."""
         if (kept := self.folder.kept("proposals")) is not None:
             return Proposed.from_state(kept["windows"])
-        trunk, images = trunk_of_scorer(model), self.splits.train
+        trunk, images = trunk_of_scorer(model).rounded(self.precision), self.splits.train
         halvings = proposal_halvings(images, trunk, self.beginning)
         where = f" at {reduction.describe(halvings)}" if halvings else ""
         self.log.begin("proposals", f"what tells the labels, in {len(images)} images{where}")

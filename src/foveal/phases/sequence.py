@@ -60,7 +60,7 @@ def begin(
         model.load_state_dict(taught["model"])
         return
     model.to(configure_fabric(hardware).device)
-    prepare = Preparation(splits, training, beginning, folder, log)
+    prepare = Preparation(splits, training, beginning, folder, log, hardware.precision)
     fitted = prepare.view_classifier(model)
     proposed = prepare.proposals(model)
     with seeded(training.seed):

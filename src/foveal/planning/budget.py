@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from foveal._devices import best_device
+from foveal._precision import rounding
 from foveal.data import Splits
 from foveal.data.dataset import sizes
 from foveal.models import PatchClassifier
@@ -96,9 +97,14 @@ def measure(
     model = copy.deepcopy(model).to(device)
     count, crops = (_IMAGES, _CROPS) if device == "cpu" else (batch, batch)
     images = [splits.train[0].image] * count
+
+    def rounded(network: Callable[[], Tensor]) -> Tensor:
+        with rounding("auto", device):
+            return network()
+
     with torch.random.fork_rng():
         model.train()
-        look = _timed(lambda: _backward(model(images).logits)) / len(images)
+        look = _timed(lambda: _backward(rounded(lambda: model(images).logits))) / len(images)
         if beginning is None:
             return Costs(0.0, 0.0, 0.0, look)
         trunk, scorer = trunk_of_scorer(model), model.scorer
@@ -107,11 +113,11 @@ def measure(
         areas = [height * width / 1e6 for height, width in sizes(splits.train)]
         searched = sum(areas) / len(areas) / 4**trunk.halvings
         patches = torch.rand(1, crops, model.channels, *model.patch, device=trunk.device)
-        window = _timed(lambda: _backward(encode(model.encoder, patches))) / crops
+        window = _timed(lambda: _backward(rounded(lambda: encode(model.encoder, patches)))) / crops
         with torch.no_grad(), evaluation_mode(model):
             features = _timed(lambda: [None for _ in trunk.pieces(images[0])])
             view = model.geometry.views(images[:1], trunk.device)
-            seconds = _timed(lambda: scorer(view))
+            seconds = _timed(lambda: rounded(lambda: scorer(view)))
             maps = scorer.features(view)
         lesson = _timed(lambda: _backward(scorer.score_features(maps)))
         return Costs(features, window, seconds, look, searched, trunk.halvings, lesson)

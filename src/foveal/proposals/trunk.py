@@ -15,13 +15,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, pad
 
+from foveal._precision import rounding, widened
 from foveal.errors import UserError
 from foveal.images import Image, nodata_of
 from foveal.images.emptiness import shows_something
 from foveal.images.reduced import ReducedImage, reduced_size
 from foveal.nn.backbones import IMAGENET_MEAN, IMAGENET_STD
 from foveal.nn.receptive_field import LARGE, receptive_field
-from foveal.settings import Mask
+from foveal.settings import Mask, Precision
 
 Cells = tuple[int, int, int, int]
 """Rows and columns of a map: top, left, bottom, right, the ends excluded."""
@@ -68,6 +69,7 @@ class Trunk(nn.Module):
         reach: pixels of the image as it is seen that a cell depends on; None: all.
         halvings: of the sides of an image before it is seen.
         mask: which cells show nothing, see `Trunk.masked`.
+        precision: that the network computes with, see `Trunk.rounded`.
 
     Args:
         network: standardised images (B, C, H, W) -> (B, D, h, w), or a sequence that ends with it.
@@ -99,8 +101,10 @@ class Trunk(nn.Module):
         self.register_buffer("deviation", torch.tensor(deviation, device=device)[:, None, None])
         self.halvings = 0
         self.mask: Mask = "none"
+        self.precision: Precision = "32-true"  # to be measured
         self.features, self._cell = self._shape()
         self._offset, self.reach = receptive_field(self._maps, self._cell, self.mean[:, 0, 0])
+        self.precision = "auto"
 
     def reduced(self, halvings: int) -> "Trunk":
         """The same trunk, which sees images at 1/2 of their size, or at 1/4, 1/8 ..."""
@@ -117,6 +121,17 @@ class Trunk(nn.Module):
         """
         trunk = copy.copy(self)
         trunk.mask = mask
+        return trunk
+
+    def rounded(self, precision: Precision) -> "Trunk":
+        """The same trunk, whose network computes with another precision.
+
+        Args:
+            precision: see `foveal.settings.Hardware`; features are in single precision all the
+                same.
+        """
+        trunk = copy.copy(self)
+        trunk.precision = precision
         return trunk
 
     def train(self, mode: bool = True) -> "Trunk":
@@ -214,8 +229,9 @@ class Trunk(nn.Module):
         return _even(grid[0], height), _even(grid[1], width)
 
     def _maps(self, inputs: Tensor) -> Tensor:
-        maps = self.network(inputs)
-        features = maps if isinstance(maps, Tensor) else maps[-1]
+        with rounding(self.precision, inputs.device.type):
+            maps = self.network(inputs)
+        features = widened(maps if isinstance(maps, Tensor) else maps[-1], inputs)
         if features.ndim != 4:
             raise ValueError(f"a trunk must give maps (B, D, h, w): got {tuple(features.shape)}")
         return features

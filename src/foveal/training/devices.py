@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ import foveal._torchvision  # noqa: F401  # before lightning
 from lightning.fabric import Fabric
 from torch.optim import Optimizer
 
-from foveal._precision import rounds_fast
+from foveal._precision import Rounding, resolved
 from foveal.errors import UserError
 from foveal.settings import Hardware
 
@@ -94,13 +94,11 @@ def configure_fabric(hardware: Hardware, strategy: str = "auto") -> Fabric:
     return fabric
 
 
-def _precision(hardware: Hardware) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
+def _precision(hardware: Hardware) -> Rounding:
     """The precision that is meant by auto."""
-    if hardware.precision != "auto":
-        return hardware.precision
     gpu = hardware.accelerator in ("auto", "cuda") and torch.cuda.is_available()
     kind = hardware.accelerator if hardware.accelerator != "auto" else "cuda" if gpu else "cpu"
-    return "bf16-mixed" if rounds_fast(kind) else "32-true"
+    return resolved(hardware.precision, kind)
 
 
 def _check_cores(fabric: Fabric, nodes: int) -> None:
