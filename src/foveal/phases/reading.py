@@ -13,14 +13,13 @@ from foveal.phases.balancing import evened
 from foveal.phases.phase_log import title
 from foveal.phases.proposing import Proposed
 from foveal.phases.reader import Reader
-from foveal.phases.strips import Draw, Strips
+from foveal.phases.strips import Draw, Strips, margin_of
 from foveal.runs.folder import RunFolder
 from foveal.settings import Hardware, Training
 from foveal.training import fit
 from foveal.training.devices import wait_for_all
 
 _FIRST = 0.01  # the first window is read almost always, see `Draw`
-_MARGIN = 0.25  # of a patch, on every side, for shifts and zooms
 
 
 def strips_of(
@@ -35,7 +34,7 @@ def strips_of(
         validated: number of windows of a validation image, as many as are read in a step.
         memory: bytes of strips to keep of each of the two; others are cut again.
     """
-    side = patch + 2 * round(_MARGIN * patch)
+    side = patch + 2 * margin_of(patch)
     few = [windows[:validated] for windows in proposed.validation]
     return (
         Strips(splits.train, proposed.train, side=side, memory=memory),
@@ -75,7 +74,7 @@ def read(
     augment = Draw(
         count=windows,
         patch=reader.patch,
-        shift=round(_MARGIN * reader.patch),
+        shift=margin_of(reader.patch),
         first=1.0 if among > windows else _FIRST,
         among=among if among > windows else None,
         flip=training.augmentation.flip,

@@ -174,6 +174,15 @@ def _even(count: int, generator: Generator) -> Float[Tensor, " n"]:
     return 2 * torch.rand(count, generator=generator) - 1
 
 
+def margin_of(patch: int) -> int:
+    """Pixels on every side of a patch, for shifts and zooms.
+
+    >>> margin_of(64)
+    16
+    """
+    return round(patch / 4)
+
+
 def strip_windows(strip: Tensor) -> Tensor:
     """The windows (Q, C, S, S) of a strip (C, Q S, S)."""
     channels, _, side = strip.shape

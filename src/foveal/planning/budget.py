@@ -5,9 +5,11 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from statistics import mean
 
 import torch
 from torch import Tensor
+from torch.optim import AdamW
 
 from foveal._devices import best_device
 from foveal._precision import rounding
@@ -20,12 +22,13 @@ from foveal.nn.scorers import BackboneScorer
 from foveal.phases.pooling import IMAGES, WINDOWS
 from foveal.phases.preparing import proposal_halvings, trunk_of_scorer
 from foveal.phases.sequence import TAUGHT
+from foveal.phases.strips import Draw, margin_of, strip_windows
 from foveal.phases.teaching import passes_over
 from foveal.planning import sizing
 from foveal.settings import Beginning, Optimisation
 
 _READ_SHARE = 0.85  # of the time that proposals and teaching leave; looking gets the rest
-_CROPS, _IMAGES = 32, 2  # of a measured step on the CPU
+_IMAGES = 2  # of a measured step on the CPU
 _MINING = 0.15  # seconds per training image, after the features
 _VALIDATIONS = 20  # of a training end to end
 _LONG = 4.0  # seconds
@@ -95,16 +98,17 @@ def measure(
     """
     device = best_device()
     model = copy.deepcopy(model).to(device)
-    count, crops = (_IMAGES, _CROPS) if device == "cpu" else (batch, batch)
+    count = _IMAGES if device == "cpu" else batch
     images = [splits.train[0].image] * count
 
-    def rounded(network: Callable[[], Tensor]) -> Tensor:
+    def look_at() -> None:
         with rounding("auto", device):
-            return network()
+            logits = model(images).logits
+        _backward(logits)
 
     with torch.random.fork_rng():
         model.train()
-        look = _timed(lambda: _backward(rounded(lambda: model(images).logits))) / len(images)
+        look = _timed(look_at) / len(images)
         if beginning is None:
             return Costs(0.0, 0.0, 0.0, look)
         trunk, scorer = trunk_of_scorer(model), model.scorer
@@ -112,12 +116,11 @@ def measure(
         trunk = trunk.reduced(proposal_halvings(splits.train, trunk, beginning))
         areas = [height * width / 1e6 for height, width in sizes(splits.train)]
         searched = sum(areas) / len(areas) / 4**trunk.halvings
-        patches = torch.rand(1, crops, model.channels, *model.patch, device=trunk.device)
-        window = _timed(lambda: _backward(rounded(lambda: encode(model.encoder, patches)))) / crops
+        window = _timed(_reading(model, batch, beginning.proposals)) / batch
         with torch.no_grad(), evaluation_mode(model):
             features = _timed(lambda: [None for _ in trunk.pieces(images[0])])
             view = model.geometry.views(images[:1], trunk.device)
-            seconds = _timed(lambda: rounded(lambda: scorer(view)))
+            seconds = _timed(lambda: scorer(view))
             maps = scorer.features(view)
         lesson = _timed(lambda: _backward(scorer.score_features(maps)))
         return Costs(features, window, seconds, look, searched, trunk.halvings, lesson)
@@ -251,12 +254,32 @@ def forecast(
     )
 
 
+def _reading(model: PatchClassifier, batch: int, proposals: int) -> Callable[[], None]:
+    """A step of reading: draw windows, encode them, change the encoder."""
+    device, patch = next(model.parameters()).device, model.patch[0]
+    side = patch + 2 * margin_of(patch)
+    strip = torch.zeros(model.channels, proposals * side, side, dtype=torch.uint8)
+    draw = Draw(count=1, patch=patch, shift=margin_of(patch))
+    generator = torch.Generator().manual_seed(0)
+    optimiser = AdamW(model.roles()["encoder"].parameters(), lr=0.0, fused=True)
+
+    def step() -> None:
+        windows = [strip_windows(draw(strip, generator)) for _ in range(batch)]
+        with rounding("auto", device.type):
+            features = encode(model.encoder, torch.stack(windows).to(device))
+        _backward(features)
+        optimiser.step()
+        optimiser.zero_grad()
+
+    return step
+
+
 def _backward(result: Tensor) -> None:
     result.sum().backward()  # type: ignore[no-untyped-call]
 
 
 def _timed(action: Callable[[], object], repeats: int = 2) -> float:
-    """The fewest seconds of a call, after one to warm up; a long one is not repeated."""
+    """Mean seconds of a call, after one to warm up; a long one is not repeated."""
     times = list[float]()
     for _ in range(1 + repeats):
         if sum(times) > _LONG:
@@ -266,4 +289,4 @@ def _timed(action: Callable[[], object], repeats: int = 2) -> float:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return min(times)
+    return mean(times[1:] or times)
