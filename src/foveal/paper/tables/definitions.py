@@ -66,7 +66,14 @@ _BILLIARDS: dict[Scale, TableSize] = {
     "full": TableSize("billiards", {"data_seed": 0}),
     "mini": TableSize(
         "billiards_mini",
-        {"numbers": 3, "balls": (3, 3), "train": 6000, "steps": 1400, "data_seed": 0},
+        {
+            "numbers": 3,
+            "balls": (3, 3),
+            "train": 6000,
+            "steps": 1400,
+            "learning_rate": 1e-3,
+            "data_seed": 0,
+        },
     ),
 }
 
