@@ -22,9 +22,11 @@ def unchecked() -> Iterator[None]:
     config.update("jaxtyping_disable", False)
 
 
-@pytest.fixture(autouse=True)
-def _float32_on_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _float32_on_cpus() -> Iterator[None]:
     """Numbers are compared: CPUs that are fast in bfloat16 compute in float32 in tests, too."""
     import torch
 
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+        yield
