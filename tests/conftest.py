@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+import torch
 from jaxtyping import config, install_import_hook
 
 install_import_hook("foveal", "typechecking.check")
@@ -25,8 +26,6 @@ def unchecked() -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 def _float32_on_cpus() -> Iterator[None]:
     """Numbers are compared: CPUs that are fast in bfloat16 compute in float32 in tests, too."""
-    import torch
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
         yield
