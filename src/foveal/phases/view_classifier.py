@@ -2,7 +2,7 @@
 
 It costs a pass of these features and seconds, and is there to compare with: if it is as good as
 the trained model, the images can be shrunk, and foveal is not needed. Where windows do not tell
-everything, it adds to the answer; how much each of the two counts is chosen on validation images.
+everything, it adds to the answer; validation images say how much each of the two counts.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,6 @@ _ROUNDS = 100
 _WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)  # factors on the logits of the windows
 _VIEWS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)  # and on those of the view
 _BATCH = 8
-_WORTH = 0.8  # of the loss: so low must the view bring it, for small validation sets mislead
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Mixture:
     def __str__(self) -> str:
         return (
             f"the windows count {self.windows:.2f} and the small view as a whole {self.view:.2f} "
-            "in the answer, chosen on the validation images"
+            "in the answer, as far as the validation images speak for them"
         )
 
 
@@ -103,10 +102,9 @@ def fit_global_head(
 
 
 def mix(model: PatchClassifier, fitted: FittedHead, validation: Dataset) -> Mixture | None:
-    """Let the view add to the answer of the windows, as both together predict validation best.
+    """Let the view add to the answer of the windows, as far as validation images speak for it.
 
-    The view is left out unless it lowers the loss by a fifth. The factors become part of the
-    weights.
+    The factors of the two become part of the weights, see `weigh`.
 
     Args:
         model: with a global head, which is zero as yet.
@@ -118,20 +116,35 @@ def mix(model: PatchClassifier, fitted: FittedHead, validation: Dataset) -> Mixt
     """
     if model.global_head is None or not isinstance(model.aggregate, Vote):
         return None
-    looks = _logits(model, validation)
-    losses = {
-        Mixture(a, b): float(label_loss(a * looks + b * fitted.validation, validation.labels, None))
-        for a, b in product(_WINDOWS, _VIEWS)
-    }
-    best = min(losses, key=lambda mixture: losses[mixture])
-    alone = min((m for m in losses if m.view == 0), key=lambda mixture: losses[mixture])
-    if losses[best] > _WORTH * losses[alone]:
-        best = alone
-    model.aggregate.scale(best.windows)
+    mixture = weigh(_logits(model, validation), fitted.validation, validation.labels)
+    model.aggregate.scale(mixture.windows)
     with torch.no_grad():
-        model.global_head.linear.weight.copy_(best.view * fitted.weight)
-        model.global_head.linear.bias.copy_(best.view * fitted.bias)
-    return best
+        model.global_head.linear.weight.copy_(mixture.view * fitted.weight)
+        model.global_head.linear.bias.copy_(mixture.view * fitted.bias)
+    return mixture
+
+
+def weigh(
+    windows: Float[Tensor, "n classes"],
+    view: Float[Tensor, "n classes"],
+    labels: Int[Tensor, " n"] | Bool[Tensor, "n classes"],
+) -> Mixture:
+    """How much two answers count: the mean of their factors, each pair by its likelihood.
+
+        mixture = sum_f f p_f,    p_f proportional to exp(-n loss_f),    f = (windows, view)
+
+    The best pair of a few images would often leave one of the two out by chance. Where many
+    images speak, this is the best pair; where few do, both count.
+
+    Args:
+        windows: logits of the windows.
+        view: logits of the view.
+        labels: of the same images, on which neither was trained.
+    """
+    factors = torch.tensor(list(product(_WINDOWS, _VIEWS)))
+    losses = torch.stack([label_loss(a * windows + b * view, labels) for a, b in factors])
+    likelihood = (-len(labels) * losses).softmax(dim=0)
+    return Mixture(*(likelihood @ factors).tolist())
 
 
 def _logits(model: PatchClassifier, images: Dataset) -> Float[Tensor, "n classes"]:

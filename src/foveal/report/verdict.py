@@ -11,6 +11,7 @@ _MARGIN = 0.02  # of an accuracy, below which two models are as good
 _ENOUGH = 0.95  # balanced accuracy
 _OFTEN, _WEAK = 0.9, 0.7  # a hit rate; a recall
 _FEW = 30  # images below which percentages say little
+_COUNTS = 0.1  # the least factor of the view that is worth a sentence
 
 
 def verdict(
@@ -45,7 +46,7 @@ def verdict(
                 f"More than {possible:.0%} is impossible: no window of this size covers half of a "
                 "box of the other images (--patch: larger windows)."
             )
-    if mixture is not None and mixture["view"] > 0:
+    if mixture is not None and mixture["view"] >= _COUNTS:
         lines.append(
             f"The answer adds what the windows say (weight {mixture['windows']:.2f}) and what the "
             f"small view says as a whole ({mixture['view']:.2f}): windows alone do not explain it."
