@@ -32,6 +32,9 @@ def test_a_network_of_any_family_encodes_patches_of_a_size_that_is_not_its_own(n
     assert maps.shape[1] == encoder.features
     assert maps.shape[2:] == (48 // encoder.stride, 64 // encoder.stride)
     torch.testing.assert_close(encoder(patches), maps.mean(dim=(2, 3)))
+    encoder.pool = "avgmax"
+    flat = maps.flatten(2)
+    torch.testing.assert_close(encoder(patches), (flat.mean(dim=2) + flat.max(dim=2).values) / 2)
 
 
 @pytest.mark.parametrize("name", ["test_maxvit", "test_vit_relpos"])

@@ -123,7 +123,7 @@ ONE_OF_EACH: Mapping[type[nn.Module], tuple[Callable[[], nn.Module], Callable[[A
     ),
     encoders.Backbone: (
         lambda: encoders.Backbone(
-            "resnet34", stage=0, channels=1, zoom=1.5, mean=(0.1,), std=(0.3,)
+            "resnet34", stage=0, channels=1, zoom=1.5, pool="avgmax", mean=(0.1,), std=(0.3,)
         ),
         on(1, 1, 40, 40),
     ),

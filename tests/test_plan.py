@@ -226,6 +226,9 @@ def test_the_encoder_goes_as_deep_as_the_weights_do(held: int, tmp_path: Path) -
     inferred = beginnings.infer_networks(model, (512, 512))
     assert inferred.encoder_stage == held
     assert inferred.scorer_stage == min(held, inferred.scorer_stage)
+    assert inferred.encoder_pool == "avgmax"
+    scratch = beginnings.infer_networks(replace(model, pretrained=False), (512, 512))
+    assert scratch.encoder_pool == "mean"
     whole = beginnings.infer_networks(replace(model, weights=None), (512, 512))
     assert whole.encoder_stage is not None
     assert whole.encoder_stage >= held

@@ -71,6 +71,7 @@ def test_what_was_asked_comes_back_in_the_types_of_the_recipe(run: Path) -> None
         encoder="thin",
         encoder_stage=-1,
         zoom=1.0,
+        encoder_pool="mean",
         apart=0,
         aggregator="max",
         pretrained=False,

@@ -28,6 +28,7 @@ Decay = Literal["linear", "cosine", "constant"]
 Schedule = Literal["cosine", "linear", "constant", "multi_step"]
 Optimiser = Literal["adamw", "sgd"]
 Glances = Literal[1, 2]
+EncoderPool = Literal["mean", "avgmax"]
 Mask = Literal["none", "nodata", "background"]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 CachePlace = Literal["auto", "device", "memory", "none"]
@@ -64,6 +65,9 @@ class Model:
             not given: the deepest that still has 4 x 4 cells in a patch and that --weights hold.
         zoom: patches are enlarged by this factor before a timm network encodes them; inferred if
             not given: with pretrained weights to 96 px, by 1.5 at most; else 1.
+        encoder_pool: how the encoder's feature map becomes the features of a patch: by the mean, or
+            by avgmax, the mean of mean and maximum, which sees things that are much smaller than
+            the patch; inferred if not given: avgmax with pretrained weights, else mean.
         scorer: timm network whose early stages score the view, or conv for four convolutions
             trained from scratch; if not given, the pretrained encoder's, frozen, else conv.
         scorer_stage: feature map of the scorer to use; 2 has a stride of 8 pixels in a ResNet.
@@ -90,6 +94,7 @@ class Model:
     encoder: str = "resnet18"
     encoder_stage: int | None = None
     zoom: float | None = None
+    encoder_pool: EncoderPool | None = None
     scorer: str | None = None
     scorer_stage: int = 2
     freeze_scorer: bool = False

@@ -11,7 +11,7 @@ from foveal.nn.global_head import GlobalHead
 from foveal.nn.protocols import Aggregate, Encoder, Scorer
 from foveal.nn.scorers import BackboneScorer, ConvScorer
 from foveal.nn.selectors import TopK
-from foveal.settings import AnyAggregator, Estimator, Mask
+from foveal.settings import AnyAggregator, EncoderPool, Estimator, Mask
 
 
 class WeightSource(NamedTuple):
@@ -33,6 +33,7 @@ def patch_classifier(
     weights: Path | str | None = None,
     encoder_stage: int = -1,
     zoom: float = 1.0,
+    encoder_pool: EncoderPool = "mean",
     scorer: str | None = None,
     scorer_stage: int = 2,
     freeze_scorer: bool = False,
@@ -65,6 +66,8 @@ def patch_classifier(
         weights: file of pretrained weights (.pt or .safetensors), used instead of a download.
         encoder_stage: feature map of the encoder, 0 the finest, -1 the last.
         zoom: patches are enlarged by this factor before they are encoded.
+        encoder_pool: how the encoder's feature map is reduced over a patch, see
+            `foveal.nn.encoders.Backbone`.
         scorer: name of the timm network whose early stages score the view, or "conv" for four
             convolutions trained from scratch. Default: the encoder's if it is pretrained, else
             "conv".
@@ -95,9 +98,11 @@ def patch_classifier(
         scorer = encoder if encoder != "thin" and (pretrained or weights is not None) else "conv"
     network: Encoder
     if encoder == "thin":
-        network = ThinResNet(channels, width=64)
+        network = ThinResNet(channels, width=64, pool=encoder_pool)
     else:
-        network = Backbone(encoder, stage=encoder_stage, zoom=zoom, **source._asdict())
+        network = Backbone(
+            encoder, stage=encoder_stage, zoom=zoom, pool=encoder_pool, **source._asdict()
+        )
     scoring: Scorer = ConvScorer(channels)
     whole = None
     if scorer != "conv":

@@ -43,6 +43,7 @@ def from_settings(
         weights=model.weights,
         encoder_stage=model.encoder_stage,
         zoom=model.zoom,
+        encoder_pool=model.encoder_pool or "mean",  # of runs from before there was a choice
         apart=model.apart,
         mask=model.mask,
         scorer=model.scorer or "conv",

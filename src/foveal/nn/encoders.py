@@ -21,7 +21,7 @@ def encode(encoder: Encoder, patches: Float[Tensor, "B K C h w"]) -> Float[Tenso
 
 
 class Backbone(nn.Module):
-    """Any timm network that gives feature maps, averaged over the patch.
+    """Any timm network that gives feature maps, pooled over the patch.
 
     Args:
         name: name of the network in timm, "resnet18" for instance.
@@ -31,6 +31,8 @@ class Backbone(nn.Module):
         channels: channels of the patches.
         zoom: patches are enlarged by this factor before the network sees them. Pretrained networks
             know things that fill 224 px; small ones are read better enlarged.
+        pool: reduction of the feature map (B, D, g, v): "mean"; or "avgmax", the mean of mean and
+            maximum, in which a thing that is much smaller than the patch is not lost.
         mean: mean of each channel of the pixels that the network was trained on; default: that of
             timm's weights for it.
         std: standard deviation of each channel; default: likewise.
@@ -49,11 +51,13 @@ class Backbone(nn.Module):
         pretrained: bool = False,
         channels: int = 3,
         zoom: float = 1.0,
+        pool: Pool = "mean",
         mean: Statistic | None = None,
         std: Statistic | None = None,
     ) -> None:
         super().__init__()
-        self.name, self.stage, self.channels, self.zoom = name, stage, channels, zoom
+        self.name, self.stage, self.channels = name, stage, channels
+        self.zoom, self.pool = zoom, pool
         self.network = backbone(
             name, stage, channels=channels, weights=weights, pretrained=pretrained
         )
@@ -66,10 +70,10 @@ class Backbone(nn.Module):
         if self.zoom != 1:
             size = [round(self.zoom * side) for side in patches.shape[2:]]
             patches = interpolate(patches, size=size, mode="bilinear", align_corners=False)
-        return self.maps(patches).mean(dim=(2, 3))
+        return pool_over(self.maps(patches), self.pool, (2, 3))
 
     def maps(self, images: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D g v"]:
-        """Return the feature maps before they are averaged; cells are `stride` pixels apart."""
+        """Return the feature maps before they are pooled; cells are `stride` pixels apart."""
         return feature_map(self.network, images, self.mean, self.std)
 
 

@@ -4,11 +4,11 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-Pool = Literal["amax", "mean", "sum"]
+Pool = Literal["amax", "avgmax", "mean", "sum"]
 
 
 def pool_over(x: Tensor, pool: Pool, dim: int | tuple[int, ...]) -> Tensor:
-    """Reduce axes to their largest value, their mean or their sum.
+    """Reduce axes to their largest value, their mean, the mean of these two, or their sum.
 
     >>> import torch
     >>> pool_over(torch.tensor([[1.0, 3.0]]), "mean", 1)
@@ -19,6 +19,8 @@ def pool_over(x: Tensor, pool: Pool, dim: int | tuple[int, ...]) -> Tensor:
     """
     if pool == "amax":
         return x.amax(dim)
+    if pool == "avgmax":
+        return (x.mean(dim) + x.amax(dim)) / 2
     if pool == "mean":
         return x.mean(dim)
     if pool == "sum":

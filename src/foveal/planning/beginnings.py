@@ -69,7 +69,9 @@ def infer_networks(model: Model, image: tuple[int, int]) -> Model:
     elif stage is None:
         stage = stage_by_stride(model.encoder, model.patch / _CELLS, model.weights)
     zoom = model.zoom or (_zoom(model.patch) if model.pretrained else 1.0)
-    model = replace(model, encoder_stage=stage, zoom=zoom, apart=_apart(model, image))
+    pool = model.encoder_pool or ("avgmax" if model.pretrained else "mean")
+    apart = _apart(model, image)
+    model = replace(model, encoder_stage=stage, zoom=zoom, encoder_pool=pool, apart=apart)
     if not model.pretrained or model.scorer is not None:
         return model
     return replace(
