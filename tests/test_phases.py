@@ -29,6 +29,7 @@ from foveal.phases.phase_log import PhaseLog
 from foveal.phases.pooling import choose_pooling
 from foveal.phases.proposing import Proposed
 from foveal.phases.reader import Reader
+from foveal.phases.reading import features_of
 from foveal.phases.reranking import rerank
 from foveal.phases.sequence import begin
 from foveal.phases.showing import learning
@@ -40,7 +41,7 @@ from foveal.planning.folder import folder
 from foveal.report.looks import _votes
 from foveal.runs.folder import RunFolder
 from foveal.runs.record import restore
-from foveal.settings import Beginning, Hardware, Optimisation, Training
+from foveal.settings import Beginning, Hardware, Optimisation, Precision, Training
 from foveal.windows import centres
 
 PATCH = 32
@@ -313,6 +314,28 @@ def test_a_global_head_tells_images_apart_that_differ_as_a_whole(
     found = fit_global_head(model, dark_and_light, None, lambda done, total: None)
     assert found.accuracy == found.balanced_accuracy == 1
     assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
+
+
+def test_frozen_passes_compute_with_the_precision_that_is_asked_for(
+    photos: Path, dark_and_light: Splits, weights: Path
+) -> None:
+    model, strips = classifier(weights), strips_of(photos)
+
+    def windows(precision: Precision) -> Tensor:
+        assert isinstance(model.aggregate, Vote)
+        reader = Reader(model.encoder, model.aggregate, patch=PATCH, precision=precision)
+        return features_of(reader, strips, lambda done: None, of=[0, 1])
+
+    def view(precision: Precision) -> Tensor:
+        two = classifier(weights, classes=2)
+        return fit_global_head(two, dark_and_light, None, lambda a, b: None, precision).weight
+
+    for passes in (windows, view):
+        exact, rounded = passes("32-true"), passes("bf16-mixed")
+        assert rounded.dtype == exact.dtype == torch.float32
+        assert torch.equal(exact, passes("auto"))  # which is that here
+        assert not torch.equal(exact, rounded)
+        torch.testing.assert_close(rounded, exact, atol=0.05 * float(exact.abs().max()), rtol=0.05)
 
 
 def test_the_answer_is_the_mixture_of_windows_and_view(

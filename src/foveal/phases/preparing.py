@@ -31,7 +31,7 @@ class Preparation:
         beginning: the earlier phases.
         folder: of the run.
         log: where they report to.
-        precision: that the frozen network of proposals computes with.
+        precision: that frozen networks compute with.
     """
 
     splits: Splits
@@ -48,7 +48,9 @@ class Preparation:
         if (kept := self.folder.kept("global_head")) is not None:
             return FittedHead(**kept)
         self.log.begin("baseline", "a linear classifier of the small view")
-        fitted = fit_global_head(model, self.splits, self._class_weights, self.log.count)
+        fitted = fit_global_head(
+            model, self.splits, self._class_weights, self.log.count, self.precision
+        )
         self.folder.keep("baseline", fitted.figures)
         self.folder.keep("global_head", vars(fitted))
         self.log.end(f"balanced accuracy {fitted.balanced_accuracy:.1%}")

@@ -12,6 +12,7 @@ from foveal.nn.encoders import encode
 from foveal.nn.protocols import Encoder, parts_of
 from foveal.phases.strips import strip_windows
 from foveal.prediction import Prediction
+from foveal.settings import Precision
 from foveal.topk import Selection
 
 
@@ -26,11 +27,21 @@ class Reader(nn.Module):
         vote: classifies every patch.
         patch: P in pixels; of wider windows the middle is used.
         channels: of the images.
+        precision: that the encoder computes with in `foveal.phases.reading.features_of`.
     """
 
-    def __init__(self, encoder: Encoder, vote: Vote, *, patch: int, channels: int = 3) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        vote: Vote,
+        *,
+        patch: int,
+        channels: int = 3,
+        precision: Precision = "auto",
+    ) -> None:
         super().__init__()
         self.encoder, self.vote, self.patch, self.channels = encoder, vote, patch, channels
+        self.precision = precision
 
     def roles(self) -> Mapping[str, nn.Module]:
         """Return the parts that can have learning rates of their own."""

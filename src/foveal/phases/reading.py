@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from foveal._precision import rounding
 from foveal.data import Splits
 from foveal.evaluation import evaluation_mode
 from foveal.nn.encoders import encode
@@ -121,7 +122,8 @@ def features_of(
         for start in range(0, len(numbers), batch):
             some = numbers[start : start + batch]
             patches = reader.patches([strips[i].image for i in some])[:, :most]
-            found.append(encode(reader.encoder, patches).cpu())
+            with rounding(reader.precision, patches.device.type):
+                found.append(encode(reader.encoder, patches).cpu())
             progress(start + len(some))
     return torch.cat(found).clone()
 

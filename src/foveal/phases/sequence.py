@@ -65,7 +65,13 @@ def begin(
     proposed = prepare.proposals(model)
     with seeded(training.seed):
         vote = _vote(model)
-    reader = Reader(model.encoder, vote, patch=model.patch[0], channels=model.channels)
+    reader = Reader(
+        model.encoder,
+        vote,
+        patch=model.patch[0],
+        channels=model.channels,
+        precision=hardware.precision,
+    )
     if proposed.nothing is not None:
         reader.vote.nothing.fill_(proposed.nothing)
     if not proposed.trusted:
@@ -92,9 +98,11 @@ def begin(
     )
     log.end("the encoder reads proposed windows")
     _teach(model, reader, splits, train, training, log)
-    if fitted is not None and (mixture := mix(model, fitted, splits.validation)) is not None:
-        folder.keep("mixture", vars(mixture))
-        log.log(f"  {mixture}")
+    if fitted is not None:
+        mixture = mix(model, fitted, splits.validation, hardware.precision)
+        if mixture is not None:
+            folder.keep("mixture", vars(mixture))
+            log.log(f"  {mixture}")
     folder.keep("taught", {"model": model.state_dict()})
 
 
@@ -140,7 +148,14 @@ def _teach(
         supports.append(support_of(votes[index], example.label))
         found = target_of(model, example.image, windows[:TAUGHT], supports[-1])
         targets.append(found._replace(places=found.places.to_sparse()))  # most are 0
-    teach(model, splits.train, targets, seed=training.seed, progress=log.count)
+    teach(
+        model,
+        splits.train,
+        targets,
+        seed=training.seed,
+        precision=reader.precision,
+        progress=log.count,
+    )
     if model.second is not None:
         closer = [
             closer_target_of(
@@ -154,6 +169,7 @@ def _teach(
             targets,
             seed=training.seed,
             closer=closer,
+            precision=reader.precision,
             progress=log.count,
         )
     log.end("done")

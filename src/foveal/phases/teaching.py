@@ -18,6 +18,7 @@ from jaxtyping import Float, Float16
 from torch import Tensor
 from torch.optim import AdamW
 
+from foveal._precision import rounding
 from foveal._seeding import ORDER, derived_generator
 from foveal.data import Dataset
 from foveal.models import PatchClassifier
@@ -25,6 +26,7 @@ from foveal.models.second_glance import Regions
 from foveal.nn.scorers import BackboneScorer
 from foveal.phases.targets import CloserTarget, Target
 from foveal.schedules import cosine
+from foveal.settings import Precision
 
 _BATCH, _LEARNING_RATE = 16, 2e-3
 _FEWEST = 64  # images to teach with, whatever memory they take
@@ -51,6 +53,7 @@ def teach(
     passes: int | None = None,
     memory: int = 2**30,
     closer: Sequence[CloserTarget] = (),
+    precision: Precision = "auto",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Train the last layers of the scorer on targets; nothing else of the model changes.
@@ -64,12 +67,15 @@ def teach(
         memory: bytes of features to keep, in half precision. Where the images need more, fewer
             teach.
         closer: of each image, if the scorer is to learn from a second glance, too.
+        precision: that the frozen network computes with.
         progress: called with the number of steps done, and of all.
     """
     scorer = model.scorer
     assert isinstance(scorer, BackboneScorer)
-    views = _View(model, scorer, images, targets)
-    sights = [views, _CloserView(model, scorer, images, closer)] if closer else [views]
+    views = _View(model, scorer, images, targets, precision)
+    sights = [views]
+    if closer:
+        sights.append(_CloserView(model, scorer, images, closer, precision))
     most = max(_FEWEST, memory // sum(sight[0].nbytes for sight in sights))
     decided = torch.tensor([target.decided for target in targets])
     ranked = decided.argsort(descending=True, stable=True)
@@ -102,8 +108,10 @@ class _View:
         scorer: BackboneScorer,
         images: Dataset,
         targets: Sequence[Target],
+        precision: Precision,
     ) -> None:
         self.model, self.scorer, self.images, self.targets = model, scorer, images, targets
+        self.precision = precision
         self.device = next(scorer.parameters()).device
         self._kept = dict[int, Tensor]()
 
@@ -138,7 +146,10 @@ class _View:
     def __getitem__(self, index: int) -> Float16[Tensor, "_b D rows columns"]:
         if index in self._kept:
             return self._kept[index]
-        self._kept[index] = self.scorer.features(self.inputs(index)).half()
+        inputs = self.inputs(index)
+        with rounding(self.precision, inputs.device.type):
+            features = self.scorer.features(inputs)
+        self._kept[index] = features.half()
         return self._kept[index]
 
 
@@ -151,8 +162,9 @@ class _CloserView(_View):
         scorer: BackboneScorer,
         images: Dataset,
         closer: Sequence[CloserTarget],
+        precision: Precision,
     ) -> None:
-        super().__init__(model, scorer, images, [each.target for each in closer])
+        super().__init__(model, scorer, images, [each.target for each in closer], precision)
         self.closer = closer
 
     def scores(self, some: list[int]) -> Float[Tensor, "B N"]:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from foveal._precision import rounding
 from foveal.data import Dataset, Splits
 from foveal.data.labels import is_correct, is_multilabel
 from foveal.evaluation import evaluation_mode
@@ -21,6 +22,7 @@ from foveal.nn.global_head import summary
 from foveal.nn.scorers import BackboneScorer
 from foveal.objectives import label_loss
 from foveal.proposals.survey import Progress
+from foveal.settings import Precision
 
 _STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # of the penalty on the squared weights
 _ROUNDS = 100
@@ -72,6 +74,7 @@ def fit_global_head(
     splits: Splits,
     class_weights: tuple[float, ...] | None,
     progress: Progress,
+    precision: Precision = "auto",
 ) -> FittedHead:
     """Fit the classifier on the training images and judge it.
 
@@ -80,13 +83,14 @@ def fit_global_head(
         splits: the images. The strength of the penalty is chosen on the validation images.
         class_weights: of the loss.
         progress: called with the number of images done, and of all.
+        precision: that the frozen network computes with.
     """
     parts = [splits.train, splits.validation, splits.test or splits.validation]
     total, done, features = sum(map(len, parts)), 0, []
     for part in parts:
         rows = []
         for index in range(len(part)):
-            rows.append(_features(model, part, index))
+            rows.append(_features(model, part, index, precision))
             done += 1
             progress(done, total)
         features.append(torch.stack(rows))
@@ -101,7 +105,12 @@ def fit_global_head(
     return FittedHead(accuracy, balanced, weight, best.bias - weight @ mean, best(validation))
 
 
-def mix(model: PatchClassifier, fitted: FittedHead, validation: Dataset) -> Mixture | None:
+def mix(
+    model: PatchClassifier,
+    fitted: FittedHead,
+    validation: Dataset,
+    precision: Precision = "auto",
+) -> Mixture | None:
     """Let the view add to the answer of the windows, as far as validation images speak for it.
 
     The factors of the two become part of the weights, see `weigh`.
@@ -110,13 +119,14 @@ def mix(model: PatchClassifier, fitted: FittedHead, validation: Dataset) -> Mixt
         model: with a global head, which is zero as yet.
         fitted: what to set it to.
         validation: images to choose the factors by.
+        precision: that networks compute with.
 
     Returns:
         The factors; None, and the model stays as it was, if its windows do not vote.
     """
     if model.global_head is None or not isinstance(model.aggregate, Vote):
         return None
-    mixture = weigh(_logits(model, validation), fitted.validation, validation.labels)
+    mixture = weigh(_logits(model, validation, precision), fitted.validation, validation.labels)
     model.aggregate.scale(mixture.windows)
     with torch.no_grad():
         model.global_head.linear.weight.copy_(mixture.view * fitted.weight)
@@ -147,23 +157,29 @@ def weigh(
     return Mixture(*(likelihood @ factors).tolist())
 
 
-def _logits(model: PatchClassifier, images: Dataset) -> Float[Tensor, "n classes"]:
+def _logits(
+    model: PatchClassifier, images: Dataset, precision: Precision
+) -> Float[Tensor, "n classes"]:
     """Logits of every image, on the CPU."""
-    found = []
-    with evaluation_mode(model):
+    found, device = [], next(model.parameters()).device
+    with evaluation_mode(model), rounding(precision, device.type):
         for start in range(0, len(images), _BATCH):
             some = range(start, min(start + _BATCH, len(images)))
             found.append(model([images[index].image for index in some]).logits.cpu())
     return torch.cat(found).clone()
 
 
-def _features(model: PatchClassifier, images: Dataset, index: int) -> Float[Tensor, " E"]:
+def _features(
+    model: PatchClassifier, images: Dataset, index: int, precision: Precision
+) -> Float[Tensor, " E"]:
     """Mean and largest value of every feature over the view, on the CPU."""
     assert isinstance(model.scorer, BackboneScorer)
     device = next(model.parameters()).device
     with evaluation_mode(model):
         views = model.geometry.views([images[index].image], device)
-        return summary(model.scorer.features(views))[0].cpu().clone()
+        with rounding(precision, device.type):
+            features = model.scorer.features(views)
+        return summary(features)[0].cpu().clone()
 
 
 def _fit(
