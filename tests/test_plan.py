@@ -91,7 +91,8 @@ def test_more_minutes_mean_finer_proposals_or_more_steps() -> None:
 @pytest.mark.parametrize(
     ("features", "searched", "patch", "minutes", "expected"),
     [
-        (1.0, 1.0, 64, 90, 0),  # 21 minutes for 1264 images, and 5 that stay
+        (1.0, 1.0, 64, 60, 0),  # 21 minutes for 1264 images, and 5 that stay
+        (1.0, 1.0, 64, 48, 0.25),
         (1.0, 1.0, 64, 20, 0.25),
         (1.0, 1.0, 63, 20, 0),  # a patch would have less than 32 px
         (8.0, 8.0, 64, 20, 2.0),
@@ -100,7 +101,7 @@ def test_more_minutes_mean_finer_proposals_or_more_steps() -> None:
         (80.0, 250.0, 40, 20, 15.63),
     ],
 )
-def test_images_are_shrunk_for_proposals_that_take_more_than_a_third(
+def test_images_are_shrunk_for_proposals_that_take_more_than_half_of_the_time(
     features: float, searched: float, patch: int, minutes: float, expected: float
 ) -> None:
     costs = replace(COSTS, features=features, searched=searched)

@@ -32,7 +32,7 @@ _IMAGES = 2  # of a measured step on the CPU
 _MINING = 0.15  # seconds per training image, after the features
 _VALIDATIONS = 20  # of a training end to end
 _LONG = 4.0  # seconds
-_PROPOSALS_SHARE = 1 / 3  # of the minutes at most
+_PROPOSALS_SHARE = 1 / 2  # of the minutes at most
 _LARGE, _LEAST_PATCH = 16.0, 32  # megapixels that can be shrunk; pixels that a patch keeps else
 _FEWEST, _MOST = 4, 120  # passes over the images
 _ENOUGH = 10  # passes of reading; where there are fewer, looking is validated at its end only
@@ -120,7 +120,8 @@ def measure(
         with torch.no_grad(), evaluation_mode(model):
             features = _timed(lambda: [None for _ in trunk.pieces(images[0])])
             view = model.geometry.views(images[:1], trunk.device)
-            seconds = _timed(lambda: scorer(view))
+            with rounding("auto", device):
+                seconds = _timed(lambda: scorer(view))
             maps = scorer.features(view)
         lesson = _timed(lambda: _backward(scorer.score_features(maps)))
         return Costs(features, window, seconds, look, searched, trunk.halvings, lesson)
@@ -138,7 +139,7 @@ def fit_minutes(
 ) -> tuple[Beginning | None, Optimisation]:
     """Choose the steps of reading and looking so that all phases take so many minutes.
 
-    Steps that are given stay. Where proposals would take more than a third of the time, images are
+    Steps that are given stay. Where proposals would take more than half of the time, images are
     shrunk for them, as far as a patch keeps 32 px or images have more than 16 megapixels. Where
     there is little time to read, looking is validated once; where there is none, a few passes are
     made all the same. Reading has more steps where proposals predict the labels, so that windows
@@ -194,7 +195,7 @@ def _in_time(
     validation: int,
     patch: int,
 ) -> tuple[Costs, Beginning]:
-    """Shrink images for the proposals until these take a third of the time."""
+    """Shrink images for the proposals until these take half of the time."""
     few = replace(optimisation, steps=1, validate_every=1)
 
     def too_long() -> bool:
