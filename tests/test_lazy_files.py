@@ -188,8 +188,18 @@ def test_resampling_in_bands_is_resampling(data: st.DataObject) -> None:
     edges = [0, *(cut for cut in cuts if cut < height), height]
     image = miniatures.pixels(height, width)
     bands = [image[:, a:b] for a, b in itertools.pairwise(edges)]
-    difference = resampled_bands(bands, height, size) - resampled(image, size)
-    assert difference.abs().max() <= 1.01 * LEVEL
+    whole = resampled(image, size)
+    assert (resampled_bands(bands, height, size) - whole).abs().max() <= 1.01 * LEVEL
+    assert (resampled(image / 255, size) - whole).abs().max() <= 1.01 * LEVEL
+
+
+@pytest.mark.parametrize("length", [2, 35])
+def test_a_row_resampled_to_a_column_is_its_mean_by_weight(length: int) -> None:
+    row = miniatures.pixels(1, length)
+    weights = 1 - (torch.arange(length) + 0.5 - length / 2).abs() / length
+    expected = row[:, 0].float() @ (weights / weights.sum()) / 255
+    column = resampled(row, (35, 1))
+    assert (column - expected[:, None, None]).abs().max() <= 1.01 * LEVEL
 
 
 def test_a_view_is_the_same_in_few_bands_or_many(

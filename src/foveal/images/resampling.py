@@ -21,8 +21,9 @@ def resampled(pixels: Tensor, size: tuple[int, int]) -> Float[Tensor, "*B C h w"
         return resampled(pixels.mT, (1, size[0])).mT
     if pixels.dtype != torch.uint8:
         pixels = pixels.float()
-    # torch resamples uint8 on the CPU only, and to a single pixel wrongly (2.13)
-    elif pixels.device.type != "cpu" or size[1] == 1:
+    # torch resamples uint8 on the CPU only, and wrongly to or from a width of one pixel (2.13): of
+    # a transposed row it reads what lies beside it in memory
+    elif pixels.device.type != "cpu" or 1 in (size[1], pixels.shape[-1]):
         pixels = pixels / 255
     if pixels.shape[-2:] != tuple(size):
         batch = pixels if pixels.ndim == 4 else pixels[None]
