@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import foveal
@@ -23,6 +23,7 @@ from foveal.images import TensorImage
 from foveal.models import PatchClassifier, patch_classifier
 from foveal.nn.aggregators import Vote
 from foveal.nn.encoders import Backbone
+from foveal.nn.scorers import BackboneScorer
 from foveal.phases.balancing import Repeated, balanced, repetitions
 from foveal.phases.launch import resume, start
 from foveal.phases.phase_log import PhaseLog
@@ -336,6 +337,32 @@ def test_frozen_passes_compute_with_the_precision_that_is_asked_for(
         assert torch.equal(exact, passes("auto"))  # which is that here
         assert not torch.equal(exact, rounded)
         torch.testing.assert_close(rounded, exact, atol=0.05 * float(exact.abs().max()), rtol=0.05)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_networks_compute_with_one_precision_through_all_phases_before_the_last(
+    photos: Path, weights: Path, tmp_path: Path, precision: Precision
+) -> None:
+    model, rounds = classifier(weights, global_head=True), set[tuple[str, bool]]()
+    assert isinstance(model.scorer, BackboneScorer)
+    for name, network in (("view", model.scorer.network), ("patches", model.encoder)):
+
+        def note(module: nn.Module, _: object, name: str = name, own: nn.Module = network) -> None:
+            if module is own:  # not a copy of it, whose receptive field is measured
+                rounds.add((name, torch.is_autocast_enabled("cpu")))
+
+        network.register_forward_pre_hook(note)
+    folder, images = RunFolder.create(tmp_path / "run"), read_folder(photos, seed=0)
+    begin(
+        model,
+        images,
+        Training(optimisation=Optimisation(steps=2, batch=8), seed=0),
+        Beginning(proposals=6, read_steps=4),
+        folder=folder,
+        hardware=Hardware(accelerator="cpu", precision=precision),
+        log=PhaseLog(folder, verbose=False),
+    )
+    assert rounds == {("view", precision != "32-true"), ("patches", precision != "32-true")}
 
 
 def test_the_answer_is_the_mixture_of_windows_and_view(

@@ -206,7 +206,7 @@ def test_a_verdict_compares_and_names_sure_mistakes_first() -> None:
 
 def test_a_verdict_says_where_the_view_as_a_whole_counts() -> None:
     report = summarise(results(90, 10), ("a", "b"))
-    said = "windows alone do not explain it"
+    said = "small view says as a whole"
     counts = verdict(report, None, {"windows": 0.05, "view": 0.7})
     assert any("0.05" in line and "0.70" in line and said in line for line in counts)
     for mixture in (None, {"windows": 0.7, "view": 0.0}, {"windows": 0.7, "view": 0.05}):

@@ -49,7 +49,7 @@ def verdict(
     if mixture is not None and mixture["view"] >= _COUNTS:
         lines.append(
             f"The answer adds what the windows say (weight {mixture['windows']:.2f}) and what the "
-            f"small view says as a whole ({mixture['view']:.2f}): windows alone do not explain it."
+            f"small view says as a whole (weight {mixture['view']:.2f})."
         )
     if report.n < _FEW:
         lines.append(f"There are only {report.n} test images: all of this is uncertain.")
